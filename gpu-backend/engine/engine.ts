@@ -1,0 +1,112 @@
+/**
+ * What the replica asks of an engine, whichever it is: text in, text out, and the truth about which KV blocks it holds.
+ *
+ * Example of one run's events, prompt of 70 tokens, 32-token blocks, 32 of them held already:
+ *   {type: "queued",  promptTokens: 70, tokenEnds: Uint32Array(70), blockKeys: [k0, k1]}
+ *   {type: "started", cachedTokens: 32}
+ *   {type: "delta",   text: "Hel", tokens: 1} …
+ *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0}
+ */
+
+/** The engine's own id of a block: lower-case hex SHA-256 over the root (engine, weights, layout, salt) and all tokens up to the block's end. */
+export type EngineKey = string & { readonly __brand: "EngineKey" };
+
+/** What the engine is, fixed for one epoch. */
+export interface EngineCard {
+  /** Name clients use as `model`. */
+  model: string;
+  /** Longest prompt plus output of one request, in tokens. */
+  contextTokens: number;
+  /** Tokens in one block. */
+  blockTokens: number;
+  /** Requests that run at once. */
+  sequences: number;
+  /** KV capacity of the device tier over all sequences, in tokens. */
+  kvTokens: number;
+  /** Requests that may wait in the engine beyond those that run. */
+  queueLimit: number;
+  /** Jinja source of the chat template. */
+  chatTemplate: string;
+  /** Text of the end-of-turn and other special tokens the template may use, by name (bos_token, eos_token). */
+  specialTokens: Readonly<Record<string, string>>;
+  /** Name and exact version of the engine. */
+  release: string;
+}
+
+export interface EngineRequest {
+  /** Unique among the runs of this engine. */
+  id: string;
+  /** The rendered prompt, special tokens spelled as text. */
+  prompt: string;
+  /** Requests of different salts never share a block. */
+  salt: string;
+  /** At least 1. */
+  maxTokens: number;
+  temperature: number;
+  topP: number;
+  /** Any integer; the same seed, prompt and settings give the same text. */
+  seed: number;
+  /** Output ends before the first of these; never part of the text. */
+  stop: readonly string[];
+}
+
+export type FinishReason = "stop" | "length" | "cancelled" | "error";
+
+export type EngineEvent =
+  /** First event: the prompt as tokens. `tokenEnds[i]` is the UTF-8 byte offset in `prompt` at which token i ends. `blockKeys` has one key a full block. */
+  | { type: "queued"; promptTokens: number; tokenEnds: Uint32Array; blockKeys: EngineKey[] }
+  /** A sequence was assigned; `cachedTokens` is a multiple of blockTokens. */
+  | { type: "started"; cachedTokens: number }
+  /** Whole characters only; `tokens` counts output tokens since the last delta. */
+  | { type: "delta"; text: string; tokens: number }
+  | {
+      type: "finished";
+      reason: FinishReason;
+      promptTokens: number;
+      cachedTokens: number;
+      outputTokens: number;
+      /** From start to first token. */
+      prefillMs: number;
+      /** From first to last token. */
+      decodeMs: number;
+      /** Set when reason is "error". */
+      message?: string;
+    };
+
+/** Why a run was not accepted. */
+export type EngineRefusal =
+  | { type: "refused"; reason: "busy"; message: string }
+  | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; message: string }
+  | { type: "refused"; reason: "unavailable"; message: string };
+
+export interface EngineRun {
+  type: "accepted";
+  /** Ends after `finished`. Pulling slowly slows only this run. */
+  events: AsyncIterable<EngineEvent>;
+  /** Frees the sequence within one step; the run still ends with `finished` (reason "cancelled"). Idempotent. */
+  cancel(): void;
+}
+
+/** A block entered or left the device tier. Reported at the moment it changes, in order, and before the `delta` that its computation allowed. */
+export interface BlockChange {
+  key: EngineKey;
+  held: boolean;
+}
+
+export interface EngineLoad {
+  running: number;
+  queued: number;
+  /** Tokens in live sequences. */
+  usedKvTokens: number;
+}
+
+export interface Engine {
+  readonly card: EngineCard;
+  submit(request: EngineRequest): Promise<EngineRun | EngineRefusal>;
+  /** Every change of residency since the engine's start. One listener. */
+  onBlocks(listener: (changes: BlockChange[]) => void): void;
+  /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
+  onRestart(listener: () => void): void;
+  load(): EngineLoad;
+  close(): Promise<void>;
+}
