@@ -1,0 +1,57 @@
+/**
+ * What may go wrong on a caller's side or on ours, independent of any API's envelope. `src/wire` puts it into the caller's own shape.
+ * Match on `code`, never on the message.
+ */
+export type ErrorCode =
+  /** The caller's: the body is no JSON, not UTF-8, has a wrong type or value. */
+  | "invalid_request"
+  /** The caller's: no key, or one that this deployment never issued. */
+  | "invalid_api_key"
+  /** The caller's: no pool serves this model. */
+  | "model_not_found"
+  /** The caller's: no such route or record. */
+  | "not_found"
+  /** The caller's: the route exists, not with this method. */
+  | "method_not_allowed"
+  /** The caller's: the body is larger than we take. */
+  | "request_too_large"
+  /** The caller's: prompt plus output do not fit the model's context. */
+  | "context_length_exceeded"
+  /** Ours: every replica is full, or none is there; retry later. */
+  | "overloaded"
+  /** Ours: the replica was lost and no other could take over. */
+  | "replica_lost"
+  /** The edge's: a replica was given no valid admission. */
+  | "invalid_admission"
+  /** Ours: a bug. */
+  | "internal";
+
+export interface ApiError {
+  code: ErrorCode;
+  /** HTTP status. */
+  status: number;
+  /** What is wrong and what to do. */
+  message: string;
+  /** Path of the offending field, as `messages[0].content`; null when no field is to blame. */
+  param: string | null;
+  /** Seconds; only with `overloaded`. */
+  retryAfterSeconds?: number;
+}
+
+const STATUS: Record<ErrorCode, number> = {
+  invalid_request: 400,
+  invalid_api_key: 401,
+  model_not_found: 404,
+  not_found: 404,
+  method_not_allowed: 405,
+  request_too_large: 413,
+  context_length_exceeded: 400,
+  overloaded: 503,
+  replica_lost: 502,
+  invalid_admission: 403,
+  internal: 500,
+};
+
+export function apiError(code: ErrorCode, message: string, param: string | null = null): ApiError {
+  return { code, status: STATUS[code], message, param };
+}

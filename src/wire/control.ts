@@ -1,0 +1,136 @@
+/**
+ * Router ⇄ replica over one WebSocket that the replica opens. Control frames are JSON text, residency frames are binary (see
+ * docs/protocol.md). Everything a replica says is parsed here before the pool believes it, and the other way round.
+ */
+import { z } from "zod";
+
+export const PROTOCOL_VERSION = 1;
+/** Close codes of ours; what follows is in the close reason. */
+export const CLOSE = { refused: 4000, replaced: 4001, silent: 4002 } as const;
+
+const name = z.string().regex(/^[0-9A-Za-z._-]{1,64}$/);
+const count = z.number().int().nonnegative().max(0xffffffff);
+const millis = z.number().nonnegative().finite();
+
+const HashSpecShape = z.object({
+  version: z.number().int(),
+  schedule: z.array(z.object({ untilBytes: z.number().positive().nullable(), segmentBytes: z.number().int().min(64).max(1 << 20) })).min(1).max(8),
+  order: z.enum(["tools-first", "system-then-tools", "tools-in-last-user"]),
+});
+
+const Running = z.object({ id: z.string().max(80), attempt: z.number().int(), state: z.enum(["started", "decoding"]), outputTokens: count });
+export type Running = z.infer<typeof Running>;
+
+const Capacity = z.object({
+  sequences: count.min(1),
+  kvTokens: count.min(1),
+  blockTokens: count.min(1),
+  contextTokens: count.min(1),
+  queueLimit: count,
+});
+
+const Load = z.object({ running: count, queued: count, usedKvTokens: count });
+export type ReplicaLoad = z.infer<typeof Load>;
+
+/** One step in a lease's life as its replica saw it. */
+const LeaseReport = z.discriminatedUnion("event", [
+  z.object({ event: z.literal("started"), id: z.string().max(80), attempt: z.number().int() }),
+  z.object({
+    event: z.literal("decoding"),
+    id: z.string().max(80),
+    attempt: z.number().int(),
+    promptTokens: count,
+    cachedTokens: count,
+    prefillMs: millis,
+  }),
+  z.object({
+    event: z.literal("settled"),
+    id: z.string().max(80),
+    attempt: z.number().int(),
+    reason: z.enum(["stop", "length", "cancelled", "error"]),
+    promptTokens: count,
+    cachedTokens: count,
+    outputTokens: count,
+    prefillMs: millis,
+    decodeMs: millis,
+  }),
+  z.object({ event: z.literal("refused"), id: z.string().max(80), attempt: z.number().int() }),
+]);
+export type LeaseReport = z.infer<typeof LeaseReport>;
+
+const FromReplica = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("hello"),
+    protocol: z.number().int(),
+    pool: name,
+    replica: name,
+    /** Start of this life of the replica, ms since 1970: the newest wins. */
+    epoch: z.number().int().positive(),
+    url: z.url({ protocol: /^https?$/ }).max(512),
+    roles: z.array(z.enum(["prefill", "decode"])).min(1),
+    model: z.string().min(1).max(128),
+    hashSpec: HashSpecShape,
+    /** "exact": residency is announced. "predicted": the engine's truth cannot be anchored. */
+    anchors: z.enum(["exact", "predicted"]),
+    capacity: Capacity,
+    token: z.string().max(128),
+    /** Number of the last residency frame of this epoch. */
+    seq: count,
+    running: z.array(Running).max(4096),
+  }),
+  z.object({ type: z.literal("heartbeat"), seq: count, entries: count, load: Load, running: z.array(Running).max(4096) }),
+  z.object({ type: z.literal("leases"), reports: z.array(LeaseReport).max(4096) }),
+  z.object({ type: z.literal("drain") }),
+]);
+export type FromReplica = z.infer<typeof FromReplica>;
+export type Hello = Extract<FromReplica, { type: "hello" }>;
+
+const RefusalReason = z.enum([
+  "bad_token",
+  "protocol",
+  "hash_spec",
+  "model",
+  "pool_full",
+  "older_epoch",
+  "wrong_pool",
+  "malformed",
+]);
+export type RefusalReason = z.infer<typeof RefusalReason>;
+
+const FromPool = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("welcome"),
+    slot: z.number().int().min(0).max(63),
+    /** Base64url; admissions of this epoch are signed with it. */
+    admissionKey: z.string().max(64),
+    poolNowMs: z.number(),
+    /** Least time between two announce frames of this replica. */
+    intervalMs: z.number().min(1).max(1000),
+  }),
+  z.object({ type: z.literal("refused"), reason: RefusalReason, message: z.string() }),
+  /** Send the residency frames after `afterSeq` again, or everything when they are no longer known or `afterSeq` is null. */
+  z.object({ type: z.literal("resync"), afterSeq: count.nullable() }),
+  /** The pool's object lost its memory with the socket open: say hello again. */
+  z.object({ type: z.literal("rejoin") }),
+  z.object({ type: z.literal("cancel"), id: z.string(), attempt: z.number().int() }),
+  z.object({ type: z.literal("pace"), intervalMs: z.number().min(1).max(1000) }),
+]);
+export type FromPool = z.infer<typeof FromPool>;
+
+export type Parsed<T> = { ok: true; value: T } | { ok: false; why: string };
+
+function parseFrame<T>(schema: z.ZodType<T>, text: string): Parsed<T> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { ok: false, why: "the frame is no JSON" };
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return { ok: true, value: parsed.data };
+  const issue = parsed.error.issues[0];
+  return { ok: false, why: `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "another shape"}` };
+}
+
+export const parseFromReplica = (text: string): Parsed<FromReplica> => parseFrame(FromReplica, text);
+export const parseFromPool = (text: string): Parsed<FromPool> => parseFrame(FromPool, text);
