@@ -1,0 +1,54 @@
+/** The edge as one JavaScript file, built by wrangler, kept under a name made of everything it is built from. */
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+
+export const ROOT = dirname(import.meta.dirname);
+const require = createRequire(import.meta.url);
+export const WRANGLER = join(dirname(require.resolve("wrangler/package.json")), "bin/wrangler.js");
+
+/** Nothing asks the network, nothing is written outside the state directory. */
+export const quietWrangler = (stateDirectory: string): NodeJS.ProcessEnv => ({
+  ...process.env,
+  CI: "1",
+  WRANGLER_SEND_METRICS: "false",
+  WRANGLER_WRITE_LOGS: "false",
+  WRANGLER_HIDE_BANNER: "true",
+  WRANGLER_REGISTRY_PATH: join(stateDirectory, "registry"),
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  X_LOCAL_OBSERVABILITY: "false",
+  X_LOCAL_EXPLORER: "false",
+});
+
+function sourcesHash(): string {
+  const hash = createHash("sha256");
+  const files = ["src", "workers"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name)),
+  );
+  for (const file of [...files.toSorted(), join(ROOT, "wrangler.toml"), join(ROOT, "package-lock.json")]) {
+    hash.update(file.slice(ROOT.length)).update("\0").update(readFileSync(file)).update("\0");
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** The folder that holds router.js and its wasm modules. */
+export async function bundleEdge(stateDirectory: string): Promise<string> {
+  const directory = join(stateDirectory, `edge-${sourcesHash()}`);
+  if (existsSync(join(directory, "router.js"))) return directory;
+  const building = `${directory}.${process.pid}`;
+  await promisify(execFile)(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", building], {
+    cwd: ROOT,
+    env: quietWrangler(stateDirectory),
+    timeout: 60_000,
+  });
+  for (const old of readdirSync(stateDirectory)) {
+    if (/^edge-[0-9a-f]{16}$/.test(old)) rmSync(join(stateDirectory, old), { recursive: true, force: true });
+  }
+  renameSync(building, directory);
+  return directory;
+}

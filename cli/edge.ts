@@ -1,0 +1,107 @@
+/** The edge as a process: the bundle under bare workerd, which is what runs in production without Cloudflare; or `wrangler dev`. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { bundleEdge, quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+
+const require = createRequire(import.meta.url);
+const START_TIMEOUT_MS = 30_000;
+
+export interface EdgeOptions {
+  port: number;
+  stateDirectory: string;
+  /** Names and values of the Worker's variables, secret ones too. */
+  variables: Readonly<Record<string, string>>;
+}
+
+export type EdgeProcess = { type: "running"; process: ChildProcess; port: number } | { type: "failed"; message: string };
+
+/** Written anew at each start: the bundle's file names are content hashes. */
+function writeCapnp(options: EdgeOptions, bundle: string): string {
+  const wasm = readdirSync(bundle).filter((file) => file.endsWith(".wasm"));
+  const text = `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = .edge),
+    (name = "objects", disk = (writable = true)),
+    # Replicas are reached by it; without it workerd refuses loopback and private addresses.
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "http", http = (), service = "edge")],
+);
+const edge :Workerd.Worker = (
+  modules = [
+    (name = "router.js", esModule = embed "router.js"),
+${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n")}
+  ],
+  compatibilityDate = "2026-08-01",
+  compatibilityFlags = ["nodejs_compat", "enable_request_signal"],
+  bindings = [
+    (name = "POOL", durableObjectNamespace = "PoolObject"),
+${Object.keys(options.variables)
+  .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
+  .join("\n")}
+  ],
+  durableObjectNamespaces = [(className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true)],
+  durableObjectStorage = (localDisk = "objects"),
+);
+`;
+  const file = join(bundle, "config.capnp");
+  writeFileSync(file, text);
+  return file;
+}
+
+/** Starts workerd and resolves once it listens. */
+export async function startWorkerd(options: EdgeOptions): Promise<EdgeProcess> {
+  const bundle = await bundleEdge(options.stateDirectory);
+  const capnp = writeCapnp(options, bundle);
+  const objects = join(options.stateDirectory, "objects");
+  mkdirSync(objects, { recursive: true });
+  const workerd = require("workerd") as { default: string };
+  const child = spawn(workerd.default, ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"], {
+    stdio: ["ignore", "inherit", "pipe", "pipe"],
+    env: { ...process.env, ...options.variables },
+  });
+  let errors = "";
+  child.stderr?.on("data", (text: Buffer) => {
+    errors = (errors + text.toString()).slice(-4_000);
+    if (child.exitCode === null) process.stderr.write(text);
+  });
+  return new Promise((resolve) => {
+    const fail = (message: string): void => resolve({ type: "failed", message });
+    child.once("error", (error) => fail(`workerd did not start: ${error.message}`));
+    child.once("exit", () =>
+      fail(/Address already in use/i.test(errors) ? `Port ${options.port} is taken. Choose another with --port, or --port 0 for any free one.` : `workerd did not start: ${errors.trim()}`),
+    );
+    createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {
+      const said = JSON.parse(line) as { event?: string; port?: number };
+      if (said.event === "listen" && said.port !== undefined) resolve({ type: "running", process: child, port: said.port });
+    });
+  });
+}
+
+/** Starts `wrangler dev`, which builds by itself and reloads on every change of a source. */
+export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProcess> {
+  const variables = join(options.stateDirectory, "dev.vars");
+  writeFileSync(variables, Object.entries(options.variables).map(([name, value]) => `${name}="${value}"\n`).join(""), { mode: 0o600 });
+  const child = spawn(
+    process.execPath,
+    [WRANGLER, "dev", "--port", String(options.port), "--ip", "127.0.0.1", "--persist-to", join(options.stateDirectory, "wrangler"), "--env-file", variables],
+    { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], env: quietWrangler(options.stateDirectory) },
+  );
+  let ended = false;
+  child.once("exit", () => (ended = true));
+  for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended; ) {
+    const answered = await fetch(`http://127.0.0.1:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
+      () => true,
+      () => false,
+    );
+    if (answered) return { type: "running", process: child, port: options.port };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  child.kill();
+  return { type: "failed", message: "wrangler dev did not start; what it said stands above." };
+}

@@ -1,0 +1,63 @@
+import { parseArgs } from "node:util";
+import { resolve } from "node:path";
+
+const PROFILES = ["cache-aware", "least-loaded", "round-robin", "random"] as const;
+
+export interface StartOptions {
+  port: number;
+  replicas: number;
+  /** A GGUF file; null = the demo model, made on first start. */
+  model: string | null;
+  stateDirectory: string;
+  profile: (typeof PROFILES)[number];
+  sequences: number;
+  contextTokens: number;
+  /** Run the edge under `wrangler dev`, with reload. */
+  dev: boolean;
+}
+
+export const USAGE = `npm start -- [options]
+  --port N            where the edge listens (default 8787; 0 = any free port)
+  --replicas N        llama.cpp replicas on this machine (default 2)
+  --model FILE.gguf   a model of your own with a byte-level BPE tokenizer (default: a tiny demo model, made on first start)
+  --state DIR         keys, model and the edge's objects (default .warmpath)
+  --profile NAME      ${PROFILES.join(", ")} (default cache-aware)
+  --sequences N       requests a replica runs at once (default 4)
+  --context N         longest prompt plus output, in tokens (default 8192)`;
+
+function integer(text: string, name: string, least: number, most: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most) throw new RangeError(`--${name} must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}.`);
+  return value;
+}
+
+/** Throws a RangeError or TypeError whose message is fit for the user. */
+export function parseOptions(args: string[]): StartOptions | "help" {
+  const { values } = parseArgs({
+    args,
+    options: {
+      port: { type: "string", default: "8787" },
+      replicas: { type: "string", default: "2" },
+      model: { type: "string" },
+      state: { type: "string", default: ".warmpath" },
+      profile: { type: "string", default: "cache-aware" },
+      sequences: { type: "string", default: "4" },
+      context: { type: "string", default: "8192" },
+      dev: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  if (values.help) return "help";
+  const profile = PROFILES.find((name) => name === values.profile);
+  if (profile === undefined) throw new RangeError(`--profile must be one of ${PROFILES.join(", ")}, not ${JSON.stringify(values.profile)}.`);
+  return {
+    port: integer(values.port, "port", 0, 65_535),
+    replicas: integer(values.replicas, "replicas", 1, 64),
+    model: values.model === undefined ? null : resolve(values.model),
+    stateDirectory: resolve(values.state),
+    profile,
+    sequences: integer(values.sequences, "sequences", 1, 64),
+    contextTokens: integer(values.context, "context", 128, 131_072),
+    dev: values.dev,
+  };
+}

@@ -1,0 +1,69 @@
+/** A replica as a child process of the launcher, started again when it dies. */
+import { type ChildProcess, fork } from "node:child_process";
+import { join } from "node:path";
+import { ROOT } from "./bundle.ts";
+
+const RESTART_MS = 300;
+/** So many early deaths in a row, and it is given up. */
+const MOST_DEATHS = 5;
+const EARLY_MS = 10_000;
+
+export interface ReplicaEvents {
+  started(name: string, child: ChildProcess): void;
+  joined(name: string, url: string): void;
+  ended(name: string, pid: number): void;
+  /** It will not be started again. */
+  failed(name: string, message: string): void;
+}
+
+export interface ReplicaProcess {
+  name: string;
+  pid(): number | undefined;
+  stop(): void;
+}
+
+interface Said {
+  type: "joined" | "parted" | "failed";
+  url?: string;
+  message?: string;
+}
+
+export function startReplica(name: string, environment: Record<string, string>, events: ReplicaEvents): ReplicaProcess {
+  let child: ChildProcess;
+  let stopping = false;
+  let deaths = 0;
+
+  function start(): void {
+    const startedMs = performance.now();
+    let message = "";
+    child = fork(join(ROOT, "gpu-backend/main.ts"), [], {
+      env: { ...process.env, ...environment },
+      execArgv: ["--disable-warning=ExperimentalWarning"],
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    const started = child;
+    events.started(name, started);
+    started.on("message", (said: Said) => {
+      if (said.type === "joined") events.joined(name, said.url ?? "");
+      if (said.type === "failed") message = said.message ?? "";
+    });
+    started.once("exit", () => {
+      if (started.pid !== undefined) events.ended(name, started.pid);
+      if (stopping) return;
+      deaths = performance.now() - startedMs < EARLY_MS ? deaths + 1 : 0;
+      if (message !== "") events.failed(name, message);
+      else if (deaths >= MOST_DEATHS) events.failed(name, `${name} died ${MOST_DEATHS} times in a row.`);
+      else setTimeout(() => (stopping ? undefined : start()), RESTART_MS);
+    });
+  }
+
+  start();
+  return {
+    name,
+    pid: () => child.pid,
+    stop() {
+      stopping = true;
+      child.kill("SIGTERM");
+    },
+  };
+}

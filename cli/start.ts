@@ -1,0 +1,188 @@
+/** `npm start`: the edge and a few llama.cpp replicas on this machine, one screen, and nothing left behind. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
+import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";
+import { parseOptions, type StartOptions, USAGE } from "./options.ts";
+import { type ReplicaProcess, startReplica } from "./replica-process.ts";
+import { screen } from "./screen.ts";
+import { loadSecrets, type Secrets } from "./secrets.ts";
+
+const POOL = "default";
+const EDGE_RESTART_MS = 100;
+const READY_TIMEOUT_MS = 60_000;
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+function options(): StartOptions {
+  try {
+    const parsed = parseOptions(process.argv.slice(2));
+    if (parsed !== "help") return parsed;
+  } catch (error) {
+    fail(`${error instanceof Error ? error.message : "The options are not understood."}\n\n${USAGE}`);
+  }
+  process.stdout.write(`${USAGE}\n`);
+  process.exit(0);
+}
+
+/** Replicas need the edge's address before the edge listens, so a free port is chosen first; workerd says so if it was taken meanwhile. */
+async function choosePort(wanted: number): Promise<number> {
+  const server = createServer();
+  const port = await new Promise<number>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(wanted, "127.0.0.1", () => {
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? address.port : wanted);
+    });
+  }).catch(() => fail(`Port ${wanted} is taken. Choose another with --port, or --port 0 for any free one.`));
+  server.close();
+  return port;
+}
+
+interface Watchdog {
+  watch(pid: number | undefined, signal: NodeJS.Signals): void;
+  forget(pid: number | undefined): void;
+}
+
+function startWatchdog(): Watchdog {
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", join(import.meta.dirname, "watchdog.ts")], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  child.stdin.on("error", () => undefined);
+  return {
+    watch: (pid, signal) => void (pid !== undefined && child.stdin.write(`+${pid} ${signal}\n`)),
+    forget: (pid) => void (pid !== undefined && child.stdin.write(`-${pid}\n`)),
+  };
+}
+
+class Launcher {
+  readonly #options: StartOptions;
+  readonly #secrets: Secrets;
+  readonly #watchdog = startWatchdog();
+  readonly #replicas: ReplicaProcess[] = [];
+  readonly #urls = new Map<string, string>();
+  #edge: ChildProcess | null = null;
+  #stopping = false;
+  #onJoined: (() => void) | null = null;
+
+  constructor(chosen: StartOptions, secrets: Secrets) {
+    this.#options = chosen;
+    this.#secrets = secrets;
+  }
+
+  async run(port: number): Promise<void> {
+    const startedMs = performance.now();
+    const { stateDirectory, model } = this.#options;
+    const modelPath = model ?? (await ensureDemoModel(stateDirectory));
+    if (!existsSync(modelPath)) return this.stop(`There is no model file ${modelPath}. Give --model an existing GGUF file.`);
+    this.#startReplicas(port, modelPath);
+    if (!(await this.#startEdge(port))) return;
+    const joined = await Promise.race([
+      new Promise<true>((resolve) => {
+        this.#onJoined = () => this.#urls.size === this.#options.replicas && resolve(true);
+        this.#onJoined();
+      }),
+      sleep(READY_TIMEOUT_MS, false as const, { ref: false }),
+    ]);
+    if (!joined) return this.stop(`Only ${this.#urls.size} of ${this.#options.replicas} replicas joined within ${READY_TIMEOUT_MS / 1000} s.`);
+    await this.#announceReady(`http://127.0.0.1:${port}`, performance.now() - startedMs);
+  }
+
+  stop(message: string | null): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    if (message !== null) process.stderr.write(`${message}\n`);
+    for (const replica of this.#replicas) replica.stop();
+    // With a socket open workerd would not go on SIGTERM; nothing stored is lost by this.
+    this.#edge?.kill("SIGINT");
+    process.exit(message === null ? 0 : 1);
+  }
+
+  #startReplicas(port: number, modelPath: string): void {
+    for (let i = 1; i <= this.#options.replicas; i++) {
+      const environment = {
+        WARMPATH_JOIN: `ws://127.0.0.1:${port}/announce/${POOL}`,
+        WARMPATH_JOIN_TOKEN: this.#secrets.joinToken(POOL),
+        WARMPATH_REPLICA: `replica-${i}`,
+        WARMPATH_MODEL: modelPath,
+        WARMPATH_SEQUENCES: String(this.#options.sequences),
+        WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
+      };
+      this.#replicas.push(
+        startReplica(`replica-${i}`, environment, {
+          started: (_name, child) => this.#watchdog.watch(child.pid, "SIGTERM"),
+          joined: (name, url) => {
+            this.#urls.set(name, url);
+            this.#onJoined?.();
+          },
+          ended: (_name, pid) => this.#watchdog.forget(pid),
+          failed: (_name, message) => this.stop(message),
+        }),
+      );
+    }
+  }
+
+  async #startEdge(port: number): Promise<boolean> {
+    const edgeOptions: EdgeOptions = {
+      port,
+      stateDirectory: this.#options.stateDirectory,
+      variables: { WARMPATH_SECRET: this.#secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: this.#options.profile },
+    };
+    const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : startWorkerd(edgeOptions)).catch((error: unknown) => ({
+      type: "failed" as const,
+      message: `The edge could not be built: ${error instanceof Error ? error.message : "unknown"}`,
+    }));
+    if (edge.type === "failed") {
+      this.stop(edge.message);
+      return false;
+    }
+    this.#edge = edge.process;
+    this.#watchdog.watch(edge.process.pid, this.#options.dev ? "SIGTERM" : "SIGINT");
+    edge.process.once("exit", () => {
+      this.#watchdog.forget(edge.process.pid);
+      if (this.#stopping) return;
+      process.stderr.write("The edge ended; starting it again.\n");
+      setTimeout(() => void this.#startEdge(port), EDGE_RESTART_MS);
+    });
+    return true;
+  }
+
+  async #announceReady(url: string, readyMs: number): Promise<void> {
+    const headers = { authorization: `Bearer ${this.#secrets.apiKey}` };
+    const listed = (await (await fetch(`${url}/v1/models`, { headers })).json()) as { data: { id: string }[] };
+    const model = listed.data[0]?.id ?? "";
+    const ready = {
+      url,
+      apiKey: this.#secrets.apiKey,
+      model,
+      edge: { pid: this.#edge?.pid },
+      replicas: this.#replicas.map((replica) => ({ name: replica.name, url: this.#urls.get(replica.name), role: "both", pid: replica.pid() })),
+    };
+    const file = join(this.#options.stateDirectory, "dev.json");
+    writeFileSync(`${file}.new`, `${JSON.stringify(ready, null, 2)}\n`, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+    process.stdout.write(screen({ url, apiKey: this.#secrets.apiKey, model, replicas: this.#options.replicas, readyMs, demo: this.#options.model === null }));
+  }
+}
+
+/** When npm is killed its shell is not told, and neither are we: a new parent means that the old one died. */
+function watchParent(onGone: () => void): void {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  setInterval(() => process.ppid !== parent && onGone(), 250).unref();
+}
+
+const chosen = options();
+const port = await choosePort(chosen.port);
+mkdirSync(chosen.stateDirectory, { recursive: true, mode: 0o700 });
+const launcher = new Launcher(chosen, loadSecrets(chosen.stateDirectory));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
+watchParent(() => launcher.stop(null));
+await launcher.run(port);

@@ -1,0 +1,63 @@
+/** The only reader of process.env in the replica. */
+import { z } from "zod";
+
+const Environment = z.object({
+  /** ws: or wss: address of the edge, as wss://HOST/announce/POOL. */
+  WARMPATH_JOIN: z.url({ protocol: /^wss?$/ }),
+  WARMPATH_JOIN_TOKEN: z.string().min(8),
+  WARMPATH_REPLICA: z.string().regex(/^[0-9A-Za-z._-]{1,64}$/),
+  WARMPATH_MODEL: z.string().min(1),
+  /** Where the edge reaches this replica; by default the address it listens on. */
+  WARMPATH_URL: z.url().optional(),
+  WARMPATH_HOST: z.string().default("127.0.0.1"),
+  WARMPATH_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
+  WARMPATH_SEQUENCES: z.coerce.number().int().min(1).max(64).default(4),
+  WARMPATH_CONTEXT_TOKENS: z.coerce.number().int().min(128).max(131_072).default(8_192),
+  WARMPATH_BLOCK_TOKENS: z.coerce.number().int().min(8).max(256).default(32),
+  WARMPATH_QUEUE_LIMIT: z.coerce.number().int().min(0).max(4_096).default(32),
+});
+
+export interface ReplicaConfig {
+  join: string;
+  joinToken: string;
+  pool: string;
+  name: string;
+  modelPath: string;
+  url: string | null;
+  host: string;
+  port: number;
+  sequences: number;
+  contextTokens: number;
+  blockTokens: number;
+  queueLimit: number;
+}
+
+export type ConfigResult = { ok: true; config: ReplicaConfig } | { ok: false; message: string };
+
+export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return { ok: false, message: `${issue?.path.join(".") ?? "environment"}: ${issue?.message ?? "not understood"}` };
+  }
+  const values = parsed.data;
+  const pool = /\/announce\/([0-9A-Za-z._-]{1,64})$/.exec(new URL(values.WARMPATH_JOIN).pathname)?.[1];
+  if (pool === undefined) return { ok: false, message: "WARMPATH_JOIN: must end in /announce/POOL" };
+  return {
+    ok: true,
+    config: {
+      join: values.WARMPATH_JOIN,
+      joinToken: values.WARMPATH_JOIN_TOKEN,
+      pool,
+      name: values.WARMPATH_REPLICA,
+      modelPath: values.WARMPATH_MODEL,
+      url: values.WARMPATH_URL ?? null,
+      host: values.WARMPATH_HOST,
+      port: values.WARMPATH_PORT,
+      sequences: values.WARMPATH_SEQUENCES,
+      contextTokens: values.WARMPATH_CONTEXT_TOKENS,
+      blockTokens: values.WARMPATH_BLOCK_TOKENS,
+      queueLimit: values.WARMPATH_QUEUE_LIMIT,
+    },
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * The one door to node-llama-cpp's addon. Its public API has no batches over several sequences, so we use three fields its types leave
+ * out (`_ctx`, `_bindings`, `_model`). They may move in any release: the version is pinned, and opening the door checks every method.
+ */
+import type { Llama, LlamaContext, LlamaModel } from "node-llama-cpp";
+
+declare const batchIndex: unique symbol;
+/** Place of one token's logits in the current batch; valid until the next `initBatch`. */
+export type LogitIndex = number & { readonly [batchIndex]: never };
+
+export interface Sampler {
+  applyConfig(config: { temperature: number; topK: number; topP: number; minP: number; seed: number }): void;
+  dispose(): void;
+}
+
+/** Token, (unused) probabilities and confidence, pairs of token and logit, and the sum of exp(logit - largest). */
+export type SampledLogits = [
+  token: number,
+  probabilities: number[] | undefined,
+  confidence: number | undefined,
+  logits: number[] | undefined,
+  weight: number | undefined,
+];
+
+export interface AddonContext {
+  initBatch(tokens: number): void;
+  addToBatch(sequence: number, position: number, tokens: Uint32Array, logitsAt: Uint32Array): ArrayLike<LogitIndex>;
+  decodeBatch(): Promise<void>;
+  sampleToken(index: LogitIndex, sampler: Sampler): Promise<number>;
+  sampleToken(
+    index: LogitIndex,
+    sampler: Sampler,
+    probabilities: false,
+    confidence: false,
+    logits: [tokens: number[], largest: boolean, smallest: boolean, selected: boolean, top: number],
+    weight: true,
+  ): Promise<SampledLogits>;
+  setThreads(threads: number): void;
+  /** A sequence out of range aborts the process. */
+  disposeSequence(sequence: number): void;
+  removeTokenCellsFromSequence(sequence: number, from: number, to: number): boolean;
+  saveSequenceStateToFile(file: string, sequence: number, tokens: Uint32Array): Promise<number>;
+  loadSequenceStateFromFile(file: string, sequence: number, contextTokens: number): Promise<Uint32Array>;
+}
+
+export interface AddonModel {
+  tokenize(text: string, special: boolean): Uint32Array;
+  isEogToken(token: number): boolean;
+}
+
+export interface Addon {
+  context: AddonContext;
+  model: AddonModel;
+  makeSampler(): Sampler;
+}
+
+const contextMethods = [
+  "initBatch",
+  "addToBatch",
+  "decodeBatch",
+  "sampleToken",
+  "setThreads",
+  "disposeSequence",
+  "removeTokenCellsFromSequence",
+  "saveSequenceStateToFile",
+  "loadSequenceStateFromFile",
+] satisfies (keyof AddonContext)[];
+const modelMethods = ["tokenize", "isEogToken"] satisfies (keyof AddonModel)[];
+
+function has(target: unknown, methods: readonly string[]): boolean {
+  return typeof target === "object" && target !== null && methods.every((method) => typeof Reflect.get(target, method) === "function");
+}
+
+/** Undefined when this node-llama-cpp is not shaped as the pinned one. */
+export function openAddon(llama: Llama, model: LlamaModel, context: LlamaContext): Addon | undefined {
+  const bindings: unknown = Reflect.get(llama, "_bindings");
+  const addonModel: unknown = Reflect.get(model, "_model");
+  const addonContext: unknown = Reflect.get(context, "_ctx");
+  if (!has(bindings, ["AddonSampler"]) || !has(addonModel, modelMethods) || !has(addonContext, contextMethods)) return undefined;
+  const { AddonSampler } = bindings as { AddonSampler: new (model: AddonModel) => Sampler };
+  const typedModel = addonModel as AddonModel;
+  return { context: addonContext as AddonContext, model: typedModel, makeSampler: () => new AddonSampler(typedModel) };
+}

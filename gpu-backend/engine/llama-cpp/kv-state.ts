@@ -1,0 +1,219 @@
+/**
+ * Codec of llama.cpp's sequence-state files (magic "ggsq", version 3) for plain attention caches: the only way KV leaves or enters a
+ * sequence. A parsed state can be cut into blocks and blocks joined into a new state.
+ *
+ *   file   := u32 magic | u32 version | u32 tokens, i32 × tokens | u32 streams | stream × streams
+ *   stream := u32 cells (0: nothing follows) | cells × {i32 position, u32 1, i32 sequence} | u32 transposed | u32 layers
+ *             | layers × {i32 type, u64 rowBytes, cells × rowBytes}                                 keys, one row per token
+ *             | layers × {i32 type, u64 rowBytes, cells × rowBytes}                                 values, transposed = 0
+ *             | layers × {i32 type, u32 elementBytes, u32 width, width × cells × elementBytes}      values, transposed = 1
+ *
+ * llama.cpp trusts these files (a wrong cell count makes it allocate without limit), so only images from `join` are ever loaded.
+ */
+const magic = 0x67677371;
+const version = 3;
+
+/** What must be equal for blocks to be exchanged. */
+export interface KvLayout {
+  /** Values lie width-major, as llama.cpp keeps them without flash attention. */
+  transposed: boolean;
+  layers: number;
+  keyType: number;
+  keyRowBytes: number;
+  valueType: number;
+  valueRowBytes: number;
+  /** Bytes of one value element; the unit of the transposition. */
+  valueElementBytes: number;
+}
+
+/** Keys and values of consecutive tokens, by layer, in the file's own order. */
+export interface KvBlock {
+  cells: number;
+  keys: Buffer[];
+  values: Buffer[];
+}
+
+export interface KvState extends KvBlock {
+  layout: KvLayout;
+  tokens: Int32Array;
+  streams: number;
+}
+
+export type KvParse = { type: "parsed"; state: KvState } | { type: "invalid"; message: string };
+
+class Reader {
+  readonly #bytes: Buffer;
+  #offset = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get rest(): number {
+    return this.#bytes.length - this.#offset;
+  }
+
+  take(length: number): Buffer {
+    if (!(length <= this.rest)) throw new RangeError("the file ends early");
+    this.#offset += length;
+    return this.#bytes.subarray(this.#offset - length, this.#offset);
+  }
+
+  u32(): number {
+    return this.take(4).readUInt32LE();
+  }
+
+  u64(): number {
+    return Number(this.take(8).readBigUInt64LE());
+  }
+}
+
+function check(condition: boolean, message: string): void {
+  if (!condition) throw new RangeError(message);
+}
+
+function readPositions(reader: Reader, cells: number): void {
+  for (let cell = 0; cell < cells; cell++) {
+    check(reader.u32() === cell, "cells are not in order of position");
+    check(reader.u32() === 1, "a cell belongs to several sequences");
+    reader.u32();
+  }
+}
+
+function readStream(reader: Reader, cells: number): { layout: KvLayout } & KvBlock {
+  readPositions(reader, cells);
+  const transposed = reader.u32();
+  check(transposed <= 1, "unknown layout of the values");
+  const layers = reader.u32();
+  check(layers > 0 && layers <= reader.rest, "no layers");
+  const layout: KvLayout = {
+    transposed: transposed === 1,
+    layers,
+    keyType: 0,
+    keyRowBytes: 0,
+    valueType: 0,
+    valueRowBytes: 0,
+    valueElementBytes: 0,
+  };
+  const keys: Buffer[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    const [type, rowBytes] = [reader.u32(), reader.u64()];
+    if (layer === 0) Object.assign(layout, { keyType: type, keyRowBytes: rowBytes });
+    check(type === layout.keyType && rowBytes === layout.keyRowBytes && rowBytes > 0, "layers differ in their keys");
+    keys.push(reader.take(cells * rowBytes));
+  }
+  const values: Buffer[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    const type = reader.u32();
+    const elementBytes = layout.transposed ? reader.u32() : 1;
+    const rowBytes = layout.transposed ? reader.u32() * elementBytes : reader.u64();
+    if (layer === 0) Object.assign(layout, { valueType: type, valueRowBytes: rowBytes, valueElementBytes: elementBytes });
+    check(type === layout.valueType && rowBytes === layout.valueRowBytes && rowBytes > 0, "layers differ in their values");
+    check(elementBytes === layout.valueElementBytes, "layers differ in their values");
+    values.push(reader.take(cells * rowBytes));
+  }
+  return { layout, cells, keys, values };
+}
+
+/** Reads a state of exactly one non-empty stream whose cells hold positions 0, 1, 2, … The buffers alias `bytes`. */
+export function parseKvState(bytes: Buffer): KvParse {
+  const reader = new Reader(bytes);
+  try {
+    check(reader.u32() === magic, "not a sequence state");
+    check(reader.u32() === version, "unknown version of the sequence state");
+    const tokenCount = reader.u32();
+    // Copied, because the file may put the numbers at any offset.
+    const tokens = new Int32Array(new Uint8Array(reader.take(tokenCount * 4)).buffer);
+    const streams = reader.u32();
+    check(streams <= reader.rest / 4, "the file ends early");
+    let stream: ReturnType<typeof readStream> | undefined;
+    for (let index = 0; index < streams; index++) {
+      const cells = reader.u32();
+      if (cells === 0) continue;
+      check(stream === undefined, "several streams hold cells");
+      check(cells <= reader.rest / 12, "the file ends early");
+      stream = readStream(reader, cells);
+    }
+    check(reader.rest === 0, "bytes after the end");
+    if (stream === undefined) throw new RangeError("no cells");
+    check(stream.cells === tokenCount, "tokens and cells differ in number");
+    return { type: "parsed", state: { ...stream, tokens, streams } };
+  } catch (error) {
+    if (error instanceof RangeError) return { type: "invalid", message: error.message };
+    throw error;
+  }
+}
+
+/** Copies `cells` columns from column `from` of a width-major matrix into column `to` of another. */
+function copyColumns(source: Buffer, sourceCells: number, from: number, target: Buffer, targetCells: number, to: number, cells: number, elementBytes: number): void {
+  const rows = source.length / (sourceCells * elementBytes);
+  for (let row = 0; row < rows; row++) {
+    const start = (row * sourceCells + from) * elementBytes;
+    source.copy(target, (row * targetCells + to) * elementBytes, start, start + cells * elementBytes);
+  }
+}
+
+/** Tokens `from` to `to` (exclusive) as a block of its own memory. Throws a RangeError outside the state. */
+export function cutKvState(state: KvState, from: number, to: number): KvBlock {
+  check(from >= 0 && from < to && to <= state.cells, "the cut lies outside the state");
+  const { layout } = state;
+  const cells = to - from;
+  const keys = state.keys.map((key) => Buffer.from(key.subarray(from * layout.keyRowBytes, to * layout.keyRowBytes)));
+  const values = state.values.map((value) => {
+    if (!layout.transposed) return Buffer.from(value.subarray(from * layout.valueRowBytes, to * layout.valueRowBytes));
+    const block = Buffer.alloc(cells * layout.valueRowBytes);
+    copyColumns(value, state.cells, from, block, cells, 0, cells, layout.valueElementBytes);
+    return block;
+  });
+  return { cells, keys, values };
+}
+
+function joinValues(layout: KvLayout, blocks: readonly KvBlock[], layer: number, cells: number): Buffer {
+  const parts = blocks.map((block) => block.values[layer] ?? Buffer.alloc(0));
+  if (!layout.transposed) return Buffer.concat(parts);
+  const joined = Buffer.alloc(cells * layout.valueRowBytes);
+  let column = 0;
+  for (const [index, part] of parts.entries()) {
+    const count = blocks[index]?.cells ?? 0;
+    copyColumns(part, count, 0, joined, cells, column, count, layout.valueElementBytes);
+    column += count;
+  }
+  return joined;
+}
+
+function words(...numbers: number[]): Buffer {
+  return Buffer.from(Uint32Array.from(numbers).buffer);
+}
+
+function u64(value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(value));
+  return bytes;
+}
+
+/** A state file of consecutive blocks for a context of `streams` sequences. Throws a RangeError when blocks do not fit layout and tokens. */
+export function joinKvBlocks(layout: KvLayout, tokens: ArrayLike<number>, blocks: readonly KvBlock[], streams: number): Buffer {
+  const cells = blocks.reduce((sum, block) => sum + block.cells, 0);
+  check(cells === tokens.length && cells > 0, "tokens and cells differ in number");
+  for (const block of blocks) {
+    check(block.keys.length === layout.layers && block.values.length === layout.layers, "a block has another number of layers");
+    check(block.keys.every((key) => key.length === block.cells * layout.keyRowBytes), "a block has keys of another size");
+    check(block.values.every((value) => value.length === block.cells * layout.valueRowBytes), "a block has values of another size");
+  }
+  const positions = new Uint32Array(cells * 3);
+  for (let cell = 0; cell < cells; cell++) positions.set([cell, 1, 0], cell * 3);
+  const parts = [words(magic, version, cells), Buffer.from(Uint32Array.from(tokens).buffer), words(streams, cells), Buffer.from(positions.buffer)];
+  parts.push(words(layout.transposed ? 1 : 0, layout.layers));
+  for (let layer = 0; layer < layout.layers; layer++) {
+    parts.push(words(layout.keyType), u64(layout.keyRowBytes), ...blocks.map((block) => block.keys[layer] ?? Buffer.alloc(0)));
+  }
+  for (let layer = 0; layer < layout.layers; layer++) {
+    if (layout.transposed) {
+      parts.push(words(layout.valueType, layout.valueElementBytes, layout.valueRowBytes / layout.valueElementBytes));
+    } else parts.push(words(layout.valueType), u64(layout.valueRowBytes));
+    parts.push(joinValues(layout, blocks, layer, cells));
+  }
+  // The cells lie in the file's first stream; the loader maps them to the sequence it is asked for.
+  parts.push(Buffer.alloc((streams - 1) * 4));
+  return Buffer.concat(parts);
+}

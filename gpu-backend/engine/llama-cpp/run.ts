@@ -1,0 +1,95 @@
+/** One request inside the child: its prompt, its progress, its clock. */
+import type { EngineKey, EngineRequest, FinishReason } from "../engine.ts";
+import type { EngineEvent } from "../engine.ts";
+import type { Sampler } from "./binding.ts";
+import type { Sequence } from "./sequences.ts";
+import { unacknowledgedDeltaLimit } from "./messages.ts";
+import { TextOutput } from "./text-output.ts";
+
+export interface PreparedRequest {
+  request: EngineRequest;
+  tokens: Uint32Array;
+  keys: EngineKey[];
+  /** Already clamped to what the context has room for. */
+  maxTokens: number;
+}
+
+export class Run {
+  readonly id: string;
+  readonly tokens: Uint32Array;
+  readonly keys: EngineKey[];
+  readonly maxTokens: number;
+  readonly sampler: Sampler;
+  readonly output: TextOutput;
+  cancelled = false;
+  cachedTokens = 0;
+  /** The last sampled token, whose KV is not computed yet; undefined during prefill. */
+  next: number | undefined;
+  outputTokens = 0;
+  /** Output tokens that no delta has told of yet. */
+  untoldTokens = 0;
+  #sequence: Sequence | undefined;
+  #outstandingDeltas = 0;
+  #startedAtMs = 0;
+  #firstTokenAtMs = 0;
+  #lastTokenAtMs = 0;
+
+  constructor(prepared: PreparedRequest, sampler: Sampler) {
+    this.id = prepared.request.id;
+    this.tokens = prepared.tokens;
+    this.keys = prepared.keys;
+    this.maxTokens = prepared.maxTokens;
+    this.sampler = sampler;
+    this.output = new TextOutput(prepared.request.stop);
+  }
+
+  /** Throws before `start`. */
+  get sequence(): Sequence {
+    if (this.#sequence === undefined) throw new Error(`run ${this.id} has no sequence`);
+    return this.#sequence;
+  }
+
+  /** Its consumer lags: leave it out until it has caught up. */
+  get lagging(): boolean {
+    return this.#outstandingDeltas >= unacknowledgedDeltaLimit;
+  }
+
+  start(sequence: Sequence, nowMs: number): void {
+    this.#sequence = sequence;
+    this.#startedAtMs = nowMs;
+  }
+
+  acknowledge(deltas: number): void {
+    this.#outstandingDeltas -= deltas;
+  }
+
+  countToken(token: number, nowMs: number): void {
+    if (this.outputTokens === 0) this.#firstTokenAtMs = nowMs;
+    this.#lastTokenAtMs = nowMs;
+    this.next = token;
+    this.outputTokens++;
+    this.untoldTokens++;
+  }
+
+  /** A delta of text that became certain; undefined for none. */
+  delta(text: string): EngineEvent | undefined {
+    if (text === "") return undefined;
+    const tokens = this.untoldTokens;
+    this.untoldTokens = 0;
+    this.#outstandingDeltas++;
+    return { type: "delta", text, tokens };
+  }
+
+  finished(reason: FinishReason, message?: string): EngineEvent {
+    return {
+      type: "finished",
+      reason,
+      promptTokens: this.tokens.length,
+      cachedTokens: this.cachedTokens,
+      outputTokens: this.outputTokens,
+      prefillMs: Math.max(0, this.#firstTokenAtMs - this.#startedAtMs),
+      decodeMs: this.#lastTokenAtMs - this.#firstTokenAtMs,
+      ...(message === undefined ? {} : { message }),
+    };
+  }
+}

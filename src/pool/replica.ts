@@ -1,0 +1,55 @@
+/** One engine process as its pool sees it. */
+
+export type Role = "prefill" | "decode";
+
+/** ready: takes requests. joining: its URL is not admitted yet. suspect, draining: nothing new. lost: only in the effect that forgets it. */
+export type ReplicaState = "joining" | "ready" | "suspect" | "draining" | "lost";
+
+export interface Capacity {
+  /** Requests it computes at once. */
+  sequences: number;
+  /** Tokens of KV cache on the device. */
+  kvTokens: number;
+  /** Tokens of one engine block. */
+  blockTokens: number;
+  /** Longest prompt plus output, tokens. */
+  contextTokens: number;
+  /** Requests it queues beyond `sequences`. */
+  queueLimit: number;
+}
+
+/** What a replica says of itself when it joins. */
+export interface ReplicaHello {
+  name: string;
+  /** When this life of the replica began, ms; a later one of the same name wins. */
+  epoch: number;
+  url: string;
+  roles: readonly Role[];
+  model: string;
+  /** Fingerprint of its hash spec. */
+  specFingerprint: string;
+  capacity: Capacity;
+}
+
+export interface Replica {
+  /** 0 … 63, its number in the index and in leases while it is known. */
+  slot: number;
+  name: string;
+  epoch: number;
+  url: string;
+  roles: readonly Role[];
+  capacity: Capacity;
+  state: ReplicaState;
+  /** The shell's number for the socket it speaks through; null while there is none. */
+  connection: number | null;
+  /** Pool clock. */
+  lastHeardMs: number;
+  /** Pool clock, when its socket closed; null while one is open. */
+  closedAtMs: number | null;
+  /** The URL was proven to be its own. */
+  admitted: boolean;
+  /** It asked to be drained; survives being suspect for a while. */
+  draining: boolean;
+  /** Sequence number of its last announce that was applied; 0 before the first. */
+  seq: number;
+}

@@ -1,0 +1,196 @@
+import { decide } from "./decide.ts";
+import type { CandidateView, Decision, PoolView, Profile, RequestView } from "./decision.ts";
+
+export const MAX_RECORDS = 1_024;
+
+/** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 5 KB. */
+export interface ExplainRecord {
+  id: string;
+  attempt: number;
+  /** Whose request it was: only they may read it. */
+  tenant: string;
+  /** Pool clock. */
+  decidedAtMs: number;
+  view: PackedView;
+  request: RequestView;
+  profile: Profile;
+  draw: number;
+  turn: number;
+  /** What was decided; the candidates' numbers come back by `replay`. */
+  decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string };
+  /** Filled in later. */
+  outcome: DecisionOutcome;
+}
+
+export interface DecisionOutcome {
+  /** As the replica reported it; null until then. */
+  cachedTokens: number | null;
+  promptTokens: number | null;
+  outputTokens: number | null;
+  /** From the decision to the first token; null until then. */
+  ttftMs: number | null;
+  /** How its lease ended; null while it lives. */
+  ended: "settled" | "released" | "expired" | null;
+}
+
+/** A PoolView with its numbers in one row per candidate, in the order of FIELDS. */
+export interface PackedView {
+  names: readonly string[];
+  eligible: readonly boolean[];
+  numbers: Float64Array;
+  meanOutputTokens: number;
+}
+
+const FIELDS = [
+  "replica",
+  "overlapSegments",
+  "cachedTokens",
+  "inFlight",
+  "queuedPrefillMs",
+  "liveKvTokens",
+  "kvTokens",
+  "sequences",
+  "queueLimit",
+] as const satisfies readonly (keyof CandidateView)[];
+/** And the rate. */
+const COLUMNS = FIELDS.length + 1;
+
+export interface DecisionContext {
+  id: string;
+  attempt: number;
+  tenant: string;
+  decidedAtMs: number;
+  view: PoolView;
+  request: RequestView;
+  profile: Profile;
+  draw: number;
+  turn: number;
+  decision: Decision;
+}
+
+export function explain(context: DecisionContext): ExplainRecord {
+  const { view, decision, ...rest } = context;
+  const { chosen, outcome, reason } = decision;
+  const open = { cachedTokens: null, promptTokens: null, outputTokens: null, ttftMs: null, ended: null };
+  return { ...rest, view: packView(view), decision: { chosen, outcome, reason }, outcome: open };
+}
+
+/** Decides again from the record: the same decision, with every candidate's numbers. */
+export function replay(record: ExplainRecord): Decision {
+  return decide(unpackView(record.view), record.request, record.profile, record.draw, record.turn);
+}
+
+export function packView(view: PoolView): PackedView {
+  const { candidates, meanOutputTokens } = view;
+  const numbers = new Float64Array(candidates.length * COLUMNS);
+  let at = 0;
+  for (const candidate of candidates) {
+    for (const field of FIELDS) numbers[at++] = candidate[field];
+    numbers[at++] = candidate.rates.prefillMsPerToken;
+  }
+  const names = candidates.map((candidate) => candidate.name);
+  const eligible = candidates.map((candidate) => candidate.eligible);
+  return { names, eligible, numbers, meanOutputTokens };
+}
+
+export function unpackView(packed: PackedView): PoolView {
+  const candidates = packed.names.map((name, row): CandidateView => {
+    const number = (column: number): number => packed.numbers[row * COLUMNS + column] ?? 0;
+    return {
+      replica: number(0),
+      name,
+      overlapSegments: number(1),
+      cachedTokens: number(2),
+      inFlight: number(3),
+      queuedPrefillMs: number(4),
+      liveKvTokens: number(5),
+      kvTokens: number(6),
+      sequences: number(7),
+      queueLimit: number(8),
+      rates: { prefillMsPerToken: number(9) },
+      eligible: packed.eligible[row] ?? false,
+    };
+  });
+  return { candidates, meanOutputTokens: packed.meanOutputTokens };
+}
+
+/** JSON-safe twin of a record. */
+export type EncodedRecord = Omit<ExplainRecord, "view"> & { view: Omit<PackedView, "numbers"> & { numbers: number[] } };
+
+export function encodeRecord(record: ExplainRecord): EncodedRecord {
+  return { ...record, view: { ...record.view, numbers: [...record.view.numbers] } };
+}
+
+/** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
+export function decodeRecord(encoded: EncodedRecord): ExplainRecord {
+  return { ...encoded, view: { ...encoded.view, numbers: Float64Array.from(encoded.view.numbers) } };
+}
+
+/** The last decisions, oldest overwritten first. */
+export class ExplainRing {
+  readonly #records = new Map<string, ExplainRecord>();
+  /** Changed since they were last flushed, by key. */
+  readonly #unflushed = new Set<string>();
+  readonly #latest = new Map<string, string>();
+  readonly #maxRecords: number;
+
+  constructor(maxRecords = MAX_RECORDS) {
+    this.#maxRecords = maxRecords;
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  add(record: ExplainRecord): void {
+    const key = keyOf(record.id, record.attempt);
+    this.#records.delete(key);
+    this.#records.set(key, record);
+    this.#unflushed.add(key);
+    this.#latest.set(record.id, key);
+    while (this.#records.size > this.#maxRecords) this.#forgetOldest();
+  }
+
+  /** Of a request's attempts the one given, else the one decided last. */
+  get(id: string, attempt?: number): ExplainRecord | undefined {
+    const key = attempt === undefined ? this.#latest.get(id) : keyOf(id, attempt);
+    return key === undefined ? undefined : this.#records.get(key);
+  }
+
+  /** Fills in what came of it; false when the record is gone. */
+  complete(id: string, attempt: number, outcome: Partial<DecisionOutcome>): boolean {
+    const key = keyOf(id, attempt);
+    const record = this.#records.get(key);
+    if (record === undefined) return false;
+    record.outcome = { ...record.outcome, ...outcome };
+    this.#unflushed.add(key);
+    return true;
+  }
+
+  /** Added or completed since the last `flushed()`; write them, then call it. */
+  unflushed(): ExplainRecord[] {
+    const records: ExplainRecord[] = [];
+    for (const key of this.#unflushed) {
+      const record = this.#records.get(key);
+      if (record !== undefined) records.push(record);
+    }
+    return records;
+  }
+
+  flushed(): void {
+    this.#unflushed.clear();
+  }
+
+  #forgetOldest(): void {
+    const oldest = this.#records.entries().next();
+    if (oldest.done === true) return;
+    const [key, record] = oldest.value;
+    this.#records.delete(key);
+    this.#unflushed.delete(key);
+    if (this.#latest.get(record.id) === key) this.#latest.delete(record.id);
+  }
+}
+
+function keyOf(id: string, attempt: number): string {
+  return `${attempt} ${id}`;
+}

@@ -1,0 +1,65 @@
+import type { Decision, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+
+/** One sentence a person can check against the numbers beside it. */
+export function reasonFor(
+  candidates: readonly ScoredCandidate[],
+  chosen: number | null,
+  outcome: Decision["outcome"],
+  request: RequestView,
+  profile: Profile,
+): string {
+  const winner = chosen === null ? undefined : candidates[chosen];
+  if (winner === undefined) return whyNone(candidates, outcome);
+  const rivals = candidates.filter((candidate) => candidate !== winner && candidate.barred === null);
+  const holds = `${winner.name} holds ${count(winner.cachedTokens)} of ~${count(request.promptTokens)} prompt tokens`;
+  const ms = `predicted ${millis(winner.predictedTtftMs)} to first token`;
+  const next = best(rivals, (candidate) => -candidate.cost);
+  if (next === undefined) return `${holds}; ${ms}; no other replica can take it now`;
+  if (profile.name !== "cache-aware") return `${holds}; ${ms}; chosen by the ${profile.name} profile among ${rivals.length + 1} replicas`;
+  const against = `${holds}; ${ms} against ${millis(next.predictedTtftMs)} on ${next.name}`;
+  const longest = best(rivals, (candidate) => candidate.cachedTokens);
+  if (longest === undefined || longest.cachedTokens <= winner.cachedTokens) return against;
+  const margin = millis(longest.cost - winner.cost);
+  return `${against}; ${longest.name} holds ${count(longest.cachedTokens)}, but its predicted cost is ${margin} higher (${whyMore(longest, winner)})`;
+}
+
+function whyNone(candidates: readonly ScoredCandidate[], outcome: Decision["outcome"]): string {
+  const full = candidates.filter((candidate) => candidate.barred === "full");
+  const excluded = candidates.filter((candidate) => candidate.barred === "excluded").length;
+  const failed = excluded === 0 ? "" : `; ${excluded} failed this request before`;
+  if (outcome === "all-full") return `all full: ${full.length} of ${candidates.length} replicas have no place${failed}`;
+  return candidates.length === 0 ? "no replica is here" : `none of ${candidates.length} replicas may take it now${failed}`;
+}
+
+/** The part of the cost that sets the loser back most. */
+function whyMore(loser: ScoredCandidate, winner: ScoredCandidate): string {
+  const parts: [string, number][] = [
+    ["the queue ahead", loser.terms.queueMs - winner.terms.queueMs],
+    ["its own prefill", loser.terms.prefillMs - winner.terms.prefillMs],
+    [`${loser.terms.inFlight} requests slowed`, loser.terms.stallMs - winner.terms.stallMs],
+    ["prefixes evicted", loser.terms.displacementMs - winner.terms.displacementMs],
+  ];
+  return best(parts, ([, more]) => more)?.[0] ?? "equal";
+}
+
+/** The first of the highest. */
+function best<T>(items: readonly T[], worth: (item: T) => number): T | undefined {
+  let found: T | undefined;
+  let most = -Infinity;
+  for (const item of items) {
+    if (worth(item) > most) {
+      most = worth(item);
+      found = item;
+    }
+  }
+  return found;
+}
+
+/** 12345 → "12,345". */
+function count(value: number): string {
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+function millis(value: number): string {
+  return `${Math.abs(value) < 10 ? String(Math.round(value * 10) / 10) : count(value)} ms`;
+}

@@ -1,0 +1,101 @@
+/** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost. */
+import { type ApiError, apiError } from "../src/errors.ts";
+import type { DecideRequest, PoolCard } from "../src/routing/dispatcher.ts";
+import { HEADER } from "../src/wire/headers.ts";
+import type { Env } from "./env.ts";
+
+const MOST_ATTEMPTS = 4;
+/** A unary caller and the first bytes of a stream wait at most so long for a free replica. */
+const MOST_WAIT_MS = 90_000;
+const STREAM_WAIT_MS = 10_000;
+/** A replica sends its headers as soon as it has queued the request. */
+const HEADERS_TIMEOUT_MS = 5_000;
+
+/** A request at a replica that has accepted it. */
+export interface Placed {
+  replica: string;
+  attempt: number;
+  /** Predicted by the pool. */
+  cachedTokens: number;
+  response: Response;
+  /** Tells the replica to stop. Idempotent. */
+  cancel(): void;
+}
+
+export interface Job {
+  env: Env;
+  pool: string;
+  path: string;
+  body: Uint8Array;
+  stream: boolean;
+  /** Everything but `failed`, which `place` adds. */
+  decide: Omit<DecideRequest, "failed">;
+  clientSignal: AbortSignal;
+}
+
+export type Failed = { replica: string; attempt: number };
+export type PlaceResult = { type: "placed"; placed: Placed } | { type: "error"; error: ApiError } | { type: "stale_card"; card: PoolCard };
+
+type Tried = { type: "placed"; placed: Placed } | { type: "failed" };
+
+async function tryReplica(job: Job, answer: { url: string; replica: string; attempt: number; admission: string; cachedTokens: number }): Promise<Tried> {
+  const abort = new AbortController();
+  const onClientGone = (): void => abort.abort();
+  job.clientSignal.addEventListener("abort", onClientGone);
+  const timer = setTimeout(() => abort.abort(), HEADERS_TIMEOUT_MS);
+  try {
+    const response = await fetch(answer.url + job.path, {
+      method: "POST",
+      headers: { "content-type": "application/json", [HEADER.requestId]: job.decide.id, [HEADER.admission]: answer.admission },
+      body: job.body,
+      signal: abort.signal,
+    });
+    if (response.status >= 500 || response.status === 403) {
+      await response.body?.cancel();
+      return { type: "failed" };
+    }
+    const { replica, attempt, cachedTokens } = answer;
+    return { type: "placed", placed: { replica, attempt, cachedTokens, response, cancel: () => abort.abort() } };
+  } catch {
+    return { type: "failed" };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** `failed` names the attempt that was lost, when this is not the first. */
+export async function place(job: Job, failed?: Failed): Promise<PlaceResult> {
+  const pool = job.env.POOL.getByName(job.pool);
+  const waitUntilMs = job.decide.arrivedAtMs + (job.stream ? STREAM_WAIT_MS : MOST_WAIT_MS);
+  let lost = failed;
+  for (let attempts = failed?.attempt ?? 0; attempts < MOST_ATTEMPTS; ) {
+    const answer = await pool.decide({ ...job.decide, ...(lost === undefined ? {} : { failed: lost }) });
+    lost = undefined;
+    switch (answer.type) {
+      case "stale_card":
+        return answer;
+      case "refused": {
+        const error = { ...apiError("overloaded", answer.message), retryAfterSeconds: answer.retryAfterSeconds };
+        return { type: "error", error };
+      }
+      case "waiting":
+        if (Date.now() >= waitUntilMs || job.clientSignal.aborted) {
+          await pool.leave(job.decide.id);
+          return { type: "error", error: { ...apiError("overloaded", "All replicas are busy. Try again shortly."), retryAfterSeconds: 2 } };
+        }
+        continue;
+      case "replica": {
+        const tried = await tryReplica(job, answer);
+        if (tried.type === "placed") return tried;
+        if (job.clientSignal.aborted) {
+          await pool.release(job.decide.id, answer.attempt);
+          return { type: "error", error: apiError("replica_lost", "The client has gone.") };
+        }
+        attempts = answer.attempt;
+        lost = { replica: answer.replica, attempt: answer.attempt };
+      }
+    }
+  }
+  if (lost !== undefined) await pool.release(job.decide.id, lost.attempt);
+  return { type: "error", error: { ...apiError("overloaded", "No replica could take the request. Try again shortly."), retryAfterSeconds: 1 } };
+}

@@ -1,0 +1,15 @@
+import type { Handler } from "hono";
+import type { AppEnv } from "../context.ts";
+import { configOf } from "../env.ts";
+
+export const health: Handler<AppEnv> = async (c) => {
+  const pools = await Promise.all(configOf(c.env).pools.map((pool) => c.env.POOL.getByName(pool).health()));
+  const ready = pools.some((pool) => pool.replicas > 0);
+  return c.json({ status: ready ? "ok" : "waiting for replicas", pools }, ready ? 200 : 503);
+};
+
+/** Prometheus text; read from the objects, since an isolate's own counters would be a sample. */
+export const metrics: Handler<AppEnv> = async (c) => {
+  const pages = await Promise.all(configOf(c.env).pools.map((pool) => c.env.POOL.getByName(pool).metrics()));
+  return c.text(pages.join(""), 200, { "content-type": "text/plain; version=0.0.4" });
+};
