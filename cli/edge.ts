@@ -61,10 +61,14 @@ export async function startWorkerd(options: EdgeOptions): Promise<EdgeProcess> {
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true });
   const workerd = require("workerd") as { default: string };
-  const child = spawn(workerd.default, ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"], {
-    stdio: ["ignore", "inherit", "pipe", "pipe"],
-    env: { ...process.env, ...options.variables },
-  });
+  const child = spawn(
+    workerd.default,
+    ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"],
+    {
+      stdio: ["ignore", "inherit", "pipe", "pipe"],
+      env: { ...process.env, ...options.variables },
+    },
+  );
   let errors = "";
   child.stderr?.on("data", (text: Buffer) => {
     errors = (errors + text.toString()).slice(-4_000);
@@ -74,7 +78,11 @@ export async function startWorkerd(options: EdgeOptions): Promise<EdgeProcess> {
     const fail = (message: string): void => resolve({ type: "failed", message });
     child.once("error", (error) => fail(`workerd did not start: ${error.message}`));
     child.once("exit", () =>
-      fail(/Address already in use/i.test(errors) ? `Port ${options.port} is taken. Choose another with --port, or --port 0 for any free one.` : `workerd did not start: ${errors.trim()}`),
+      fail(
+        /Address already in use/i.test(errors)
+          ? `Port ${options.port} is taken. Choose another with --port, or --port 0 for any free one.`
+          : `workerd did not start: ${errors.trim()}`,
+      ),
     );
     createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {
       const said = JSON.parse(line) as { event?: string; port?: number };
@@ -86,15 +94,32 @@ export async function startWorkerd(options: EdgeOptions): Promise<EdgeProcess> {
 /** Starts `wrangler dev`, which builds by itself and reloads on every change of a source. */
 export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProcess> {
   const variables = join(options.stateDirectory, "dev.vars");
-  writeFileSync(variables, Object.entries(options.variables).map(([name, value]) => `${name}="${value}"\n`).join(""), { mode: 0o600 });
+  writeFileSync(
+    variables,
+    Object.entries(options.variables)
+      .map(([name, value]) => `${name}="${value}"\n`)
+      .join(""),
+    { mode: 0o600 },
+  );
   const child = spawn(
     process.execPath,
-    [WRANGLER, "dev", "--port", String(options.port), "--ip", "127.0.0.1", "--persist-to", join(options.stateDirectory, "wrangler"), "--env-file", variables],
+    [
+      WRANGLER,
+      "dev",
+      "--port",
+      String(options.port),
+      "--ip",
+      "127.0.0.1",
+      "--persist-to",
+      join(options.stateDirectory, "wrangler"),
+      "--env-file",
+      variables,
+    ],
     { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], env: quietWrangler(options.stateDirectory) },
   );
   let ended = false;
   child.once("exit", () => (ended = true));
-  for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended; ) {
+  for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended;) {
     const answered = await fetch(`http://127.0.0.1:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
       () => true,
       () => false,

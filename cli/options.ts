@@ -27,7 +27,8 @@ export const USAGE = `npm start -- [options]
 
 function integer(text: string, name: string, least: number, most: number): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < least || value > most) throw new RangeError(`--${name} must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}.`);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new RangeError(`--${name} must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}.`);
   return value;
 }
 
@@ -49,7 +50,8 @@ export function parseOptions(args: string[]): StartOptions | "help" {
   });
   if (values.help) return "help";
   const profile = PROFILES.find((name) => name === values.profile);
-  if (profile === undefined) throw new RangeError(`--profile must be one of ${PROFILES.join(", ")}, not ${JSON.stringify(values.profile)}.`);
+  if (profile === undefined)
+    throw new RangeError(`--profile must be one of ${PROFILES.join(", ")}, not ${JSON.stringify(values.profile)}.`);
   return {
     port: integer(values.port, "port", 0, 65_535),
     replicas: integer(values.replicas, "replicas", 1, 64),

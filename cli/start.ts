@@ -91,7 +91,8 @@ class Launcher {
       }),
       sleep(READY_TIMEOUT_MS, false as const, { ref: false }),
     ]);
-    if (!joined) return this.stop(`Only ${this.#urls.size} of ${this.#options.replicas} replicas joined within ${READY_TIMEOUT_MS / 1000} s.`);
+    if (!joined)
+      return this.stop(`Only ${this.#urls.size} of ${this.#options.replicas} replicas joined within ${READY_TIMEOUT_MS / 1000} s.`);
     await this.#announceReady(`http://127.0.0.1:${port}`, performance.now() - startedMs);
   }
 
@@ -135,10 +136,12 @@ class Launcher {
       stateDirectory: this.#options.stateDirectory,
       variables: { WARMPATH_SECRET: this.#secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: this.#options.profile },
     };
-    const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : startWorkerd(edgeOptions)).catch((error: unknown) => ({
-      type: "failed" as const,
-      message: `The edge could not be built: ${error instanceof Error ? error.message : "unknown"}`,
-    }));
+    const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : startWorkerd(edgeOptions)).catch(
+      (error: unknown) => ({
+        type: "failed" as const,
+        message: `The edge could not be built: ${error instanceof Error ? error.message : "unknown"}`,
+      }),
+    );
     if (edge.type === "failed") {
       this.stop(edge.message);
       return false;
@@ -163,12 +166,19 @@ class Launcher {
       apiKey: this.#secrets.apiKey,
       model,
       edge: { pid: this.#edge?.pid },
-      replicas: this.#replicas.map((replica) => ({ name: replica.name, url: this.#urls.get(replica.name), role: "both", pid: replica.pid() })),
+      replicas: this.#replicas.map((replica) => ({
+        name: replica.name,
+        url: this.#urls.get(replica.name),
+        role: "both",
+        pid: replica.pid(),
+      })),
     };
     const file = join(this.#options.stateDirectory, "dev.json");
     writeFileSync(`${file}.new`, `${JSON.stringify(ready, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file);
-    process.stdout.write(screen({ url, apiKey: this.#secrets.apiKey, model, replicas: this.#options.replicas, readyMs, demo: this.#options.model === null }));
+    process.stdout.write(
+      screen({ url, apiKey: this.#secrets.apiKey, model, replicas: this.#options.replicas, readyMs, demo: this.#options.model === null }),
+    );
   }
 }
 

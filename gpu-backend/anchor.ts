@@ -4,10 +4,13 @@
  * prompt is rendered once more with a sentinel in every text. What is not plainly found rounds up, so a segment is announced too late
  * rather than too early.
  */
+import type { Chain } from "../src/prefix/chain.ts";
 import type { PromptPiece } from "../src/prefix/prompt-encoder.ts";
 import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/prompt.ts";
 import { canonicalPrompt } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
+import type { EngineKey } from "./engine/engine.ts";
+import type { Anchor } from "./held-segments.ts";
 import type { ChatTemplate } from "./template.ts";
 
 /** A run of bytes that stand unchanged in both prompts. A tool's has length 0: only where it begins is known. */
@@ -89,6 +92,31 @@ export function anchorSegments(input: AnchorInput): SegmentAnchor[] {
     const block = Math.floor(token / blockTokens);
     if (block >= fullBlocks) break;
     anchors.push({ tokens: token + 1, block });
+  }
+  return anchors;
+}
+
+/** What the engine and the edge's code say about one prompt. */
+export interface AnchoredRequest {
+  chain: Chain;
+  pieces: readonly PromptPiece[];
+  rendered: string;
+  queued: { tokenEnds: Uint32Array; blockKeys: readonly EngineKey[] };
+  blockTokens: number;
+}
+
+/** The whole way: which engine block holds which segment of this prompt, as far as can be told; empty = not anchored. */
+export function anchorsOf(template: ChatTemplate, prompt: ChatPrompt, order: TemplateOrder, request: AnchoredRequest): Anchor[] {
+  const { chain, pieces, rendered, queued, blockTokens } = request;
+  const offsets = promptOffsets(template, { prompt, order, pieces, rendered, addGenerationPrompt: true });
+  if (offsets === null) return [];
+  const segments = anchorSegments({ ends: chain.ends, offsets, tokenEnds: queued.tokenEnds, blockTokens });
+  const anchors: Anchor[] = [];
+  for (const [index, { tokens, block }] of segments.entries()) {
+    const hash = chain.hashes[index];
+    const key = queued.blockKeys[block];
+    if (hash === undefined || key === undefined) break;
+    anchors.push({ hash, key, tokens });
   }
   return anchors;
 }

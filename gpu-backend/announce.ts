@@ -4,7 +4,15 @@
  * covers is announced anew in full.
  */
 import { WebSocket } from "undici";
-import { type FromPool, type FromReplica, type Hello, type LeaseReport, parseFromPool, type ReplicaLoad, type Running } from "../src/wire/control.ts";
+import {
+  type FromPool,
+  type FromReplica,
+  type Hello,
+  type LeaseReport,
+  parseFromPool,
+  type ReplicaLoad,
+  type Running,
+} from "../src/wire/control.ts";
 import { encodeResidencyFrame, MAX_FRAME_ENTRIES, type ResidencyEntry } from "../src/wire/residency-frame.ts";
 
 const HEARTBEAT_MS = 1_000;

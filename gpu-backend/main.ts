@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { readConfig } from "./config.ts";
+import type { Engine } from "./engine/engine.ts";
 import { startLlamaEngine } from "./engine/llama-cpp/engine.ts";
 import { Replica } from "./replica.ts";
 import { createReplicaServer } from "./server.ts";
@@ -18,14 +19,20 @@ const read = readConfig(process.env);
 if (!read.ok) fail(`The replica's configuration is wrong: ${read.message}`);
 const { config } = read;
 
-const engine = await startLlamaEngine(config);
-if ("type" in engine) fail(engine.message);
+const started = await startLlamaEngine(config);
+if ("type" in started) fail(started.message);
+const engine: Engine = started;
 
-const replica = Replica.create(engine, config);
-if (!(replica instanceof Replica)) fail(replica.message);
+const created = Replica.create(engine, config);
+if (!(created instanceof Replica)) fail(created.message);
+const replica: Replica = created;
 const server = createReplicaServer(replica);
 server.once("error", (error: NodeJS.ErrnoException) =>
-  fail(error.code === "EADDRINUSE" ? `Port ${config.port} is taken; set WARMPATH_PORT to another.` : `The replica cannot listen: ${error.message}`),
+  fail(
+    error.code === "EADDRINUSE"
+      ? `Port ${config.port} is taken; set WARMPATH_PORT to another.`
+      : `The replica cannot listen: ${error.message}`,
+  ),
 );
 server.listen(config.port, config.host);
 await once(server, "listening");

@@ -126,13 +126,17 @@ export class Replica {
   }
 
   async start(request: ChatRequest, admission: Admission): Promise<Started> {
-    const { chain, pieces, canonicalBytes } = this.#chainOf(request, admission.salt);
+    const { chain, pieces } = this.#chainOf(request, admission.salt);
     const tip = chain.hashes.at(-1)?.toString(16) ?? "";
     if (tip !== admission.chainTip) {
       return { ok: false, error: apiError("invalid_admission", "The admission was given for another prompt.") };
     }
     const rendered = this.#template.render(request.prompt, true);
-    if (!rendered.ok) return { ok: false, error: apiError("invalid_request", `The model's chat template refuses these messages: ${rendered.message}`, "messages") };
+    if (!rendered.ok)
+      return {
+        ok: false,
+        error: apiError("invalid_request", `The model's chat template refuses these messages: ${rendered.message}`, "messages"),
+      };
     const submitted = await this.#engine.submit({
       id: `${admission.id}/${admission.attempt}`,
       prompt: rendered.text,
@@ -144,19 +148,28 @@ export class Replica {
       stop: request.stop,
     });
     if (submitted.type === "refused") {
-      if (submitted.reason === "context_length_exceeded") return { ok: false, error: apiError("context_length_exceeded", submitted.message, "messages") };
+      if (submitted.reason === "context_length_exceeded")
+        return { ok: false, error: apiError("context_length_exceeded", submitted.message, "messages") };
       this.#announcer?.lease({ event: "refused", id: admission.id, attempt: admission.attempt });
       return { ok: false, error: { ...apiError("overloaded", submitted.message), retryAfterSeconds: 1 } };
     }
     const anchors = (queued: Extract<EngineEvent, { type: "queued" }>) =>
-      this.#exact ? anchorsOf(this.#template, request.prompt, this.#hashSpec.order, { chain, pieces, canonicalBytes, rendered: rendered.text, queued, blockTokens: this.#engine.card.blockTokens }) : [];
+      this.#exact
+        ? anchorsOf(this.#template, request.prompt, this.#hashSpec.order, {
+            chain,
+            pieces,
+            rendered: rendered.text,
+            queued,
+            blockTokens: this.#engine.card.blockTokens,
+          })
+        : [];
     return { ok: true, run: { events: this.#follow(submitted, admission, anchors), cancel: () => submitted.cancel() } };
   }
 
-  #chainOf(request: { model: string; prompt: ChatPrompt }, salt: string): { chain: Chain; pieces: PromptPiece[]; canonicalBytes: number } {
+  #chainOf(request: { model: string; prompt: ChatPrompt }, salt: string): { chain: Chain; pieces: PromptPiece[] } {
     const bytes = this.#encoder.encode(request.prompt, this.#hashSpec.order);
     const root = chainRoot(hash64, { spec: this.#hashSpec, model: request.model, adapter: null, salt });
-    return { chain: chainOf(hash64, root, bytes, this.#hashSpec.schedule), pieces: [...this.#encoder.pieces], canonicalBytes: bytes.length };
+    return { chain: chainOf(hash64, root, bytes, this.#hashSpec.schedule), pieces: [...this.#encoder.pieces] };
   }
 
   /** Passes the run's events on and tells the pool of each step. */
@@ -196,7 +209,17 @@ export class Replica {
           case "finished": {
             settled = true;
             const { reason, outputTokens, prefillMs, decodeMs } = event;
-            report({ event: "settled", id, attempt, reason, promptTokens, cachedTokens: event.cachedTokens, outputTokens, prefillMs, decodeMs });
+            report({
+              event: "settled",
+              id,
+              attempt,
+              reason,
+              promptTokens,
+              cachedTokens: event.cachedTokens,
+              outputTokens,
+              prefillMs,
+              decodeMs,
+            });
           }
         }
         yield event;
@@ -206,7 +229,17 @@ export class Replica {
       endInterest();
       this.#live.delete(name);
       if (!settled) {
-        report({ event: "settled", id, attempt, reason: "cancelled", promptTokens, cachedTokens, outputTokens: live.outputTokens, prefillMs: 0, decodeMs: 0 });
+        report({
+          event: "settled",
+          id,
+          attempt,
+          reason: "cancelled",
+          promptTokens,
+          cachedTokens,
+          outputTokens: live.outputTokens,
+          prefillMs: 0,
+          decodeMs: 0,
+        });
       }
       if (this.#live.size === 0) this.#onIdle?.();
     }

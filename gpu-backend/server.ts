@@ -79,7 +79,10 @@ function sendError(response: ServerResponse, error: ApiError): void {
 async function answer(request: ChatRequest, run: Run, requestId: string, response: ServerResponse): Promise<void> {
   const head: AnswerHead = { id: `chatcmpl-${requestId}`, createdS: Math.floor(Date.now() / 1000), model: request.model };
   response.on("close", () => run.cancel());
-  response.writeHead(200, { "content-type": request.stream ? "text/event-stream; charset=utf-8" : "application/json", "cache-control": "no-cache" });
+  response.writeHead(200, {
+    "content-type": request.stream ? "text/event-stream; charset=utf-8" : "application/json",
+    "cache-control": "no-cache",
+  });
   response.flushHeaders();
   // A comment to an SSE reader, white space to a JSON parser.
   const alive = setInterval(() => response.write(request.stream ? ": computing\n\n" : "\n"), ALIVE_MS);
@@ -94,7 +97,11 @@ async function answer(request: ChatRequest, run: Run, requestId: string, respons
 
 type Finished = Extract<EngineEvent, { type: "finished" }>;
 
-const usageCounts = (event: Finished) => ({ promptTokens: event.promptTokens, cachedTokens: event.cachedTokens, completionTokens: event.outputTokens });
+const usageCounts = (event: Finished) => ({
+  promptTokens: event.promptTokens,
+  cachedTokens: event.cachedTokens,
+  completionTokens: event.outputTokens,
+});
 
 async function whole(run: Run, head: AnswerHead, response: ServerResponse, begun: () => void): Promise<void> {
   let content = "";

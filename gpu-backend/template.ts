@@ -3,12 +3,11 @@
  * which order the template lays a prompt out, which is what the hash spec of the pool has to follow.
  */
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
-import type { ApiError } from "../src/errors.ts";
-import { apiError } from "../src/errors.ts";
 import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
 
-export type Rendered = { ok: true; text: string } | { ok: false; error: ApiError };
+/** `message` says why the template takes no such messages: the caller's error. */
+export type Rendered = { ok: true; text: string } | { ok: false; message: string };
 
 /** Contents the template can read: strings, arrays of parts, or both alike. */
 type ContentForm = "string" | "parts" | "either";
@@ -32,12 +31,16 @@ export class ChatTemplate {
     this.#contentForm = this.#findContentForm();
   }
 
-  /** @throws where the source is no Jinja: a configuration error, found at boot. */
-  static parse(source: string, specialTokens: Readonly<Record<string, string>> = {}): ChatTemplate {
-    return new ChatTemplate(source, specialTokens);
+  /** A template, or what is wrong with its source. */
+  static parse(source: string, specialTokens: Readonly<Record<string, string>> = {}): ChatTemplate | { message: string } {
+    try {
+      return new ChatTemplate(source, specialTokens);
+    } catch (cause) {
+      return { message: `The chat template is not valid Jinja: ${reasonOf(cause)}` };
+    }
   }
 
-  /** The prompt as text, special tokens spelled out. An error is the caller's: the template takes no such messages. */
+  /** The prompt as text, special tokens spelled out. */
   render(prompt: ChatPrompt, addGenerationPrompt = true): Rendered {
     try {
       return {
@@ -49,8 +52,7 @@ export class ChatTemplate {
         ),
       };
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message.slice(0, 200) : "unknown reason";
-      return { ok: false, error: apiError("invalid_request", `The model's chat template refuses these messages: ${reason}`, "messages") };
+      return { ok: false, message: reasonOf(cause) };
     }
   }
 
@@ -100,7 +102,6 @@ export class ChatTemplate {
 
   #adapt(message: ChatMessage): ChatMessage {
     const { content } = message;
-    const { content } = message;
     const renamed: ChatMessage = message.role === "developer" && !this.#knowsDeveloper ? { ...message, role: "system" } : message;
     if (this.#contentForm === "parts" && typeof content === "string") return { ...renamed, content: [{ type: "text", text: content }] };
     if (this.#contentForm === "string" && typeof content === "object" && content !== null) {
@@ -136,6 +137,10 @@ export class ChatTemplate {
     if (typeof result !== "string") throw new Error("the template gives no text");
     return result;
   }
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message.slice(0, 200) : "unknown reason";
 }
 
 function rangeOf(from: number, to?: number, step = 1): number[] {

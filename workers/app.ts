@@ -28,7 +28,9 @@ export function createApp(): Hono<AppEnv> {
   app.notFound((c) => errorResponse(apiError("not_found", `There is no ${c.req.method} ${c.req.path}.`)));
   app.onError((error) => {
     console.error("unexpected:", error instanceof Error ? error.stack : "no error object");
-    return errorResponse(apiError("internal", "Something failed on our side. Try again; if it persists, tell the operator the request id."));
+    return errorResponse(
+      apiError("internal", "Something failed on our side. Try again; if it persists, tell the operator the request id."),
+    );
   });
   return app;
 }

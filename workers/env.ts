@@ -11,7 +11,12 @@ export interface Env {
 
 const Vars = z.object({
   WARMPATH_SECRET: z.string().min(16),
-  WARMPATH_POOLS: z.string().transform((names) => names.split(",").map((name) => name.trim()).filter((name) => name !== "")),
+  WARMPATH_POOLS: z.string().transform((names) =>
+    names
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name !== ""),
+  ),
   WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random"]),
 });
 

@@ -1,6 +1,6 @@
 /** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { DecideRequest, PoolCard } from "../src/routing/dispatcher.ts";
+import type { DecideRequest, FailedAttempt, PoolCard } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { Env } from "./env.ts";
 
@@ -33,12 +33,14 @@ export interface Job {
   clientSignal: AbortSignal;
 }
 
-export type Failed = { replica: string; attempt: number };
 export type PlaceResult = { type: "placed"; placed: Placed } | { type: "error"; error: ApiError } | { type: "stale_card"; card: PoolCard };
 
 type Tried = { type: "placed"; placed: Placed } | { type: "failed" };
 
-async function tryReplica(job: Job, answer: { url: string; replica: string; attempt: number; admission: string; cachedTokens: number }): Promise<Tried> {
+async function tryReplica(
+  job: Job,
+  answer: { url: string; replica: string; attempt: number; admission: string; cachedTokens: number },
+): Promise<Tried> {
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
   job.clientSignal.addEventListener("abort", onClientGone);
@@ -63,14 +65,13 @@ async function tryReplica(job: Job, answer: { url: string; replica: string; atte
   }
 }
 
-/** `failed` names the attempt that was lost, when this is not the first. */
-export async function place(job: Job, failed?: Failed): Promise<PlaceResult> {
+/** `failed`: the attempts that were lost so far, when this is not the first. */
+export async function place(job: Job, failed: readonly FailedAttempt[] = []): Promise<PlaceResult> {
   const pool = job.env.POOL.getByName(job.pool);
   const waitUntilMs = job.decide.arrivedAtMs + (job.stream ? STREAM_WAIT_MS : MOST_WAIT_MS);
-  let lost = failed;
-  for (let attempts = failed?.attempt ?? 0; attempts < MOST_ATTEMPTS; ) {
-    const answer = await pool.decide({ ...job.decide, ...(lost === undefined ? {} : { failed: lost }) });
-    lost = undefined;
+  const lost = [...failed];
+  while (lost.length < MOST_ATTEMPTS) {
+    const answer = await pool.decide({ ...job.decide, failed: lost });
     switch (answer.type) {
       case "stale_card":
         return answer;
@@ -91,11 +92,14 @@ export async function place(job: Job, failed?: Failed): Promise<PlaceResult> {
           await pool.release(job.decide.id, answer.attempt);
           return { type: "error", error: apiError("replica_lost", "The client has gone.") };
         }
-        attempts = answer.attempt;
-        lost = { replica: answer.replica, attempt: answer.attempt };
+        lost.push({ replica: answer.replica, attempt: answer.attempt });
       }
     }
   }
-  if (lost !== undefined) await pool.release(job.decide.id, lost.attempt);
-  return { type: "error", error: { ...apiError("overloaded", "No replica could take the request. Try again shortly."), retryAfterSeconds: 1 } };
+  const last = lost.at(-1);
+  if (last !== undefined) await pool.release(job.decide.id, last.attempt);
+  return {
+    type: "error",
+    error: { ...apiError("overloaded", "No replica could take the request. Try again shortly."), retryAfterSeconds: 1 },
+  };
 }

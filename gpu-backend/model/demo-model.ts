@@ -2,10 +2,11 @@
  * warmpath-demo: a real llama-architecture model with random weights, made on the spot (1.5 MB). It talks gibberish, and computes,
  * caches and transfers KV exactly as a trained model does, so everything around the engine can be run and tested without a download.
  */
+import { isUtf8 } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
 import { access, mkdir, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { trainBpe } from "./bpe.ts";
+import { byteCharacters, trainBpe } from "./bpe.ts";
 import type { BpeVocabulary } from "./bpe.ts";
 import { chatMlTemplate } from "./chat-template.ts";
 import { demoCorpus } from "./corpus.ts";
@@ -67,8 +68,21 @@ function metadataOf(vocabulary: BpeVocabulary): Record<string, GgufValue> {
   };
 }
 
+/** Zeroes the output rows of tokens that are no whole characters or no text, so that the gibberish is seldom broken UTF-8. */
+function mute(rows: Float32Array, tokens: readonly string[]): Float32Array {
+  const byteOf = new Map(byteCharacters.map((character, byte) => [character, byte]));
+  const muteRow = (id: number) => rows.fill(0, id * shape.width, (id + 1) * shape.width);
+  for (const [id, token] of tokens.entries()) {
+    if (!isUtf8(Buffer.from([...token].map((character) => byteOf.get(character) ?? 0)))) muteRow(id);
+  }
+  // <|im_end|> keeps its row: answers end by themselves now and then.
+  for (const [index, { text }] of specialTokens.entries()) if (text !== "<|im_end|>") muteRow(tokens.length + index);
+  return rows;
+}
+
 /** Weights of variance about 1 / inputs; embedding and output differ, because a tied output tends to echo its input. */
-function tensorsOf(vocabularySize: number): GgufTensor[] {
+function tensorsOf(vocabulary: BpeVocabulary): GgufTensor[] {
+  const vocabularySize = vocabulary.tokens.length + specialTokens.length;
   const random = new SeededRandom(1);
   const { width, feedForward } = shape;
   const kvWidth = (width / shape.heads) * shape.kvHeads;
@@ -95,10 +109,11 @@ function tensorsOf(vocabularySize: number): GgufTensor[] {
     matrix(`blk.${layer}.ffn_up`, width, feedForward, 1),
     matrix(`blk.${layer}.ffn_down`, feedForward, width, 1),
   ]);
+  const output = matrix("output", width, vocabularySize, 1.5);
   return [
     matrix("token_embd", width, vocabularySize, Math.sqrt(width)),
     norm("output_norm"),
-    matrix("output", width, vocabularySize, 1.5),
+    { ...output, values: () => mute(output.values(), vocabulary.tokens) },
     ...layers.flat(),
   ];
 }
@@ -106,7 +121,7 @@ function tensorsOf(vocabularySize: number): GgufTensor[] {
 /** The GGUF file's bytes; takes a few tenths of a second. */
 export function encodeDemoModel(corpus = demoCorpus()): Buffer {
   const vocabulary = trainBpe(corpus, shape.vocabulary - specialTokens.length);
-  return encodeGguf(metadataOf(vocabulary), tensorsOf(vocabulary.tokens.length + specialTokens.length));
+  return encodeGguf(metadataOf(vocabulary), tensorsOf(vocabulary));
 }
 
 /** Path of the model in `directory`, which is made when missing. The name carries a hash of the recipe, so a changed recipe builds anew. */

@@ -16,6 +16,8 @@ const FIRST_BYTES = 65_536;
 const KEPT_BYTES = 2_097_152;
 /** No UTF-16 unit needs more. */
 const MAX_BYTES_PER_UNIT = 3;
+/** Up to here (roles, names) a loop beats the call of encodeInto. */
+const SHORT_UNITS = 24;
 
 /**
  * Encodes canonical prompts into one buffer that it keeps. Not reentrant: use the bytes before the next `encode`.
@@ -71,12 +73,25 @@ export class PromptEncoder implements PromptSink {
   /** Most text is ASCII: try with what there is, make room for the worst case of the rest only when it did not fit. */
   #write(text: string): void {
     if (this.#buffer.length - this.#length < text.length) this.#grow(text.length);
+    if (text.length <= SHORT_UNITS && this.#writeAscii(text)) return;
     const { read, written } = this.#encoder.encodeInto(text, this.#buffer.subarray(this.#length));
     this.#length += written;
     if (read === text.length) return;
     const rest = text.slice(read);
     this.#grow(rest.length * MAX_BYTES_PER_UNIT);
     this.#length += this.#encoder.encodeInto(rest, this.#buffer.subarray(this.#length)).written;
+  }
+
+  /** False where the text is not ASCII; then nothing is written. */
+  #writeAscii(text: string): boolean {
+    const start = this.#length;
+    for (let index = 0; index < text.length; index += 1) {
+      const unit = text.charCodeAt(index);
+      if (unit > 0x7f) return false;
+      this.#buffer[start + index] = unit;
+    }
+    this.#length = start + text.length;
+    return true;
   }
 
   #grow(bytes: number): void {

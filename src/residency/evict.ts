@@ -1,4 +1,4 @@
-import { PART_BYTES, TOUCHED_MASK, touchedOf, usedSlots, type Part } from "./part.ts";
+import { TOUCHED_MASK, touchedOf, usedSlots, type Part } from "./part.ts";
 
 /**
  * Which entries of a full part to give up: the least recently touched, of those of one age the deepest (a prefix's tail is worth nothing without its
@@ -27,6 +27,3 @@ export function victimsOf(part: Part, wanted: number, now: number): (tokens: num
     return age > border || (age === border && tokens >= shallowest);
   };
 }
-
-/** Bytes the choice needs for a moment, beside the part's own copy. */
-export const EVICTION_SCRATCH_BYTES = PART_BYTES;

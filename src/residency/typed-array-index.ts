@@ -90,7 +90,8 @@ class TypedArrayIndex implements SegmentIndex {
     let at = part.find(hi, lo, replica);
     const meta = packMeta(replica, tierBits, this.#now);
     if (at >= 0) {
-      if (part.word(at + 2) !== tokens || part.word(at + 3) !== meta) part.dirty = true;
+      // A touch alone is not worth a write.
+      if (part.word(at + 2) !== tokens || tiersOf(part.word(at + 3)) !== tierBits) part.dirty = true;
       part.put(at, hi, lo, tokens, meta);
       return;
     }

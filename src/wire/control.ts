@@ -14,11 +14,28 @@ const millis = z.number().nonnegative().finite();
 
 const HashSpecShape = z.object({
   version: z.number().int(),
-  schedule: z.array(z.object({ untilBytes: z.number().positive().nullable(), segmentBytes: z.number().int().min(64).max(1 << 20) })).min(1).max(8),
+  schedule: z
+    .array(
+      z.object({
+        untilBytes: z.number().positive().nullable(),
+        segmentBytes: z
+          .number()
+          .int()
+          .min(64)
+          .max(1 << 20),
+      }),
+    )
+    .min(1)
+    .max(8),
   order: z.enum(["tools-first", "system-then-tools", "tools-in-last-user"]),
 });
 
-const Running = z.object({ id: z.string().max(80), attempt: z.number().int(), state: z.enum(["started", "decoding"]), outputTokens: count });
+const Running = z.object({
+  id: z.string().max(80),
+  attempt: z.number().int(),
+  state: z.enum(["started", "decoding"]),
+  outputTokens: count,
+});
 export type Running = z.infer<typeof Running>;
 
 const Capacity = z.object({
@@ -85,16 +102,7 @@ const FromReplica = z.discriminatedUnion("type", [
 export type FromReplica = z.infer<typeof FromReplica>;
 export type Hello = Extract<FromReplica, { type: "hello" }>;
 
-const RefusalReason = z.enum([
-  "bad_token",
-  "protocol",
-  "hash_spec",
-  "model",
-  "pool_full",
-  "older_epoch",
-  "wrong_pool",
-  "malformed",
-]);
+const RefusalReason = z.enum(["bad_token", "protocol", "hash_spec", "model", "pool_full", "older_epoch", "wrong_pool", "malformed"]);
 export type RefusalReason = z.infer<typeof RefusalReason>;
 
 const FromPool = z.discriminatedUnion("type", [

@@ -33,10 +33,9 @@ export type ParsedChatRequest = { ok: true; request: ChatRequest } | { ok: false
 const tokenLimit = z.int("must be an integer of at least 1").min(1, "must be at least 1").nullish();
 const stopText = z.string("must be a string or an array of up to 4 strings").min(1, "must not be an empty string");
 
-/** Everything but `messages` and `tools`; unknown fields are left alone. */
+/** Everything but `messages`, `tools` and `tool_choice`; unknown fields are left alone. */
 const settings = z.object({
   model: z.string("must be a string, the name of a model").min(1, "must not be empty; name a model"),
-  tool_choice: z.unknown(),
   stream: z.boolean("must be true or false").nullish(),
   stream_options: z.object({ include_usage: z.boolean("must be true or false").nullish() }, "must be an object").nullish(),
   max_tokens: tokenLimit,
@@ -63,7 +62,7 @@ export function parseChatRequest(body: unknown): ParsedChatRequest {
   if (error) return { ok: false, error };
   // Checked just above, field by field, and not copied: this is where `unknown` becomes typed.
   const prompt: ChatPrompt = { messages: body["messages"] as ChatMessage[], tools: (body["tools"] ?? []) as Tool[] };
-  const toolChoice = parseToolChoice(parsed.data.tool_choice, prompt.tools);
+  const toolChoice = parseToolChoice(body["tool_choice"], prompt.tools);
   return "error" in toolChoice
     ? { ok: false, error: toolChoice.error }
     : { ok: true, request: toRequest(parsed.data, prompt, toolChoice.choice) };

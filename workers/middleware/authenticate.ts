@@ -14,7 +14,8 @@ export const authenticate = () =>
       return errorResponse(apiError("invalid_api_key", "No API key was given. Send it as `Authorization: Bearer YOUR_KEY`."));
     }
     const key = parseKey(presented, config.mac, sameText);
-    if (key === null) return errorResponse(apiError("invalid_api_key", "This API key is not one of this deployment's. Check it for typing errors."));
+    if (key === null)
+      return errorResponse(apiError("invalid_api_key", "This API key is not one of this deployment's. Check it for typing errors."));
     c.set("config", config);
     c.set("tenant", key.tenant);
     await next();

@@ -4,7 +4,7 @@ import { type ApiError, apiError } from "../../src/errors.ts";
 import { chainOf, chainRoot, type Hash64 } from "../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../src/prefix/prompt-encoder.ts";
 import { specFingerprint } from "../../src/prefix/segment.ts";
-import type { DecideRequest, PoolCard } from "../../src/routing/dispatcher.ts";
+import type { DecideRequest, FailedAttempt, PoolCard } from "../../src/routing/dispatcher.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import { type ChatRequest, decodeJsonBody, openaiErrorBody, parseChatRequest } from "../../src/wire/openai.ts";
 import { type AppEnv, background, errorResponse } from "../context.ts";
@@ -19,7 +19,7 @@ const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const xxh = await xxhash();
 const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
-const decoder = new TextDecoder("utf-8", { fatal: true });
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 const promptEncoder = new PromptEncoder(hash64);
 
 interface Accepted {
@@ -29,7 +29,8 @@ interface Accepted {
 
 async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
   const body = await readBody(c.req.raw, MOST_BODY_BYTES);
-  if (body === null) return apiError("request_too_large", `The body is larger than ${MOST_BODY_BYTES / 1024 / 1024} MiB. Send a shorter prompt.`);
+  if (body === null)
+    return apiError("request_too_large", `The body is larger than ${MOST_BODY_BYTES / 1024 / 1024} MiB. Send a shorter prompt.`);
   const json = decodeJsonBody(body, decoder);
   if (!json.ok) return json.error;
   const parsed = parseChatRequest(json.value);
@@ -44,7 +45,13 @@ async function cardOf(c: Context<AppEnv>, model: string): Promise<PoolCard | und
   return undefined;
 }
 
-function decideRequest(c: Context<AppEnv>, card: PoolCard, { body, request }: Accepted, id: string, arrivedAtMs: number): Omit<DecideRequest, "failed"> {
+function decideRequest(
+  c: Context<AppEnv>,
+  card: PoolCard,
+  { body, request }: Accepted,
+  id: string,
+  arrivedAtMs: number,
+): Omit<DecideRequest, "failed"> {
   const salt = c.get("config").saltOf(c.get("tenant"));
   const bytes = promptEncoder.encode(request.prompt, card.hashSpec.order);
   const root = chainRoot(hash64, { spec: card.hashSpec, model: request.model, adapter: null, salt });
@@ -76,11 +83,13 @@ function answerHeaders(job: Job, placed: Placed): Headers {
 /** Waits until the whole answer is here, so that a lost replica can be replaced up to the last byte. */
 async function answerWhole(job: Job, first: Placed): Promise<Response> {
   let placed = first;
+  const lost: FailedAttempt[] = [];
   for (;;) {
     const body = await readWhole(placed, MOST_ANSWER_BYTES);
     if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
-    const again = await place(job, { replica: placed.replica, attempt: placed.attempt });
+    lost.push({ replica: placed.replica, attempt: placed.attempt });
+    const again = await place(job, lost);
     if (again.type === "error") return errorResponse(again.error, { [HEADER.requestId]: job.decide.id });
     if (again.type === "stale_card") return errorResponse(apiError("replica_lost", "The pool changed its hash spec. Try again."));
     placed = again.placed;
@@ -97,6 +106,7 @@ async function endWithError(writable: WritableStream<Uint8Array>, error: ApiErro
 async function pump(job: Job, first: Placed, writable: WritableStream<Uint8Array>): Promise<void> {
   const pool = job.env.POOL.getByName(job.pool);
   let placed = first;
+  const lost: FailedAttempt[] = [];
   for (;;) {
     const { attempt } = placed;
     const forwarded: Forwarded = await forwardStream(placed, writable, () => pool.leaseAlive(job.decide.id, attempt));
@@ -104,14 +114,21 @@ async function pump(job: Job, first: Placed, writable: WritableStream<Uint8Array
     if (forwarded.type === "client_gone") return;
     if (forwarded.contentSent) {
       await pool.release(job.decide.id, attempt);
-      return endWithError(writable, apiError("replica_lost", "The replica that wrote this answer was lost. What came before is good; ask again for the rest."));
+      return endWithError(
+        writable,
+        apiError("replica_lost", "The replica that wrote this answer was lost. What came before is good; ask again for the rest."),
+      );
     }
-    const again = await place(job, { replica: placed.replica, attempt });
+    lost.push({ replica: placed.replica, attempt });
+    const again = await place(job, lost);
     if (again.type === "placed") {
       placed = again.placed;
       continue;
     }
-    return endWithError(writable, again.type === "error" ? again.error : apiError("replica_lost", "The pool changed its hash spec. Try again."));
+    return endWithError(
+      writable,
+      again.type === "error" ? again.error : apiError("replica_lost", "The pool changed its hash spec. Try again."),
+    );
   }
 }
 
@@ -128,7 +145,14 @@ export const chatCompletions: Handler<AppEnv> = async (c) => {
   if ("code" in accepted) return errorResponse(accepted);
   const { model, stream } = accepted.request;
   let card = await cardOf(c, model);
-  if (card === undefined) return errorResponse(apiError("model_not_found", `The model ${JSON.stringify(model.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`, "model"));
+  if (card === undefined)
+    return errorResponse(
+      apiError(
+        "model_not_found",
+        `The model ${JSON.stringify(model.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`,
+        "model",
+      ),
+    );
   const id = mintRequestId(card.pool);
   for (let tries = 0; tries < 2; tries++) {
     const job: Job = {
@@ -150,5 +174,8 @@ export const chatCompletions: Handler<AppEnv> = async (c) => {
     keepCard(result.card);
     card = result.card;
   }
-  return errorResponse(apiError("overloaded", "The pool is changing its hash spec. Try again."), { "retry-after": "1", [HEADER.requestId]: id });
+  return errorResponse(apiError("overloaded", "The pool is changing its hash spec. Try again."), {
+    "retry-after": "1",
+    [HEADER.requestId]: id,
+  });
 };

@@ -15,6 +15,13 @@ export const model: Handler<AppEnv, "/v1/models/:id{.+}"> = async (c) => {
   const id = c.req.param("id");
   const cards = await Promise.all(c.get("config").pools.map((pool) => poolCard(c.env, pool, background(c))));
   const card = cards.find((candidate) => candidate.model === id);
-  if (card === undefined) return errorResponse(apiError("model_not_found", `The model ${JSON.stringify(id.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`, "model"));
+  if (card === undefined)
+    return errorResponse(
+      apiError(
+        "model_not_found",
+        `The model ${JSON.stringify(id.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`,
+        "model",
+      ),
+    );
   return c.json(modelObject(card));
 };

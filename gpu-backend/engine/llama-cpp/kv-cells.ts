@@ -10,6 +10,8 @@ import type { Placement, Sequence, SequenceTable } from "./sequences.ts";
 export interface KvCells {
   /** Keeps the first `tokens` tokens of a sequence; returns how many it kept, 0 when the context could not cut there. */
   trim(sequence: Sequence, tokens: number): number;
+  /** Empties a sequence whose cells are in doubt. */
+  clear(sequence: Sequence): void;
   /** Gives the target the placement's blocks; returns the tokens it then holds, 0 when a copy failed (the prefix is recomputed). */
   place(placement: Placement, keys: readonly EngineKey[]): Promise<number>;
 }
@@ -29,7 +31,13 @@ export async function exportState(context: AddonContext, sequence: number, token
 }
 
 /** Replaces what the sequence holds by the first `tokens` tokens of the state. Throws when llama.cpp refuses; the sequence is then empty. */
-export async function importPrefix(context: AddonContext, sequence: number, state: KvState, tokens: number, scratch: string): Promise<void> {
+export async function importPrefix(
+  context: AddonContext,
+  sequence: number,
+  state: KvState,
+  tokens: number,
+  scratch: string,
+): Promise<void> {
   const file = path.join(scratch, `load-${sequence}`);
   try {
     await writeFile(file, joinKvBlocks(state.layout, state.tokens.subarray(0, tokens), [cutKvState(state, 0, tokens)], state.streams));
@@ -56,7 +64,6 @@ export function createKvCells(context: AddonContext, table: SequenceTable, scrat
 
   async function copy({ source, target, blocks }: Placement, keys: readonly EngineKey[]): Promise<number> {
     const tokens = blocks * table.blockTokens;
-    // The state is saved before the target loses anything, as the source may hold the only copy.
     trim(target, 0);
     try {
       const state = await exportState(context, source.id, source.tokens, scratch);
@@ -72,6 +79,10 @@ export function createKvCells(context: AddonContext, table: SequenceTable, scrat
 
   return {
     trim,
+    clear(sequence) {
+      context.disposeSequence(sequence.id);
+      table.truncate(sequence, 0);
+    },
     place(placement, keys) {
       if (placement.source !== placement.target && placement.blocks > 0) return copy(placement, keys);
       return Promise.resolve(trim(placement.target, placement.blocks * table.blockTokens));

@@ -145,7 +145,16 @@ export function parseKvState(bytes: Buffer): KvParse {
 }
 
 /** Copies `cells` columns from column `from` of a width-major matrix into column `to` of another. */
-function copyColumns(source: Buffer, sourceCells: number, from: number, target: Buffer, targetCells: number, to: number, cells: number, elementBytes: number): void {
+function copyColumns(
+  source: Buffer,
+  sourceCells: number,
+  from: number,
+  target: Buffer,
+  targetCells: number,
+  to: number,
+  cells: number,
+  elementBytes: number,
+): void {
   const rows = source.length / (sourceCells * elementBytes);
   for (let row = 0; row < rows; row++) {
     const start = (row * sourceCells + from) * elementBytes;
@@ -197,12 +206,23 @@ export function joinKvBlocks(layout: KvLayout, tokens: ArrayLike<number>, blocks
   check(cells === tokens.length && cells > 0, "tokens and cells differ in number");
   for (const block of blocks) {
     check(block.keys.length === layout.layers && block.values.length === layout.layers, "a block has another number of layers");
-    check(block.keys.every((key) => key.length === block.cells * layout.keyRowBytes), "a block has keys of another size");
-    check(block.values.every((value) => value.length === block.cells * layout.valueRowBytes), "a block has values of another size");
+    check(
+      block.keys.every((key) => key.length === block.cells * layout.keyRowBytes),
+      "a block has keys of another size",
+    );
+    check(
+      block.values.every((value) => value.length === block.cells * layout.valueRowBytes),
+      "a block has values of another size",
+    );
   }
   const positions = new Uint32Array(cells * 3);
   for (let cell = 0; cell < cells; cell++) positions.set([cell, 1, 0], cell * 3);
-  const parts = [words(magic, version, cells), Buffer.from(Uint32Array.from(tokens).buffer), words(streams, cells), Buffer.from(positions.buffer)];
+  const parts = [
+    words(magic, version, cells),
+    Buffer.from(Uint32Array.from(tokens).buffer),
+    words(streams, cells),
+    Buffer.from(positions.buffer),
+  ];
   parts.push(words(layout.transposed ? 1 : 0, layout.layers));
   for (let layer = 0; layer < layout.layers; layer++) {
     parts.push(words(layout.keyType), u64(layout.keyRowBytes), ...blocks.map((block) => block.keys[layer] ?? Buffer.alloc(0)));

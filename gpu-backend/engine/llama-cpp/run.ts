@@ -1,6 +1,5 @@
 /** One request inside the child: its prompt, its progress, its clock. */
-import type { EngineKey, EngineRequest, FinishReason } from "../engine.ts";
-import type { EngineEvent } from "../engine.ts";
+import type { EngineEvent, EngineKey, EngineRequest, FinishReason } from "../engine.ts";
 import type { Sampler } from "./binding.ts";
 import type { Sequence } from "./sequences.ts";
 import { unacknowledgedDeltaLimit } from "./messages.ts";

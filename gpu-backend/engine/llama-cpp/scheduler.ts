@@ -103,8 +103,7 @@ export class Scheduler {
     } catch (error) {
       for (const { run } of plan) {
         // Nobody knows what the failed batch left in these sequences.
-        if (run.sequence.tokens.length > 0) this.#parts.cells.trim(run.sequence, 0);
-        else this.#parts.addon.context.disposeSequence(run.sequence.id);
+        this.#parts.cells.clear(run.sequence);
         if (this.#running.has(run)) this.#finish(run, "error", `the engine could not compute a step: ${String(error)}`);
       }
     }

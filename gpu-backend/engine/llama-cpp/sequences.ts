@@ -119,7 +119,8 @@ export class SequenceTable {
     let blocks = 0;
     while (blocks < limit && sequence.blocks[blocks] === prompt.keys[blocks]) blocks++;
     // Keys are hashes: the tokens themselves have the last word.
-    for (let i = 0; i < blocks * this.blockTokens; i++) if (sequence.tokens[i] !== prompt.tokens[i]) return Math.floor(i / this.blockTokens);
+    for (let i = 0; i < blocks * this.blockTokens; i++)
+      if (sequence.tokens[i] !== prompt.tokens[i]) return Math.floor(i / this.blockTokens);
     return blocks;
   }
 

@@ -1,0 +1,77 @@
+/** Life of one engine process, seen from its parent. */
+import { fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { EngineCard } from "../engine.ts";
+import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
+
+export interface Child {
+  readonly processId: number | undefined;
+  /** Does nothing once the process is gone. */
+  send(message: ParentMessage): void;
+  /** One listener. */
+  onMessage(listener: (message: ChildMessage) => void): void;
+  /** Called once, also when the process is gone already. */
+  onExit(listener: () => void): void;
+  /** Resolves when the process is gone. */
+  stop(): Promise<void>;
+}
+
+export type ChildStart = { type: "started"; child: Child; card: EngineCard } | { type: "unavailable"; message: string };
+
+const entry = fileURLToPath(new URL("./main.ts", import.meta.url));
+const stopPatienceMs = 2_000;
+
+/** llama.cpp exchanges state through files only: in memory where the system has a tmpfs. */
+function scratchParent(): string {
+  try {
+    accessSync("/dev/shm", constants.W_OK);
+    return "/dev/shm";
+  } catch {
+    return tmpdir();
+  }
+}
+
+function wrap(process: ChildProcess, gone: Promise<void>): Child {
+  return {
+    processId: process.pid,
+    send(message) {
+      // A message that races with the end is lost; the end itself is what the engine reacts to.
+      if (process.connected) process.send(message, () => undefined);
+    },
+    onMessage: (listener) => void process.on("message", (message) => listener(message as ChildMessage)),
+    onExit: (listener) => void gone.then(listener),
+    async stop() {
+      if (process.connected) process.disconnect();
+      const timer = setTimeout(() => process.kill("SIGKILL"), stopPatienceMs);
+      await gone;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Forks the engine and waits for its first word. */
+export async function startChild(options: Omit<ChildOptions, "scratchDirectory">): Promise<ChildStart> {
+  const scratchDirectory = await mkdtemp(path.join(scratchParent(), "warmpath-"));
+  // No inherited flags: node-llama-cpp forks a probe that would inherit them in turn and fail.
+  const process = fork(entry, [], { execArgv: [], serialization: "advanced", stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const exited = new Promise<void>((resolve) => {
+    process.once("exit", () => resolve());
+    process.once("error", () => resolve());
+  });
+  const gone = exited.then(() => rm(scratchDirectory, { recursive: true, force: true }));
+  const child = wrap(process, gone);
+  child.send({ type: "start", options: { ...options, scratchDirectory } });
+  const first = await Promise.race([
+    new Promise<ChildMessage>((resolve) => process.once("message", (message) => resolve(message as ChildMessage))),
+    gone.then((): ChildMessage => ({ type: "unavailable", message: "the engine's process ended while it started" })),
+  ]);
+  if (first.type === "ready") return { type: "started", child, card: first.card };
+  await child.stop();
+  const message = first.type === "unavailable" ? first.message : "the engine's process spoke out of turn";
+  return { type: "unavailable", message };
+}

@@ -1,0 +1,180 @@
+/** The embedded engine as the replica sees it: a proxy of a child process that is started again when it dies. */
+import type { BlockChange, Engine, EngineCard, EngineLoad, EngineRefusal, EngineRequest, EngineRun } from "../engine.ts";
+import { startChild } from "./child.ts";
+import type { Child } from "./child.ts";
+import type { ChildMessage, ChildOptions } from "./messages.ts";
+import { RunStream } from "./run-stream.ts";
+
+export interface LlamaEngineOptions {
+  /** A GGUF file. */
+  modelPath: string;
+  /** Name clients use; the file's own by default. */
+  modelName?: string;
+  /** Requests computed at once. */
+  sequences: number;
+  /** Prompt plus output of one request, in tokens. KV of sequences × contextTokens is allocated at the start. */
+  contextTokens: number;
+  blockTokens?: number;
+  /** Requests that may wait. */
+  queueLimit: number;
+  /** Prefill tokens in one step while others decode. */
+  prefillChunkTokens?: number;
+}
+
+export interface LlamaEngine extends Engine {
+  /** The child's process id; undefined while it is down. */
+  readonly processId: number | undefined;
+}
+
+const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
+const firstPauseMs = 100;
+const longestPauseMs = 10_000;
+const refused = (message: string): EngineRefusal => ({ type: "refused", reason: "unavailable", message });
+
+interface PendingRun {
+  stream: RunStream;
+  /** Answers `submit`; undefined once it has. */
+  answer: ((answer: EngineRun | EngineRefusal) => void) | undefined;
+}
+
+class LlamaEngineProxy implements LlamaEngine {
+  readonly card: EngineCard;
+  readonly #options: Omit<ChildOptions, "scratchDirectory">;
+  readonly #runs = new Map<string, PendingRun>();
+  #child: Child | undefined;
+  #load = idle;
+  #closed = false;
+  #pauseMs = firstPauseMs;
+  #restartTimer: NodeJS.Timeout | undefined;
+  #blockListener: (changes: BlockChange[]) => void = () => undefined;
+  #restartListener: () => void = () => undefined;
+
+  constructor(options: Omit<ChildOptions, "scratchDirectory">, card: EngineCard, child: Child) {
+    this.#options = options;
+    this.card = card;
+    this.#adopt(child);
+  }
+
+  get processId(): number | undefined {
+    return this.#child?.processId;
+  }
+
+  submit(request: EngineRequest): Promise<EngineRun | EngineRefusal> {
+    const child = this.#child;
+    if (child === undefined) return Promise.resolve(refused(this.#closed ? "the engine is closed" : "the engine is starting again"));
+    if (this.#runs.has(request.id)) return Promise.resolve(refused(`a run ${request.id} exists already`));
+    const cancel = () => child.send({ type: "cancel", id: request.id });
+    const stream = new RunStream({ cancel, acknowledge: (deltas) => child.send({ type: "acknowledge", id: request.id, deltas }) });
+    return new Promise((answer) => {
+      this.#runs.set(request.id, { stream, answer });
+      child.send({ type: "submit", request });
+    });
+  }
+
+  onBlocks(listener: (changes: BlockChange[]) => void): void {
+    this.#blockListener = listener;
+  }
+
+  onRestart(listener: () => void): void {
+    this.#restartListener = listener;
+  }
+
+  load(): EngineLoad {
+    return this.#load;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#restartTimer);
+    const child = this.#child;
+    this.#child = undefined;
+    await child?.stop();
+    this.#endRuns("the engine was closed");
+  }
+
+  #adopt(child: Child): void {
+    this.#child = child;
+    child.onMessage((message) => this.#receive(message));
+    child.onExit(() => this.#lost(child));
+  }
+
+  #receive(message: ChildMessage): void {
+    if (message.type === "refused") {
+      this.#runs.get(message.id)?.answer?.(message.refusal);
+      this.#runs.delete(message.id);
+    }
+    if (message.type !== "step") return;
+    this.#load = message.load;
+    // It serves, so the next death is a new story.
+    this.#pauseMs = firstPauseMs;
+    if (message.changes.length > 0) this.#blockListener(message.changes);
+    for (const { id, event } of message.events) {
+      const run = this.#runs.get(id);
+      if (run === undefined) continue;
+      run.stream.push(event);
+      if (event.type === "finished") this.#runs.delete(id);
+      if (event.type === "queued") this.#accept(id, run);
+    }
+  }
+
+  #accept(id: string, run: PendingRun): void {
+    const cancel = () => {
+      if (this.#runs.get(id) === run) this.#child?.send({ type: "cancel", id });
+    };
+    run.answer?.({ type: "accepted", events: run.stream, cancel });
+    run.answer = undefined;
+  }
+
+  #endRuns(message: string): void {
+    const runs = [...this.#runs.values()];
+    this.#runs.clear();
+    this.#load = idle;
+    for (const run of runs) {
+      run.answer?.(refused(message));
+      run.stream.fail(message);
+    }
+  }
+
+  #lost(child: Child): void {
+    if (this.#child !== child) return;
+    this.#child = undefined;
+    this.#endRuns("the engine's process died");
+    this.#restartLater();
+  }
+
+  #restartLater(): void {
+    if (this.#closed) return;
+    this.#restartTimer = setTimeout(() => void this.#restart(), this.#pauseMs);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);
+  }
+
+  async #restart(): Promise<void> {
+    const started = await startChild(this.#options);
+    if (started.type === "unavailable") return this.#restartLater();
+    if (this.#closed) return started.child.stop();
+    this.#adopt(started.child);
+    this.#restartListener();
+  }
+}
+
+/** One sentence about options that cannot work, or undefined. */
+function optionsProblem(options: Omit<ChildOptions, "scratchDirectory">): string | undefined {
+  const { sequences, contextTokens, blockTokens, queueLimit, prefillChunkTokens } = options;
+  const whole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
+  if (!whole(sequences, 1) || sequences > 256) return "the embedded engine runs 1 to 256 sequences";
+  if (!whole(contextTokens, 128)) return "the embedded engine needs a context of at least 128 tokens";
+  if (!whole(blockTokens, 1)) return "a block has at least one token";
+  if (!whole(queueLimit, 0)) return "the queue limit is a whole number";
+  if (!whole(prefillChunkTokens, 4)) return "a prefill chunk has at least 4 tokens";
+  return undefined;
+}
+
+/** Starts the engine and waits until it serves. Every reason why it cannot is an "unavailable" of one sentence. */
+export async function startLlamaEngine(options: LlamaEngineOptions): Promise<LlamaEngine | { type: "unavailable"; message: string }> {
+  const complete = { blockTokens: 32, prefillChunkTokens: 256, ...options };
+  const problem = optionsProblem(complete);
+  if (problem !== undefined) return { type: "unavailable", message: problem };
+  const started = await startChild(complete);
+  if (started.type === "unavailable") return started;
+  return new LlamaEngineProxy(complete, started.card, started.child);
+}

@@ -1,0 +1,192 @@
+/** What replicas say, turned into what the pool knows. Answers with what has to be said back. */
+import { applyMembership, type MembershipEffect, type MembershipEvent } from "../pool/membership.ts";
+import type { LeaseKey } from "../pool/lease.ts";
+import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import type { PoolState } from "./pool-state.ts";
+
+/** A resync that was asked for gets this long before it is asked for again. */
+const RESYNC_PATIENCE_MS = 1_000;
+
+/** Shape of a residency frame; src/wire reads it off the socket. */
+export interface ResidencyUpdate {
+  kind: "delta" | "full";
+  first: boolean;
+  last: boolean;
+  seq: number;
+  entries: readonly { hash: bigint; tokens: number; tierBits: number }[];
+}
+
+/** Ask for all after this sequence number; null: for everything. */
+export type ResyncNeed = { afterSeq: number | null } | null;
+
+export type LeaseStep =
+  | { event: "started" | "refused"; id: string; attempt: number }
+  | { event: "decoding"; id: string; attempt: number; promptTokens: number; cachedTokens: number; prefillMs: number }
+  | { event: "settled"; id: string; attempt: number; promptTokens: number; cachedTokens: number; outputTokens: number };
+
+interface Sync {
+  /** Of the last frame applied. */
+  seq: number;
+  askedAtMs: number;
+  /** A full resync has begun and not ended. */
+  filling: boolean;
+}
+
+export class AnnounceIntake {
+  readonly #state: PoolState;
+  readonly #syncs: Sync[] = Array.from({ length: MAX_REPLICAS }, () => ({ seq: 0, askedAtMs: -RESYNC_PATIENCE_MS, filling: false }));
+
+  constructor(state: PoolState) {
+    this.#state = state;
+  }
+
+  /** Applies the event and whatever follows from it inside the pool; the effects left are for the shell's sockets. */
+  membership(event: MembershipEvent, nowMs: number): MembershipEffect[] {
+    const step = applyMembership(this.#state.membership, event, nowMs);
+    this.#state.membership = step.state;
+    for (const effect of step.effects) this.#follow(effect, nowMs);
+    return step.effects;
+  }
+
+  /** What a replica that said hello has to send, if anything. `seq`: of its last frame. */
+  needAfterHello(slot: number, seq: number, nowMs: number): ResyncNeed {
+    const sync = this.#sync(slot);
+    sync.filling = false;
+    if (sync.seq === seq) return null;
+    sync.askedAtMs = nowMs;
+    this.#state.counters.resyncs++;
+    return { afterSeq: sync.seq > seq || sync.seq === 0 ? null : sync.seq };
+  }
+
+  /** Sequence numbers as a checkpoint left them. */
+  restoreSeq(slot: number, seq: number): void {
+    this.#sync(slot).seq = seq;
+  }
+
+  seqOf(slot: number): number {
+    return this.#sync(slot).seq;
+  }
+
+  residency(slot: number, update: ResidencyUpdate, nowMs: number): ResyncNeed {
+    const sync = this.#sync(slot);
+    const { index } = this.#state;
+    if (update.kind === "full") {
+      if (update.first) {
+        index.forgetReplica(slot);
+        sync.filling = true;
+      }
+      if (!sync.filling) return this.#ask(slot, null, nowMs);
+    } else {
+      if (update.seq <= sync.seq) return null;
+      if (sync.filling || update.seq !== sync.seq + 1) return this.#ask(slot, sync.filling ? null : sync.seq, nowMs);
+    }
+    for (const { hash, tierBits, tokens } of update.entries) index.set(hash, slot, tierBits, tokens);
+    if (update.kind === "delta" || update.last) {
+      sync.seq = update.seq;
+      sync.filling = false;
+    }
+    return null;
+  }
+
+  /** `seq` and `entries`: as the replica counts them. A lost last frame shows here, and so does an index that differs. */
+  heartbeat(
+    slot: number,
+    epoch: number,
+    said: { seq: number; entries: number; running: readonly LeaseKey[] },
+    nowMs: number,
+  ): { effects: MembershipEffect[]; need: ResyncNeed } {
+    const { index, leases, counters } = this.#state;
+    const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
+    counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
+    const sync = this.#sync(slot);
+    let need: ResyncNeed = null;
+    if (sync.seq !== said.seq || sync.filling) need = this.#ask(slot, sync.filling || sync.seq > said.seq ? null : sync.seq, nowMs);
+    // A full index has thrown entries out, and then it may know fewer.
+    else if (index.evicted === 0 && index.count(slot) !== said.entries) need = this.#ask(slot, null, nowMs);
+    return { effects, need };
+  }
+
+  lease(slot: number, step: LeaseStep, nowMs: number): void {
+    const { leases, rates, ring, counters } = this.#state;
+    const key: LeaseKey = { id: step.id, attempt: step.attempt };
+    const record = ring.get(step.id, step.attempt);
+    switch (step.event) {
+      case "started":
+        leases.started(key);
+        return;
+      case "refused":
+        if (leases.release(key, nowMs).kind === "ended") counters.released++;
+        return;
+      case "decoding": {
+        leases.decoding(key, 1, nowMs);
+        rates.reportPrefill(slot, step.promptTokens - step.cachedTokens, step.prefillMs);
+        if (record === undefined) return;
+        rates.reportPrompt(record.request.promptBytes, step.promptTokens);
+        ring.complete(step.id, step.attempt, {
+          cachedTokens: step.cachedTokens,
+          promptTokens: step.promptTokens,
+          ttftMs: nowMs - record.decidedAtMs,
+        });
+        return;
+      }
+      case "settled": {
+        const { promptTokens, cachedTokens, outputTokens } = step;
+        const ended = leases.settle(key, { promptTokens, cachedTokens, outputTokens }, nowMs);
+        if (ended.kind === "repeated") return;
+        counters.settled++;
+        counters.promptTokens += promptTokens;
+        counters.reportedCachedTokens += cachedTokens;
+        counters.outputTokens += outputTokens;
+        rates.reportOutput(outputTokens);
+        ring.complete(step.id, step.attempt, { cachedTokens, promptTokens, outputTokens, ended: "settled" });
+      }
+    }
+  }
+
+  /** Time passes: replicas fall silent, leases and claims run out. */
+  tick(nowMs: number): MembershipEffect[] {
+    const { leases, line, counters, ring, index } = this.#state;
+    index.tick(Math.floor(nowMs / 1000) & 0xffff);
+    const effects = this.membership({ kind: "tick" }, nowMs);
+    for (const lease of leases.expire(nowMs)) {
+      counters.expired++;
+      ring.complete(lease.id, lease.attempt, { ended: "expired" });
+    }
+    line.expire(nowMs);
+    return effects;
+  }
+
+  #follow(effect: MembershipEffect, nowMs: number): void {
+    const { leases, index, rates } = this.#state;
+    switch (effect.kind) {
+      case "replaced":
+      case "expired": {
+        const { slot } = effect.kind === "replaced" ? effect.old : effect.replica;
+        index.forgetReplica(slot);
+        leases.forgetReplica(slot, nowMs);
+        rates.forgetReplica(slot);
+        Object.assign(this.#sync(slot), { seq: 0, filling: false });
+        return;
+      }
+      case "becameSuspect":
+        leases.replicaLost(effect.replica.slot, nowMs);
+        return;
+      case "recovered":
+        leases.replicaRecovered(effect.replica.slot);
+    }
+  }
+
+  #ask(slot: number, afterSeq: number | null, nowMs: number): ResyncNeed {
+    const sync = this.#sync(slot);
+    if (nowMs - sync.askedAtMs < RESYNC_PATIENCE_MS) return null;
+    sync.askedAtMs = nowMs;
+    this.#state.counters.resyncs++;
+    return { afterSeq };
+  }
+
+  #sync(slot: number): Sync {
+    const sync = this.#syncs[slot];
+    if (sync === undefined) throw new RangeError(`replica slot ${slot} is not 0 … ${MAX_REPLICAS - 1}`);
+    return sync;
+  }
+}

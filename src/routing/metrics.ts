@@ -1,0 +1,33 @@
+import type { PoolState } from "./pool-state.ts";
+
+type Metric = [name: string, type: "counter" | "gauge", help: string, value: number];
+
+/** Prometheus text of one pool. Names follow the field's routers (facts: wire.md §3) where they mean the same. */
+export function metricsText(pool: string, state: PoolState): string {
+  const { counters: c, index, leases, line, membership } = state;
+  const inState = (wanted: string): number => membership.replicas.filter((replica) => replica.state === wanted).length;
+  const metrics: Metric[] = [
+    ["warmpath_router_requests_total", "counter", "Requests sent to a replica, retries included", c.decisions],
+    ["warmpath_router_retries_total", "counter", "Requests sent to another replica after a failure", c.retries],
+    ["warmpath_router_refused_total", "counter", "Requests refused because the line was full", c.refused],
+    ["warmpath_router_waited_total", "counter", "Calls that found all replicas full", c.waited],
+    ["warmpath_router_predicted_cached_tokens_total", "counter", "Prompt tokens predicted to be cached", c.predictedCachedTokens],
+    ["warmpath_router_cached_tokens_total", "counter", "Prompt tokens that were cached, by the replicas' own word", c.reportedCachedTokens],
+    ["warmpath_router_prompt_tokens_total", "counter", "Prompt tokens", c.promptTokens],
+    ["warmpath_router_output_tokens_total", "counter", "Output tokens", c.outputTokens],
+    ["warmpath_leases_settled_total", "counter", "Leases that ended with usage", c.settled],
+    ["warmpath_leases_released_total", "counter", "Leases given back by the edge", c.released],
+    ["warmpath_leases_expired_total", "counter", "Leases that ran out", c.expired],
+    ["warmpath_resyncs_total", "counter", "Times a replica was asked to announce again", c.resyncs],
+    ["warmpath_leases", "gauge", "Live leases", leases.size],
+    ["warmpath_router_queue_pending_requests", "gauge", "Requests that wait for a replica", line.length],
+    ["warmpath_replicas_ready", "gauge", "Replicas that take requests", inState("ready")],
+    ["warmpath_replicas_suspect", "gauge", "Replicas not heard of lately", inState("suspect")],
+    ["warmpath_index_entries", "gauge", "Entries of the segment index", index.size],
+    ["warmpath_index_bytes", "gauge", "Bytes of the segment index", index.bytes],
+    ["warmpath_index_evicted_total", "counter", "Entries thrown out for lack of room", index.evicted],
+  ];
+  return metrics
+    .map(([name, type, help, value]) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name}{pool="${pool}"} ${value}\n`)
+    .join("");
+}

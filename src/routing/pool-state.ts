@@ -1,0 +1,73 @@
+/** Everything one pool knows, and the card it shows. The dispatcher decides over it, the announce intake keeps it true. */
+import { LeaseBook } from "../pool/lease.ts";
+import { emptyMembership, type MembershipState } from "../pool/membership.ts";
+import { WaitingLine } from "../pool/queue.ts";
+import type { Replica } from "../pool/replica.ts";
+import type { HashSpec } from "../prefix/segment.ts";
+import type { SegmentIndex } from "../residency/segment-index.ts";
+import { ExplainRing } from "./explain.ts";
+import { RateBook } from "./predict.ts";
+
+/** What the pool tells the edges. */
+export interface PoolCard {
+  pool: string;
+  /** Null until a replica has joined for the first time. */
+  model: string | null;
+  createdAtSeconds: number;
+  hashSpec: HashSpec;
+  /** Replicas that take requests now. */
+  replicas: number;
+}
+
+export interface PoolCounters {
+  decisions: number;
+  waited: number;
+  refused: number;
+  retries: number;
+  promptTokens: number;
+  predictedCachedTokens: number;
+  reportedCachedTokens: number;
+  outputTokens: number;
+  settled: number;
+  released: number;
+  expired: number;
+  resyncs: number;
+}
+
+export class PoolState {
+  membership: MembershipState = emptyMembership();
+  /** The spec behind the membership's fingerprint; null before the first hello. */
+  hashSpec: HashSpec | null = null;
+  createdAtSeconds = 0;
+  readonly index: SegmentIndex;
+  readonly leases = new LeaseBook();
+  readonly line = new WaitingLine();
+  readonly rates = new RateBook();
+  readonly ring = new ExplainRing();
+  readonly counters: PoolCounters = {
+    decisions: 0,
+    waited: 0,
+    refused: 0,
+    retries: 0,
+    promptTokens: 0,
+    predictedCachedTokens: 0,
+    reportedCachedTokens: 0,
+    outputTokens: 0,
+    settled: 0,
+    released: 0,
+    expired: 0,
+    resyncs: 0,
+  };
+
+  constructor(index: SegmentIndex) {
+    this.index = index;
+  }
+
+  replica(slot: number): Replica | undefined {
+    return this.membership.replicas.find((replica) => replica.slot === slot);
+  }
+
+  named(name: string): Replica | undefined {
+    return this.membership.replicas.find((replica) => replica.name === name);
+  }
+}

@@ -1,0 +1,81 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { decide } from "../../../src/routing/decide.ts";
+import {
+  decodeRecord,
+  encodeRecord,
+  explain,
+  ExplainRing,
+  replay,
+  type EncodedRecord,
+  type ExplainRecord,
+} from "../../../src/routing/explain.ts";
+import { CACHE_AWARE, PROFILES } from "../../../src/routing/profiles.ts";
+import { anyDraw, anyRequest, anyView, candidate, request } from "./views.ts";
+
+function record(id: string, attempt = 1): ExplainRecord {
+  const view = { candidates: [candidate(0), candidate(1)], meanOutputTokens: 100 };
+  const decision = decide(view, request(100), CACHE_AWARE, 0, 0);
+  return explain({
+    id,
+    attempt,
+    tenant: "t",
+    decidedAtMs: 5,
+    view,
+    request: request(100),
+    profile: CACHE_AWARE,
+    draw: 0,
+    turn: 0,
+    decision,
+  });
+}
+
+describe("replay", () => {
+  it("decides the same again, from memory and from JSON, for 1,000 random views", () => {
+    fc.assert(
+      fc.property(
+        anyView,
+        anyRequest,
+        fc.constantFrom(...Object.values(PROFILES)),
+        anyDraw,
+        fc.nat(),
+        (view, asked, profile, draw, turn) => {
+          const decision = decide(view, asked, profile, draw, turn);
+          const kept = explain({ id: "r", attempt: 1, tenant: "t", decidedAtMs: 1, view, request: asked, profile, draw, turn, decision });
+          expect(replay(kept)).toEqual(decision);
+          const stored = decodeRecord(JSON.parse(JSON.stringify(encodeRecord(kept))) as EncodedRecord);
+          // JSON has no -0; it decides as 0 does.
+          expect(JSON.stringify(replay(stored))).toBe(JSON.stringify(decision));
+        },
+      ),
+      { seed: 23, numRuns: 1_000 },
+    );
+  });
+});
+
+describe("the ring", () => {
+  it("keeps the last 1,024 and finds the last attempt", () => {
+    const ring = new ExplainRing();
+    for (let n = 0; n < 1_030; n++) ring.add(record(`r${n}`));
+    ring.add(record("r1029", 2));
+    expect(ring.size).toBe(1_024);
+    expect(ring.get("r6")).toBeUndefined();
+    expect(ring.get("r7")?.id).toBe("r7");
+    expect(ring.get("r1029")?.attempt).toBe(2);
+    expect(ring.get("r1029", 1)?.attempt).toBe(1);
+    expect(ring.unflushed()).toHaveLength(1_024);
+  });
+
+  it("hands out what was added or completed since the last flush", () => {
+    const ring = new ExplainRing(2);
+    ring.add(record("a"));
+    ring.flushed();
+    expect(ring.unflushed()).toEqual([]);
+    expect(ring.complete("a", 1, { cachedTokens: 64, ttftMs: 12 })).toBe(true);
+    expect(ring.unflushed()).toMatchObject([{ id: "a", outcome: { cachedTokens: 64, ttftMs: 12, ended: null } }]);
+    expect(ring.complete("a", 2, { ended: "settled" })).toBe(false);
+    ring.add(record("b"));
+    ring.add(record("c"));
+    expect(ring.unflushed().map((kept) => kept.id)).toEqual(["b", "c"]);
+  });
+});

@@ -1,0 +1,366 @@
+/**
+ * One pool: the index of what its replicas hold, who they are, and who has a lease on them. All of it lives in this object's memory,
+ * because a decision must see and change it in one turn; SQLite has a checkpoint of it, not more than a few seconds old, and what
+ * came after is asked of the replicas again. The thinking is in src/; here are sockets, rows and timers.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { createHmac } from "node:crypto";
+import { restoreMembership, type MembershipEffect } from "../../src/pool/membership.ts";
+import type { Replica } from "../../src/pool/replica.ts";
+import { DEFAULT_SCHEDULE, HASH_SPEC_VERSIONS, specFingerprint } from "../../src/prefix/segment.ts";
+import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
+import { AnnounceIntake, type ResyncNeed } from "../../src/routing/announce-intake.ts";
+import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
+import { decodeRecord, replay } from "../../src/routing/explain.ts";
+import { metricsText } from "../../src/routing/metrics.ts";
+import { PoolState } from "../../src/routing/pool-state.ts";
+import { PROFILES } from "../../src/routing/profiles.ts";
+import { encodeAdmission } from "../../src/wire/admission.ts";
+import {
+  CLOSE,
+  type FromPool,
+  type FromReplica,
+  type Hello,
+  parseFromReplica,
+  PROTOCOL_VERSION,
+  type RefusalReason,
+} from "../../src/wire/control.ts";
+import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
+import { type Config, configOf, type Env, sameText } from "../env.ts";
+import { PoolStore } from "./pool-store.ts";
+
+const TICK_MS = 250;
+const HOLD_MS = 5_000;
+const CHECKPOINT_MS = 5_000;
+const FLUSH_DECISIONS_MS = 1_000;
+const HELLO_PATIENCE_MS = 5_000;
+/** All replicas together announce at most so often; each gets its share. */
+const FRAMES_PER_SECOND = 600;
+
+/** What survives on a socket while the object is out of memory. */
+interface Attachment {
+  connection: number;
+  openedAtMs: number;
+  /** Null until the hello was accepted. */
+  slot: number | null;
+  epoch: number;
+}
+
+export class PoolObject extends DurableObject<Env> {
+  readonly #config: Config;
+  readonly #store: PoolStore;
+  readonly #state = new PoolState(createSegmentIndex({}));
+  readonly #intake: AnnounceIntake;
+  readonly #dispatcher: Dispatcher;
+  /** By slot: the socket and the key under which admissions for its epoch are signed. */
+  readonly #sockets = new Map<number, WebSocket>();
+  readonly #admissionKeys = new Map<number, Uint8Array>();
+  #connections = Date.now();
+  #checkpointAtMs = 0;
+  #flushAtMs = 0;
+  #dirty = false;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#config = configOf(env);
+    this.#store = new PoolStore(ctx.storage);
+    this.#intake = new AnnounceIntake(this.#state);
+    this.#dispatcher = new Dispatcher(this.#state, {
+      profile: PROFILES[this.#config.profile],
+      random: Math.random,
+      mint: (replica, claims) => {
+        const key = this.#admissionKeys.get(replica.slot);
+        return key === undefined ? null : encodeAdmission(claims, (text) => createHmac("sha256", key).update(text).digest("base64url"));
+      },
+    });
+    this.#restore();
+    // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
+    for (const socket of ctx.getWebSockets()) {
+      attach(socket, { connection: this.#connections++, openedAtMs: Date.now(), slot: null, epoch: 0 });
+      say(socket, { type: "rejoin" });
+    }
+    this.#tickSoon();
+  }
+
+  /** A replica opens its socket. */
+  override fetch(request: Request): Response {
+    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response("expected websocket", { status: 426 });
+    const pair = new WebSocketPair();
+    this.ctx.acceptWebSocket(pair[1]);
+    attach(pair[1], { connection: this.#connections++, openedAtMs: Date.now(), slot: null, epoch: 0 });
+    this.#tickSoon();
+    return new Response(null, { status: 101, webSocket: pair[0] });
+  }
+
+  card(): PoolCard {
+    const { membership, hashSpec, createdAtSeconds } = this.#state;
+    return {
+      pool: this.ctx.id.name ?? "",
+      model: membership.model,
+      createdAtSeconds,
+      hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
+      replicas: membership.replicas.filter((replica) => replica.state === "ready").length,
+    };
+  }
+
+  /** Held for at most 5 s while all replicas are full; then the edge calls again with the same id. */
+  decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer> {
+    const nowMs = Date.now();
+    if (request.fingerprint !== this.#state.membership.specFingerprint) return { type: "stale_card", card: this.card() };
+    return new Promise((resolve) => {
+      const answer = this.#dispatcher.decide(request, nowMs, resolve);
+      if (answer !== null) return resolve(answer);
+      setTimeout(() => {
+        const waiting = this.#dispatcher.waitedEnough(request.id);
+        if (waiting !== null) resolve(waiting);
+      }, HOLD_MS);
+    });
+  }
+
+  leave(id: string): void {
+    this.#dispatcher.leave(id);
+  }
+
+  release(id: string, attempt: number): void {
+    const replica = this.#state.leases.get({ id, attempt })?.replica;
+    this.#dispatcher.release({ id, attempt }, Date.now());
+    const socket = replica === undefined ? undefined : this.#sockets.get(replica);
+    if (socket !== undefined) say(socket, { type: "cancel", id, attempt });
+    this.#dispatcher.dispatchWaiting(Date.now());
+  }
+
+  leaseAlive(id: string, attempt: number): boolean {
+    return this.#state.leases.get({ id, attempt })?.endedAtMs === null;
+  }
+
+  /** The decision's record as JSON, with every candidate's numbers; null when it is not kept or another tenant's. */
+  explain(id: string, tenant: string): string | null {
+    this.#flushDecisions();
+    const records = this.#store.decisions(id).filter((record) => record.tenant === tenant);
+    if (records.length === 0) return null;
+    const attempts = records.map((encoded) => {
+      const record = decodeRecord(encoded);
+      const { tenant: _tenant, view: _view, ...told } = record;
+      return { ...told, candidates: replay(record).candidates };
+    });
+    return JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts });
+  }
+
+  health(): { pool: string; model: string | null; replicas: number } {
+    const { pool, model, replicas } = this.card();
+    return { pool, model, replicas };
+  }
+
+  metrics(): string {
+    return metricsText(this.ctx.id.name ?? "", this.#state);
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    const nowMs = Date.now();
+    const at = attachment(socket);
+    if (typeof message === "string") {
+      const parsed = parseFromReplica(message);
+      if (!parsed.ok) return refuse(socket, "malformed", `This frame is not understood: ${parsed.why}.`);
+      if (parsed.value.type === "hello") this.#hello(socket, at, parsed.value, nowMs);
+      else if (at.slot === null) return;
+      else this.#heard(socket, at, at.slot, parsed.value, nowMs);
+    } else if (at.slot !== null) {
+      const frame = decodeResidencyFrame(message);
+      if (frame === null) return refuse(socket, "malformed", "This residency frame is not understood.");
+      this.#dirty = true;
+      ask(socket, this.#intake.residency(at.slot, frame, nowMs));
+    }
+    this.#dispatcher.dispatchWaiting(nowMs);
+    this.#tickSoon();
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#parted(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#parted(socket);
+  }
+
+  #hello(socket: WebSocket, at: Attachment, hello: Hello, nowMs: number): void {
+    const refusal = this.#refusalOf(hello);
+    if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
+    const fingerprint = specFingerprint({ ...hello.hashSpec, version: 1 });
+    const { replica: name, epoch, url, roles, model, capacity } = hello;
+    const effects = this.#intake.membership(
+      {
+        kind: "hello",
+        hello: { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity },
+        connection: at.connection,
+        admitted: true,
+      },
+      nowMs,
+    );
+    const refused = effects.find((effect) => effect.kind === "refused");
+    if (refused !== undefined)
+      return refuse(
+        socket,
+        refused.reason.includes("full") ? "pool_full" : refused.reason.includes("epoch") ? "older_epoch" : "model",
+        `Refused: ${refused.reason}.`,
+      );
+    const replica = this.#state.named(name);
+    if (replica === undefined) return;
+    if (this.#state.hashSpec === null || effects.some((effect) => effect.kind === "adopted")) {
+      this.#state.hashSpec = { ...hello.hashSpec, version: 1 };
+      this.#state.createdAtSeconds = Math.floor(nowMs / 1000);
+    }
+    this.#welcome(socket, at, replica, nowMs);
+    const { unknown } = this.#state.leases.reconcile(replica.slot, hello.running, nowMs);
+    for (const { id, attempt } of unknown) say(socket, { type: "cancel", id, attempt });
+    ask(socket, this.#intake.needAfterHello(replica.slot, hello.seq, nowMs));
+    this.#carryOut(effects);
+    this.#checkpointAtMs = 0;
+    this.#dirty = true;
+  }
+
+  #refusalOf(hello: Hello): [RefusalReason, string] | null {
+    const pool = this.ctx.id.name ?? "";
+    if (!sameText(hello.token, this.#config.joinToken(pool))) return ["bad_token", "The join token is not this pool's."];
+    if (hello.pool !== pool) return ["wrong_pool", `This is pool ${pool}, the replica asked for ${hello.pool}.`];
+    if (hello.protocol !== PROTOCOL_VERSION)
+      return ["protocol", `This pool speaks protocol ${PROTOCOL_VERSION}, the replica ${hello.protocol}. Run the same release on both.`];
+    if (!(HASH_SPEC_VERSIONS as readonly number[]).includes(hello.hashSpec.version)) {
+      return [
+        "hash_spec",
+        `Hash spec version ${hello.hashSpec.version} is not known here; known: ${HASH_SPEC_VERSIONS.join(", ")}. Run the same release on both.`,
+      ];
+    }
+    return null;
+  }
+
+  #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
+    const { slot } = replica;
+    const old = this.#sockets.get(slot);
+    if (old !== undefined && old !== socket) old.close(CLOSE.replaced, "another socket speaks for this replica now");
+    const key = crypto.getRandomValues(new Uint8Array(32));
+    this.#admissionKeys.set(slot, key);
+    this.#sockets.set(slot, socket);
+    attach(socket, { ...at, slot, epoch: replica.epoch });
+    const intervalMs = this.#intervalMs();
+    say(socket, { type: "welcome", slot, admissionKey: Buffer.from(key).toString("base64url"), poolNowMs: nowMs, intervalMs });
+    for (const other of this.#sockets.values()) if (other !== socket) say(other, { type: "pace", intervalMs });
+  }
+
+  #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {
+    switch (frame.type) {
+      case "heartbeat": {
+        const { effects, need } = this.#intake.heartbeat(slot, at.epoch, frame, nowMs);
+        ask(socket, need);
+        this.#carryOut(effects);
+        return;
+      }
+      case "leases":
+        for (const report of frame.reports) this.#intake.lease(slot, report, nowMs);
+        return;
+      case "drain":
+        this.#carryOut(this.#intake.membership({ kind: "drain", slot, epoch: at.epoch }, nowMs));
+    }
+  }
+
+  #parted(socket: WebSocket): void {
+    const at = attachment(socket);
+    if (at.slot === null) return;
+    if (this.#sockets.get(at.slot) === socket) this.#sockets.delete(at.slot);
+    this.#carryOut(this.#intake.membership({ kind: "socketClosed", slot: at.slot, connection: at.connection }, Date.now()));
+    this.#dispatcher.dispatchWaiting(Date.now());
+    this.#tickSoon();
+  }
+
+  /** What membership asks of sockets and keys; the pool's own knowledge has followed already. */
+  #carryOut(effects: readonly MembershipEffect[]): void {
+    for (const effect of effects) {
+      if (effect.kind !== "expired") continue;
+      const { slot } = effect.replica;
+      this.#admissionKeys.delete(slot);
+      this.#sockets.get(slot)?.close(CLOSE.silent, effect.reason.slice(0, 100));
+      this.#sockets.delete(slot);
+      this.#dirty = true;
+    }
+  }
+
+  #intervalMs(): number {
+    return Math.max(1, Math.ceil((1_000 * Math.max(1, this.#sockets.size)) / FRAMES_PER_SECOND));
+  }
+
+  #restore(): void {
+    const loaded = this.#store.load();
+    if (loaded === null) return;
+    const { saved, directory, parts } = loaded;
+    this.#state.hashSpec = saved.hashSpec;
+    this.#state.createdAtSeconds = saved.createdAtSeconds;
+    // A checkpoint that does not fit together is void; replicas are then asked for everything.
+    const fits = this.#state.index.load(directory, parts);
+    this.#state.membership = restoreMembership(saved.membership, Date.now());
+    if (fits) for (const { slot, seq } of saved.membership.replicas) this.#intake.restoreSeq(slot, seq);
+  }
+
+  #checkpoint(nowMs: number): void {
+    this.#checkpointAtMs = nowMs;
+    if (!this.#dirty) return;
+    this.#dirty = false;
+    const { membership, hashSpec, createdAtSeconds, index } = this.#state;
+    const replicas = membership.replicas.map((replica) => ({ ...replica, seq: this.#intake.seqOf(replica.slot) }));
+    this.#store.saveCheckpoint(
+      { membership: { ...membership, replicas }, hashSpec, createdAtSeconds },
+      index.checkpoint(),
+      index.partIds(),
+    );
+    index.clean();
+  }
+
+  #flushDecisions(): void {
+    this.#store.saveDecisions(this.#state.ring.unflushed());
+    this.#state.ring.flushed();
+  }
+
+  #tickSoon(): void {
+    this.#timer ??= setTimeout(() => this.#tick(), TICK_MS);
+  }
+
+  #tick(): void {
+    this.#timer = null;
+    const nowMs = Date.now();
+    this.#carryOut(this.#intake.tick(nowMs));
+    for (const socket of this.ctx.getWebSockets()) {
+      const at = attachment(socket);
+      if (at.slot === null && nowMs - at.openedAtMs > HELLO_PATIENCE_MS) socket.close(CLOSE.silent, "no hello within 5 s");
+    }
+    this.#dispatcher.dispatchWaiting(nowMs);
+    if (nowMs - this.#flushAtMs >= FLUSH_DECISIONS_MS) {
+      this.#flushAtMs = nowMs;
+      this.#flushDecisions();
+    }
+    if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#checkpoint(nowMs);
+    const { membership, leases } = this.#state;
+    // An empty pool may leave memory; the next call or socket wakes it.
+    if (membership.replicas.length > 0 || leases.size > 0 || this.#dispatcher.waiting > 0 || this.#dirty) this.#tickSoon();
+  }
+}
+
+function attach(socket: WebSocket, value: Attachment): void {
+  socket.serializeAttachment(value);
+}
+
+function attachment(socket: WebSocket): Attachment {
+  return socket.deserializeAttachment() as Attachment;
+}
+
+function say(socket: WebSocket, frame: FromPool): void {
+  // A socket that is closing takes nothing more; its close event follows.
+  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+}
+
+function ask(socket: WebSocket, need: ResyncNeed): void {
+  if (need !== null) say(socket, { type: "resync", afterSeq: need.afterSeq });
+}
+
+function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
+  say(socket, { type: "refused", reason, message });
+  socket.close(CLOSE.refused, message.slice(0, 100));
+}

@@ -1,0 +1,76 @@
+/** The pool's rows: its checkpoint (index parts, membership, sequence numbers) and its last decisions. */
+import type { MembershipState } from "../../src/pool/membership.ts";
+import type { HashSpec } from "../../src/prefix/segment.ts";
+import type { IndexCheckpoint, PartBytes } from "../../src/residency/segment-index.ts";
+import { type EncodedRecord, encodeRecord, type ExplainRecord, MAX_RECORDS } from "../../src/routing/explain.ts";
+
+export interface Saved {
+  membership: MembershipState;
+  hashSpec: HashSpec | null;
+  createdAtSeconds: number;
+}
+
+export class PoolStore {
+  readonly #storage: DurableObjectStorage;
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#sql = storage.sql;
+    this.#sql.exec("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)");
+    this.#sql.exec("CREATE TABLE IF NOT EXISTS parts (id INTEGER PRIMARY KEY, data BLOB NOT NULL)");
+    this.#sql.exec(
+      "CREATE TABLE IF NOT EXISTS decisions (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, attempt INTEGER NOT NULL, record TEXT NOT NULL, UNIQUE (id, attempt))",
+    );
+  }
+
+  load(): { saved: Saved; directory: string; parts: PartBytes[] } | null {
+    const facts = new Map(
+      this.#sql
+        .exec<{ name: string; value: string }>("SELECT name, value FROM facts")
+        .toArray()
+        .map(({ name, value }) => [name, value]),
+    );
+    const saved = facts.get("saved");
+    if (saved === undefined) return null;
+    const parts = this.#sql
+      .exec<{ id: number; data: ArrayBuffer }>("SELECT id, data FROM parts")
+      .toArray()
+      .map(({ id, data }) => ({ id, data: new Uint8Array(data) }));
+    return { saved: JSON.parse(saved) as Saved, directory: facts.get("directory") ?? "", parts };
+  }
+
+  /** All in one transaction: the sequence numbers must say neither more nor less than the parts. */
+  saveCheckpoint(saved: Saved, checkpoint: IndexCheckpoint, partIds: readonly number[]): void {
+    this.#storage.transactionSync(() => {
+      const put = (name: string, value: string) => this.#sql.exec("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value);
+      put("saved", JSON.stringify(saved));
+      put("directory", checkpoint.directory);
+      for (const { id, data } of checkpoint.parts) this.#sql.exec("INSERT OR REPLACE INTO parts VALUES (?, ?)", id, data);
+      this.#sql.exec("DELETE FROM parts WHERE id NOT IN (SELECT value FROM json_each(?))", JSON.stringify(partIds));
+    });
+  }
+
+  saveDecisions(records: readonly ExplainRecord[]): void {
+    if (records.length === 0) return;
+    this.#storage.transactionSync(() => {
+      for (const record of records) {
+        this.#sql.exec(
+          "INSERT OR REPLACE INTO decisions (id, attempt, record) VALUES (?, ?, ?)",
+          record.id,
+          record.attempt,
+          JSON.stringify(encodeRecord(record)),
+        );
+      }
+      this.#sql.exec("DELETE FROM decisions WHERE number <= (SELECT MAX(number) FROM decisions) - ?", MAX_RECORDS);
+    });
+  }
+
+  /** All attempts of a request that are still kept, first one first. */
+  decisions(id: string): EncodedRecord[] {
+    return this.#sql
+      .exec<{ record: string }>("SELECT record FROM decisions WHERE id = ? ORDER BY attempt", id)
+      .toArray()
+      .map(({ record }) => JSON.parse(record) as EncodedRecord);
+  }
+}
