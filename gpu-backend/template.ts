@@ -62,7 +62,14 @@ export class ChatTemplate {
    */
   findTemplateOrder(): TemplateOrder | null {
     this.#clockReads = 0;
-    const order = this.#layout(true) ?? this.#layout(false);
+    const system = this.render({
+      messages: [
+        { role: "system", content: PROBE },
+        { role: "user", content: PROBE },
+      ],
+      tools: [],
+    });
+    const order = this.#layout(system.ok);
     return this.#clockReads > 0 ? null : order;
   }
 
@@ -92,7 +99,7 @@ export class ChatTemplate {
     const asString = this.#probeContent(PROBE);
     const asParts = this.#probeContent([{ type: "text", text: PROBE }]);
     if (asString === asParts) return "either";
-    return asString?.includes(PROBE) === false && asParts?.includes(PROBE) ? "parts" : "string";
+    return asParts?.includes(PROBE) && !asString?.includes(PROBE) ? "parts" : "string";
   }
 
   #probeContent(content: string | ContentPart[]): string | null {

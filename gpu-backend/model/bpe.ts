@@ -11,6 +11,8 @@ export const byteCharacters: readonly string[] = (() => {
   return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
 })();
 
+export const byteOfCharacter: ReadonlyMap<string, number> = new Map(byteCharacters.map((character, byte) => [character, byte]));
+
 export interface BpeVocabulary {
   /** Token strings by id: 256 bytes, then one per merge. */
   tokens: string[];

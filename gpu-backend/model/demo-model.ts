@@ -6,7 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
 import { access, mkdir, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { byteCharacters, trainBpe } from "./bpe.ts";
+import { byteOfCharacter, trainBpe } from "./bpe.ts";
 import type { BpeVocabulary } from "./bpe.ts";
 import { chatMlTemplate } from "./chat-template.ts";
 import { demoCorpus } from "./corpus.ts";
@@ -28,7 +28,7 @@ const specialTokens = [
 const tokenTypes = { normal: 1, control: 3, userDefined: 4 };
 
 /** Raise when the code that turns the recipe into bytes changes what it makes. */
-const recipeVersion = 1;
+const recipeVersion = 2;
 
 function metadataOf(vocabulary: BpeVocabulary): Record<string, GgufValue> {
   const tokens = [...vocabulary.tokens, ...specialTokens.map((token) => token.text)];
@@ -70,10 +70,9 @@ function metadataOf(vocabulary: BpeVocabulary): Record<string, GgufValue> {
 
 /** Zeroes the output rows of tokens that are no whole characters or no text, so that the gibberish is seldom broken UTF-8. */
 function mute(rows: Float32Array, tokens: readonly string[]): Float32Array {
-  const byteOf = new Map(byteCharacters.map((character, byte) => [character, byte]));
   const muteRow = (id: number) => rows.fill(0, id * shape.width, (id + 1) * shape.width);
   for (const [id, token] of tokens.entries()) {
-    if (!isUtf8(Buffer.from([...token].map((character) => byteOf.get(character) ?? 0)))) muteRow(id);
+    if (!isUtf8(Uint8Array.from(Array.from(token, (character) => byteOfCharacter.get(character) ?? 0)))) muteRow(id);
   }
   // <|im_end|> keeps its row: answers end by themselves now and then.
   for (const [index, { text }] of specialTokens.entries()) if (text !== "<|im_end|>") muteRow(tokens.length + index);

@@ -55,7 +55,8 @@ export function emptyMembership(): MembershipState {
 
 /** After a restart nobody is connected: all are suspect until they say hello again, and forgotten 3 s from now if they do not. */
 export function restoreMembership(saved: MembershipState, nowMs: number): MembershipState {
-  const replicas = saved.replicas.map((replica): Replica => ({ ...replica, state: "suspect", connection: null, closedAtMs: nowMs }));
+  const gone = { state: "suspect", connection: null, closedAtMs: nowMs, lastHeardMs: nowMs } as const;
+  const replicas = saved.replicas.map((replica): Replica => ({ ...replica, ...gone }));
   return { ...saved, replicas };
 }
 

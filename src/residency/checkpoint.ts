@@ -1,5 +1,5 @@
 import type { PartBytes } from "./segment-index.ts";
-import { PART_BYTES, PART_FULL, Part, tiersOf, usedSlots } from "./part.ts";
+import { PART_BYTES, PART_FULL, Part, tiersOf } from "./part.ts";
 
 const VERSION = 1;
 
@@ -59,12 +59,12 @@ function coversAll(rows: readonly Row[], maxDepth: number): boolean {
   return reached === 2 ** maxDepth;
 }
 
+/** Counts the entries, too. */
 function isSound(part: Part): boolean {
-  for (const at of usedSlots(part)) {
-    const hi = part.word(at);
-    if (part.depth > 0 && hi >>> (32 - part.depth) !== part.prefix) return false;
-    if (tiersOf(part.word(at + 3)) === 0) return false;
+  let sound = true;
+  part.forEach((_tokens, meta, hi) => {
     part.used++;
-  }
-  return part.used <= PART_FULL;
+    if ((part.depth > 0 && hi >>> (32 - part.depth) !== part.prefix) || tiersOf(meta) === 0) sound = false;
+  });
+  return sound && part.used <= PART_FULL;
 }

@@ -1,4 +1,4 @@
-import { TOUCHED_MASK, touchedOf, usedSlots, type Part } from "./part.ts";
+import { TOUCHED_MASK, touchedOf, type Part } from "./part.ts";
 
 /**
  * Which entries of a full part to give up: the least recently touched, of those of one age the deepest (a prefix's tail is worth nothing without its
@@ -10,16 +10,15 @@ import { TOUCHED_MASK, touchedOf, usedSlots, type Part } from "./part.ts";
 export function victimsOf(part: Part, wanted: number, now: number): (tokens: number, meta: number) => boolean {
   const ages = new Uint32Array(TOUCHED_MASK + 1);
   const ageOf = (meta: number): number => (now - touchedOf(meta)) & TOUCHED_MASK;
-  for (const at of usedSlots(part)) {
-    const age = ageOf(part.word(at + 3));
-    ages[age] = (ages[age] ?? 0) + 1;
-  }
+  part.forEach((_tokens, meta) => (ages[ageOf(meta)] = (ages[ageOf(meta)] ?? 0) + 1));
   let border = TOUCHED_MASK;
   let older = 0;
   while (border > 0 && older + (ages[border] ?? 0) < wanted) older += ages[border--] ?? 0;
   const depths = new Uint32Array(ages[border] ?? 0);
   let filled = 0;
-  for (const at of usedSlots(part)) if (ageOf(part.word(at + 3)) === border) depths[filled++] = part.word(at + 2);
+  part.forEach((tokens, meta) => {
+    if (ageOf(meta) === border) depths[filled++] = tokens;
+  });
   depths.sort();
   const shallowest = depths[Math.max(0, depths.length - (wanted - older))] ?? 0;
   return (tokens, meta) => {

@@ -4,7 +4,8 @@ export const PART_BYTES = PART_SLOTS * 16;
 /** A part never holds more, so every probe run ends. */
 export const PART_FULL = Math.floor(PART_SLOTS * 0.8);
 const WORDS = PART_SLOTS * 4;
-const WRAP = WORDS - 1;
+/** Word offsets are taken modulo the part's length. */
+export const WRAP = WORDS - 1;
 
 const REPLICA_MASK = 63;
 const TIER_SHIFT = 6;
@@ -26,9 +27,15 @@ export function touchedOf(meta: number): number {
   return (meta >>> TOUCHED_SHIFT) & TOUCHED_MASK;
 }
 
+/** Offset of the slot where the probe run of a hash begins. */
+export function homeOf(lo: number): number {
+  return (lo & (PART_SLOTS - 1)) << 2;
+}
+
 /**
- * Open addressing with linear probing over slots (hi, lo, tokens, meta); a slot's home is `lo & 65535`. Several entries of one hash, one per replica,
- * lie in one probe run. Positions are word offsets of a slot. Whoever adds keeps `used` at or below PART_FULL.
+ * Open addressing with linear probing over slots (hi, lo, tokens, meta). Several entries of one hash, one per replica, lie in one probe run. Words are
+ * signed, as engines compare those fastest: hashes' halves come and go as signed numbers, tokens through `>>> 0`. Positions are word offsets of a
+ * slot. Whoever adds keeps `used` at or below PART_FULL.
  */
 export class Part {
   readonly id: number;
@@ -37,7 +44,7 @@ export class Part {
   prefix: number;
   used = 0;
   dirty = true;
-  words: Uint32Array<ArrayBuffer> = new Uint32Array(WORDS);
+  readonly words: Int32Array<ArrayBuffer> = new Int32Array(WORDS);
 
   constructor(id: number, depth: number, prefix: number) {
     this.id = id;
@@ -45,38 +52,58 @@ export class Part {
     this.prefix = prefix;
   }
 
-  word(at: number): number {
-    return this.words[at] ?? 0;
+  tokensAt(at: number): number {
+    return (this.words[at + 2] ?? 0) >>> 0;
+  }
+
+  metaAt(at: number): number {
+    return this.words[at + 3] ?? 0;
   }
 
   /** Position of the pair; or, below 0, the complement (~) of the empty slot where it would go. */
   find(hi: number, lo: number, replica: number): number {
     const words = this.words;
     for (let at = homeOf(lo); ; at = (at + 4) & WRAP) {
-      const meta = words[at + 3] ?? 0;
-      if (meta === 0) return ~at;
-      if (words[at + 1] === lo && words[at] === hi && (meta & REPLICA_MASK) === replica) return at;
+      const meta = words[at + 3];
+      if (meta === 0 || meta === undefined) return ~at;
+      if (words[at + 1] === lo && words[at] === hi && replicaOf(meta) === replica) return at;
     }
   }
 
   /** Adds at the empty slot `find` named. */
-  put(at: number, hi: number, lo: number, tokens: number, meta: number): void {
+  insertAt(at: number, hi: number, lo: number, tokens: number, meta: number): void {
     const words = this.words;
     words[at] = hi;
     words[at + 1] = lo;
     words[at + 2] = tokens;
     words[at + 3] = meta;
+    this.used++;
+    this.dirty = true;
   }
 
-  /** Empties a slot and shifts back what would no longer be found (Knuth 6.4, algorithm R). */
+  /** Adds an entry that is known not to be here. */
+  append(hi: number, lo: number, tokens: number, meta: number): void {
+    let at = homeOf(lo);
+    while (this.words[at + 3] !== 0) at = (at + 4) & WRAP;
+    this.insertAt(at, hi, lo, tokens, meta);
+  }
+
+  /** What is known of the pair at `at`. A touch alone is not worth a write. */
+  replaceAt(at: number, tokens: number, meta: number): void {
+    if (this.tokensAt(at) !== tokens || tiersOf(this.metaAt(at)) !== tiersOf(meta)) this.dirty = true;
+    this.words[at + 2] = tokens;
+    this.words[at + 3] = meta;
+  }
+
+  /** Empties a slot and shifts back what would no longer be found (Knuth, The Art of Computer Programming 3, 6.4, algorithm R). */
   removeAt(at: number): void {
     const words = this.words;
     let hole = at;
-    for (let next = (hole + 4) & WRAP; (words[next + 3] ?? 0) !== 0; next = (next + 4) & WRAP) {
+    for (let next = (hole + 4) & WRAP; words[next + 3] !== 0; next = (next + 4) & WRAP) {
       const home = homeOf(words[next + 1] ?? 0);
       // It may move to the hole only when the hole lies between its home and where it is now.
       if (((next - home) & WRAP) < ((next - hole) & WRAP)) continue;
-      words.copyWithin(hole, next, next + 4);
+      for (let word = 0; word < 4; word++) words[hole + word] = words[next + word] ?? 0;
       hole = next;
     }
     words[hole + 3] = 0;
@@ -84,37 +111,24 @@ export class Part {
     this.dirty = true;
   }
 
-  /** Empties the part and gives `place` every entry it had, to put where it belongs. */
-  redistribute(place: (hi: number, lo: number, tokens: number, meta: number) => void): void {
-    const old = this.words;
-    this.words = new Uint32Array(WORDS);
-    this.used = 0;
-    this.dirty = true;
+  /** Removes every entry of which `isGone` says so; how many. */
+  removeIf(isGone: (tokens: number, meta: number, hi: number, lo: number) => boolean): number {
+    const before = this.used;
+    const words = this.words;
     for (let at = 0; at < WORDS; at += 4) {
-      const meta = old[at + 3] ?? 0;
-      if (meta !== 0) place(old[at] ?? 0, old[at + 1] ?? 0, old[at + 2] ?? 0, meta);
+      // What is shifted into the slot is looked at next. Only entries seen before can wrap round to behind it.
+      while (words[at + 3] !== 0 && isGone(this.tokensAt(at), this.metaAt(at), words[at] ?? 0, words[at + 1] ?? 0)) this.removeAt(at);
     }
+    return before - this.used;
   }
 
-  /** Adds an entry that is known not to be here. */
-  append(hi: number, lo: number, tokens: number, meta: number): void {
+  forEach(visit: (tokens: number, meta: number, hi: number, lo: number) => void): void {
     const words = this.words;
-    let at = homeOf(lo);
-    while ((words[at + 3] ?? 0) !== 0) at = (at + 4) & WRAP;
-    this.put(at, hi, lo, tokens, meta);
-    this.used++;
+    for (let at = 0; at < WORDS; at += 4)
+      if (words[at + 3] !== 0) visit(this.tokensAt(at), this.metaAt(at), words[at] ?? 0, words[at + 1] ?? 0);
   }
 
   copyBytes(): Uint8Array {
     return new Uint8Array(this.words.buffer.slice(0));
   }
-}
-
-function homeOf(lo: number): number {
-  return (lo & (PART_SLOTS - 1)) << 2;
-}
-
-/** Positions of all slots in use. */
-export function* usedSlots(part: Part): Generator<number> {
-  for (let at = 0; at < WORDS; at += 4) if (part.word(at + 3) !== 0) yield at;
 }

@@ -1,8 +1,9 @@
-import { ALL_TIERS, MAX_REPLICAS, TIER } from "./segment-index.ts";
+import { ALL_TIERS, MAX_REPLICAS } from "./segment-index.ts";
 import type { IndexCheckpoint, Overlap, PartBytes, ResidencyEntry, SegmentIndex } from "./segment-index.ts";
 import { readParts, writeDirectory } from "./checkpoint.ts";
 import { victimsOf } from "./evict.ts";
-import { PART_BYTES, PART_FULL, PART_SLOTS, Part, packMeta, replicaOf, tiersOf, TOUCHED_MASK, touchedOf, usedSlots } from "./part.ts";
+import { OverlapScan } from "./overlap.ts";
+import { PART_BYTES, PART_FULL, PART_SLOTS, Part, packMeta, replicaOf, tiersOf, TOUCHED_MASK } from "./part.ts";
 
 export interface SegmentIndexOptions {
   /** Parts of 1 MiB; 40 by default, as several objects may share one isolate of 128 MB. */
@@ -37,15 +38,12 @@ class TypedArrayIndex implements SegmentIndex {
   #depth = 0;
   #now = 0;
   #evicted = 0;
+  /** Entries by replica. */
   readonly #counts = new Uint32Array(MAX_REPLICAS);
   readonly #wide = new BigUint64Array(1);
-  readonly #narrow = new Uint32Array(this.#wide.buffer);
-  readonly #overlap: Overlap = {
-    segments: new Uint16Array(MAX_REPLICAS),
-    tokens: new Uint32Array(MAX_REPLICAS),
-    deviceSegments: new Uint16Array(MAX_REPLICAS),
-    deviceTokens: new Uint32Array(MAX_REPLICAS),
-  };
+  /** Its low and high half, signed, little-endian as every machine this runs on. */
+  readonly #halves = new Int32Array(this.#wide.buffer);
+  readonly #scan = new OverlapScan();
 
   constructor(maxParts: number) {
     if (!(Number.isInteger(maxParts) && maxParts >= 1)) throw new RangeError(`maxParts must be a whole number from 1, not ${maxParts}`);
@@ -85,14 +83,12 @@ class TypedArrayIndex implements SegmentIndex {
       return;
     }
     if (hash === 0n) return;
-    const [hi, lo] = this.#halves(hash);
+    const { hi, lo } = this.#split64(hash);
+    const meta = packMeta(replica, tierBits, this.#now);
     let part = this.#partOf(hi);
     let at = part.find(hi, lo, replica);
-    const meta = packMeta(replica, tierBits, this.#now);
     if (at >= 0) {
-      // A touch alone is not worth a write.
-      if (part.word(at + 2) !== tokens || tiersOf(part.word(at + 3)) !== tierBits) part.dirty = true;
-      part.put(at, hi, lo, tokens, meta);
+      part.replaceAt(at, tokens, meta);
       return;
     }
     while (part.used >= PART_FULL) {
@@ -100,27 +96,25 @@ class TypedArrayIndex implements SegmentIndex {
       part = this.#partOf(hi);
       at = part.find(hi, lo, replica);
     }
-    part.put(~at, hi, lo, tokens, meta);
-    part.used++;
-    part.dirty = true;
-    this.#counts[replica] = this.count(replica) + 1;
+    part.insertAt(~at, hi, lo, tokens, meta);
+    this.#add(replica, 1);
   }
 
   remove(hash: bigint, replica: number): boolean {
-    const [hi, lo] = this.#halves(hash);
+    const { hi, lo } = this.#split64(hash);
     const part = this.#partOf(hi);
     const at = part.find(hi, lo, replica);
     if (at < 0) return false;
     part.removeAt(at);
-    this.#counts[replica] = this.count(replica) - 1;
+    this.#add(replica, -1);
     return true;
   }
 
   tiersOf(hash: bigint, replica: number): number {
-    const [hi, lo] = this.#halves(hash);
+    const { hi, lo } = this.#split64(hash);
     const part = this.#partOf(hi);
     const at = part.find(hi, lo, replica);
-    return at < 0 ? 0 : tiersOf(part.word(at + 3));
+    return at < 0 ? 0 : tiersOf(part.metaAt(at));
   }
 
   forgetReplica(replica: number): number {
@@ -132,27 +126,28 @@ class TypedArrayIndex implements SegmentIndex {
   }
 
   overlap(chain: BigUint64Array): Overlap {
-    const { segments, tokens, deviceSegments, deviceTokens } = this.#overlap;
-    for (const array of [segments, tokens, deviceSegments, deviceTokens]) array.fill(0);
+    const scan = this.#scan;
+    scan.begin();
     let alive = 0;
     for (const count of this.#counts) if (count > 0) alive++;
-    // Little-endian pairs (lo, hi): no bigint is made.
-    const halves = new Uint32Array(chain.buffer, chain.byteOffset, chain.length * 2);
+    // Pairs (lo, hi): no bigint is made.
+    const halves = new Int32Array(chain.buffer, chain.byteOffset, chain.length * 2);
     const length = Math.min(chain.length, MOST_SEGMENTS);
-    for (let depth = 0; depth < length && alive > 0; depth++)
-      alive = this.#overlapAt(depth, halves[depth * 2 + 1] ?? 0, halves[depth * 2] ?? 0, alive);
-    return this.#overlap;
+    for (let depth = 0; depth < length && alive > 0; depth++) {
+      const hi = halves[depth * 2 + 1] ?? 0;
+      alive = scan.step(this.#partOf(hi).words, depth, hi, halves[depth * 2] ?? 0, alive, this.#now);
+    }
+    return scan.end();
   }
 
   *entries(replica: number): Generator<ResidencyEntry> {
-    for (const part of this.#parts)
-      for (const at of usedSlots(part)) {
-        const meta = part.word(at + 3);
-        if (replicaOf(meta) !== replica) continue;
-        this.#narrow[0] = part.word(at + 1);
-        this.#narrow[1] = part.word(at);
-        yield { hash: this.#wide[0] ?? 0n, tierBits: tiersOf(meta), tokens: part.word(at + 2) };
-      }
+    for (const part of this.#parts) {
+      const found: ResidencyEntry[] = [];
+      part.forEach((tokens, meta, hi, lo) => {
+        if (replicaOf(meta) === replica) found.push({ hash: this.#join64(hi, lo), tierBits: tiersOf(meta), tokens });
+      });
+      yield* found;
+    }
   }
 
   dirtyParts(): PartBytes[] {
@@ -180,39 +175,9 @@ class TypedArrayIndex implements SegmentIndex {
     this.#rows = [];
     for (const part of read) {
       this.#point(part);
-      for (const at of usedSlots(part)) {
-        const replica = replicaOf(part.word(at + 3));
-        this.#counts[replica] = this.count(replica) + 1;
-      }
+      part.forEach((_tokens, meta) => this.#add(replicaOf(meta), 1));
     }
     return true;
-  }
-
-  /** The segment at `depth` of a chain: marks who holds it and all before it; how many those are. At most `alive` can be. */
-  #overlapAt(depth: number, hi: number, lo: number, alive: number): number {
-    const { segments, tokens, deviceSegments, deviceTokens } = this.#overlap;
-    const words = this.#partOf(hi).words;
-    const now = this.#now;
-    let found = 0;
-    const wrap = words.length - 1;
-    for (let at = (lo & (PART_SLOTS - 1)) << 2; ; at = (at + 4) & wrap) {
-      const meta = words[at + 3] ?? 0;
-      if (meta === 0) return found;
-      if (words[at + 1] !== lo || words[at] !== hi) continue;
-      const replica = meta & 63;
-      if (segments[replica] !== depth) continue;
-      const position = words[at + 2] ?? 0;
-      segments[replica] = depth + 1;
-      tokens[replica] = position;
-      const tiers = tiersOf(meta);
-      if ((tiers & TIER.device) !== 0 && deviceSegments[replica] === depth) {
-        deviceSegments[replica] = depth + 1;
-        deviceTokens[replica] = position;
-      }
-      // Not dirty for this: a lost touch costs nothing.
-      if (touchedOf(meta) !== now) words[at + 3] = packMeta(replica, tiers, now);
-      if (++found === alive) return found;
-    }
   }
 
   #makeRoom(part: Part): void {
@@ -230,19 +195,20 @@ class TypedArrayIndex implements SegmentIndex {
       this.#depth = part.depth;
     }
     this.#point(sibling);
-    part.redistribute((hi, lo, tokens, meta) => this.#partOf(hi).append(hi, lo, tokens, meta));
+    part.removeIf((tokens, meta, hi, lo) => {
+      if (this.#partOf(hi) === part) return false;
+      sibling.append(hi, lo, tokens, meta);
+      return true;
+    });
   }
 
   /** Removes what `isGone` says; how many. */
   #drop(part: Part, isGone: (tokens: number, meta: number) => boolean): number {
-    const before = part.used;
-    const wasDirty = part.dirty;
-    part.redistribute((hi, lo, tokens, meta) => {
-      if (!isGone(tokens, meta)) part.append(hi, lo, tokens, meta);
-      else this.#counts[replicaOf(meta)] = this.count(replicaOf(meta)) - 1;
+    return part.removeIf((tokens, meta) => {
+      const gone = isGone(tokens, meta);
+      if (gone) this.#add(replicaOf(meta), -1);
+      return gone;
     });
-    part.dirty = wasDirty || part.used !== before;
-    return before - part.used;
   }
 
   /** Lets the directory rows of a part's prefix point at it. */
@@ -264,9 +230,19 @@ class TypedArrayIndex implements SegmentIndex {
     return id;
   }
 
-  #halves(hash: bigint): [hi: number, lo: number] {
+  #add(replica: number, entries: number): void {
+    this.#counts[replica] = this.count(replica) + entries;
+  }
+
+  #split64(hash: bigint): { hi: number; lo: number } {
     this.#wide[0] = hash;
-    return [this.#narrow[1] ?? 0, this.#narrow[0] ?? 0];
+    return { hi: this.#halves[1] ?? 0, lo: this.#halves[0] ?? 0 };
+  }
+
+  #join64(hi: number, lo: number): bigint {
+    this.#halves[0] = lo;
+    this.#halves[1] = hi;
+    return this.#wide[0] ?? 0n;
   }
 
   #reset(): void {

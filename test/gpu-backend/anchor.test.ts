@@ -105,16 +105,16 @@ const message = fc.record({
 });
 const cases = fc.constantFrom(
   ...([
-    ["SYSTEM_THEN_TOOLS", "system-then-tools"],
-    ["TOOLS_FIRST", "tools-first"],
-    ["TOOLS_IN_LAST_USER", "tools-in-last-user"],
+    [samples.SYSTEM_THEN_TOOLS, "system-then-tools"],
+    [samples.TOOLS_FIRST, "tools-first"],
+    [samples.TOOLS_IN_LAST_USER, "tools-in-last-user"],
   ] as const),
 );
 
 test("offsets rise; every byte of a text maps to the same byte or rounds up past it", () => {
   fc.assert(
-    fc.property(fc.array(message, { minLength: 1, maxLength: 5 }), fc.boolean(), cases, (messages, withTools, [name, order]) => {
-      const located = locate(samples[name], { messages, tools: withTools ? tools : [] }, order);
+    fc.property(fc.array(message, { minLength: 1, maxLength: 5 }), fc.boolean(), cases, (messages, withTools, [source, order]) => {
+      const located = locate(source, { messages, tools: withTools ? tools : [] }, order);
       if (located === null) throw new Error("not anchored");
       const { offsets, canonical, rendered } = located;
       let before = 0;

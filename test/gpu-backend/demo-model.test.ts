@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -18,6 +19,11 @@ describe("demo model", () => {
       expect(second).toBe(first);
       expect(await readdir(directory)).toEqual([path.basename(first)]);
       expect(encodeDemoModel().equals(await readFile(first))).toBe(true);
+      // When only the second line differs, raise recipeVersion: models built before would go on under the same name.
+      expect(path.basename(first)).toBe("warmpath-demo-394a84eafe84.gguf");
+      expect(createHash("sha256").update(encodeDemoModel()).digest("hex")).toBe(
+        "c3269da214a50bb3d6035d3eb0e77d6b78324d879793c9259f5f6d6a8646c65b",
+      );
       const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, progressLogs: false });
       const model = await llama.loadModel({ modelPath: first });
       const text = "Grüße 🙂 <|im_start|> function(x) {\r\n  return 42; }";

@@ -102,7 +102,9 @@ describe("prefix reuse", () => {
     const next = await complete(engine, prompt + first.text);
     expect(next.finished.cachedTokens).toBeLessThanOrEqual(Math.floor(first.finished.promptTokens / 32) * 32);
   });
+});
 
+describe("residency", () => {
   it("reports evicted blocks, and then computes them again", async () => {
     const first = await complete(engine, prose("evict", 20));
     expect(first.queued.blockKeys.every((key) => resident.has(key))).toBe(true);

@@ -5,16 +5,16 @@ import * as samples from "./template-samples.ts";
 import { render, templateOf } from "./template-samples.ts";
 
 test.each([
-  ["SYSTEM_THEN_TOOLS", "system-then-tools"],
-  ["TOOLS_FIRST", "tools-first"],
-  ["TOOLS_IN_LAST_USER", "tools-in-last-user"],
-  ["WITH_DATE", null],
-  ["REORDERING", null],
-  ["COUNTING", null],
-  ["REPEATING", null],
-  ["PEEKING", "system-then-tools"],
-] as const)("%s is laid out as %s", (name, order) => {
-  expect(templateOf(samples[name]).findTemplateOrder()).toBe(order);
+  ["SYSTEM_THEN_TOOLS", samples.SYSTEM_THEN_TOOLS, "system-then-tools"],
+  ["TOOLS_FIRST", samples.TOOLS_FIRST, "tools-first"],
+  ["TOOLS_IN_LAST_USER", samples.TOOLS_IN_LAST_USER, "tools-in-last-user"],
+  ["WITH_DATE", samples.WITH_DATE, null],
+  ["REORDERING", samples.REORDERING, null],
+  ["COUNTING", samples.COUNTING, null],
+  ["REPEATING", samples.REPEATING, null],
+  ["PEEKING", samples.PEEKING, "system-then-tools"],
+] as const)("%s is laid out in its order", (_, source, order) => {
+  expect(templateOf(source).findTemplateOrder()).toBe(order);
 });
 
 test("the demo model's template", () => {

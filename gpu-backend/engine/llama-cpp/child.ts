@@ -54,8 +54,14 @@ function wrap(process: ChildProcess, gone: Promise<void>): Child {
   };
 }
 
-/** Forks the engine and waits for its first word. */
-export async function startChild(options: Omit<ChildOptions, "scratchDirectory">): Promise<ChildStart> {
+/** Forks the engine and waits for its first word. Never throws. */
+export function startChild(options: Omit<ChildOptions, "scratchDirectory">): Promise<ChildStart> {
+  return forkAndWait(options).catch((error: unknown): ChildStart => {
+    return { type: "unavailable", message: `the engine's process cannot be started: ${String(error)}` };
+  });
+}
+
+async function forkAndWait(options: Omit<ChildOptions, "scratchDirectory">): Promise<ChildStart> {
   const scratchDirectory = await mkdtemp(path.join(scratchParent(), "warmpath-"));
   // No inherited flags: node-llama-cpp forks a probe that would inherit them in turn and fail.
   const process = fork(entry, [], { execArgv: [], serialization: "advanced", stdio: ["ignore", "ignore", "inherit", "ipc"] });

@@ -23,8 +23,8 @@ export interface SchedulerParts {
   contextTokens: number;
   queueLimit: number;
   limits: StepLimits;
-  send(message: ChildMessage): void;
-  nowMs(): number;
+  send: (message: ChildMessage) => void;
+  nowMs: () => number;
 }
 
 // llama.cpp takes this seed as "choose one at random".

@@ -1,7 +1,6 @@
 /** Bytes behind the tokens of a "gpt2" vocabulary: where tokens end in a prompt, and what an output token says. */
-import { byteCharacters } from "../../model/bpe.ts";
+import { byteOfCharacter } from "../../model/bpe.ts";
 
-const byteOf = new Map(byteCharacters.map((character, byte) => [character, byte]));
 // llama.cpp's token types: these stand for their own text, not for GPT-2's byte characters.
 const controlType = 3;
 const userDefinedType = 4;
@@ -19,7 +18,7 @@ function bytesOf(text: string, type: number | undefined): Buffer {
   if (type === controlType || type === userDefinedType) return Buffer.from(text, "utf8");
   const bytes: number[] = [];
   for (const character of text) {
-    const byte = byteOf.get(character);
+    const byte = byteOfCharacter.get(character);
     // A character outside the table means a token stored as plain text.
     if (byte === undefined) return Buffer.from(text, "utf8");
     bytes.push(byte);

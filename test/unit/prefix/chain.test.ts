@@ -86,7 +86,14 @@ test.each([
   [[], /1 to 16/],
   [[{ untilBytes: 4, segmentBytes: 256 }], /null in the last/],
   [[{ untilBytes: null, segmentBytes: 1 }], /at least 32/],
-  [[{ untilBytes: 512, segmentBytes: 256 }, { untilBytes: 512, segmentBytes: 256 }, { untilBytes: null, segmentBytes: 256 }], /above 512/],
+  [
+    [
+      { untilBytes: 512, segmentBytes: 256 },
+      { untilBytes: 512, segmentBytes: 256 },
+      { untilBytes: null, segmentBytes: 256 },
+    ],
+    /above 512/,
+  ],
 ])("scheduleProblem %#", (schedule, problem) => {
   const found = scheduleProblem(schedule);
   if (problem === null) expect(found).toBeNull();

@@ -36,7 +36,10 @@ function promptOf(text: fc.Arbitrary<string>): { message: fc.Arbitrary<ChatMessa
     type: fc.constant("function" as const),
     function: fc.record({ name: text, description: text, parameters: fc.dictionary(text, text) }),
   });
-  return { message, prompt: fc.record({ messages: fc.array(message, { minLength: 1, maxLength: 4 }), tools: fc.array(tool, { maxLength: 2 }) }) };
+  return {
+    message,
+    prompt: fc.record({ messages: fc.array(message, { minLength: 1, maxLength: 4 }), tools: fc.array(tool, { maxLength: 2 }) }),
+  };
 }
 const text = fc.string({ unit: "binary", maxLength: 80 });
 const { message, prompt } = promptOf(text);
@@ -48,7 +51,9 @@ const alike = fc.record({ messages: fc.array(close.message, { minLength: 1, maxL
 function meaning({ messages, tools }: ChatPrompt): string {
   const bare = messages.map(({ role, content: value, tool_calls: calls }) => [
     role,
-    typeof value === "string" ? [["text", value]] : (value ?? []).map((part) => [part.type, part.type === "text" ? part.text : part.image_url?.url]),
+    typeof value === "string"
+      ? [["text", value]]
+      : (value ?? []).map((part) => [part.type, part.type === "text" ? part.text : part.image_url?.url]),
     (calls ?? []).map((each) => [each.function.name, each.function.arguments]),
   ]);
   return JSON.stringify([bare, tools.map((each) => JSON.stringify(each.function))]);
@@ -58,7 +63,14 @@ test("a small prompt, byte by byte", () => {
   const bytes = encode({
     messages: [
       { role: "developer", content: "é" },
-      { role: "user", name: "Al", content: [{ type: "text", text: "hi" }, { type: "image_url", image_url: { url: "u" } }] },
+      {
+        role: "user",
+        name: "Al",
+        content: [
+          { type: "text", text: "hi" },
+          { type: "image_url", image_url: { url: "u" } },
+        ],
+      },
       { role: "assistant", content: null, tool_calls: [{ id: "x", type: "function", function: { name: "f", arguments: "{}" } }] },
     ],
     tools: [{ type: "function", function: { name: "f", parameters: { b: 1, a: 2 } } }],
@@ -70,9 +82,14 @@ test("a small prompt, byte by byte", () => {
 
 test("equal bytes mean equal prompts: any difference in roles, parts, calls, tools or text shows", () => {
   fc.assert(
-    fc.property(fc.oneof(close.prompt, alike, prompt), fc.oneof(close.prompt, alike), fc.constantFrom(...TEMPLATE_ORDERS), (left, right, inOrder) => {
-      expect(encode(left, inOrder).equals(encode(right, inOrder))).toBe(meaning(left) === meaning(right));
-    }),
+    fc.property(
+      fc.oneof(close.prompt, alike, prompt),
+      fc.oneof(close.prompt, alike),
+      fc.constantFrom(...TEMPLATE_ORDERS),
+      (left, right, inOrder) => {
+        expect(encode(left, inOrder).equals(encode(right, inOrder))).toBe(meaning(left) === meaning(right));
+      },
+    ),
     { numRuns: 2_000 },
   );
 });
@@ -115,15 +132,35 @@ test("a string is the same as one text part, two parts are not the same as one",
 test("ids and cache_control marks change nothing", () => {
   const one: unknown = {
     messages: [
-      { role: "user", content: [{ type: "text", text: "x", cache_control: { type: "ephemeral" } }, { type: "refusal", refusal: "r", cache_control: {} }], id: "msg_1" },
-      { role: "assistant", content: "", tool_calls: [{ id: "call_1", type: "function", function: { name: "f", arguments: "{}" } }], metadata: { a: 1 } },
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "x", cache_control: { type: "ephemeral" } },
+          { type: "refusal", refusal: "r", cache_control: {} },
+        ],
+        id: "msg_1",
+      },
+      {
+        role: "assistant",
+        content: "",
+        tool_calls: [{ id: "call_1", type: "function", function: { name: "f", arguments: "{}" } }],
+        metadata: { a: 1 },
+      },
       { role: "tool", tool_call_id: "call_1", content: "y" },
     ],
-    tools: [{ type: "function", cache_control: {}, function: { name: "f", cache_control: {}, parameters: { properties: { cache_control: 1 } } } }],
+    tools: [
+      { type: "function", cache_control: {}, function: { name: "f", cache_control: {}, parameters: { properties: { cache_control: 1 } } } },
+    ],
   };
   const other: unknown = {
     messages: [
-      { role: "user", content: [{ type: "text", text: "x" }, { type: "refusal", refusal: "r" }] },
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "x" },
+          { type: "refusal", refusal: "r" },
+        ],
+      },
       { role: "assistant", content: "", tool_calls: [{ id: "call_2", function: { name: "f", arguments: "{}" } }] },
       { role: "tool", tool_call_id: "call_2", content: "y" },
     ],
@@ -141,7 +178,11 @@ test("tools stand where the template has them", () => {
     { role: "user", content: "V" },
     { role: "tool", content: "R" },
   ];
-  const seen = TEMPLATE_ORDERS.map((each) => encode({ messages, tools }, each).toString("latin1").replaceAll(/[^STUAVR]/g, ""));
+  const seen = TEMPLATE_ORDERS.map((each) =>
+    encode({ messages, tools }, each)
+      .toString("latin1")
+      .replaceAll(/[^STUAVR]/g, ""),
+  );
   expect(seen).toEqual(["TSUAVR", "STUAVR", "SUATVR"]);
   expect(encode({ messages: messages.slice(1, 2), tools }).toString("latin1")).toMatch(/^\xf8.*\xf9user/);
   expect(encode({ messages: messages.slice(0, 1), tools }, "tools-in-last-user").toString("latin1")).toMatch(/^\xf8.*\xf9system/);

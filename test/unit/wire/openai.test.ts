@@ -14,25 +14,67 @@ const nest = (depth: number): unknown => JSON.parse(`${"[".repeat(depth)}${"]".r
 test("a full request", () => {
   const messages = [{ role: "system", content: "s" }, user];
   const body = {
-    model: "demo", messages, tools: [tool], tool_choice: { type: "function", function: { name: "f" } }, stream: true, stream_options: { include_usage: true },
-    max_tokens: 5, max_completion_tokens: 7, temperature: 0, top_p: 1, seed: -3, stop: "x", n: 1, user: "u", metadata: { any: [1] }, unheard_of: {},
+    model: "demo",
+    messages,
+    tools: [tool],
+    tool_choice: { type: "function", function: { name: "f" } },
+    stream: true,
+    stream_options: { include_usage: true },
+    max_tokens: 5,
+    max_completion_tokens: 7,
+    temperature: 0,
+    top_p: 1,
+    seed: -3,
+    stop: "x",
+    n: 1,
+    user: "u",
+    metadata: { any: [1] },
+    unheard_of: {},
   };
   const parsed = parseChatRequest(body);
   expect(parsed).toEqual({
     ok: true,
     request: {
-      model: "demo", prompt: { messages, tools: [tool] }, toolChoice: { name: "f" }, stream: true, includeUsage: true,
-      maxTokens: 7, temperature: 0, topP: 1, seed: -3, stop: ["x"],
+      model: "demo",
+      prompt: { messages, tools: [tool] },
+      toolChoice: { name: "f" },
+      stream: true,
+      includeUsage: true,
+      maxTokens: 7,
+      temperature: 0,
+      topP: 1,
+      seed: -3,
+      stop: ["x"],
     },
   });
   expect(parsed.ok && parsed.request.prompt.messages).toBe(messages);
 });
 
 test("the least, and nulls for what is left open", () => {
-  const nothing = { toolChoice: null, stream: false, includeUsage: false, maxTokens: null, temperature: null, topP: null, seed: null, stop: [] };
+  const nothing = {
+    toolChoice: null,
+    stream: false,
+    includeUsage: false,
+    maxTokens: null,
+    temperature: null,
+    topP: null,
+    seed: null,
+    stop: [],
+  };
   const request = { model: "m", prompt: { messages: [user], tools: [] }, ...nothing };
   expect(parseChatRequest({ model: "m", messages: [user] })).toEqual({ ok: true, request });
-  const nulls = { tools: null, tool_choice: null, stream: null, stream_options: null, max_tokens: null, temperature: null, top_p: null, seed: null, stop: null, n: null };
+  const nulls = {
+    tools: null,
+    tool_choice: null,
+    stream: null,
+    stream_options: null,
+    max_tokens: null,
+    temperature: null,
+    top_p: null,
+    seed: null,
+    stop: null,
+    n: null,
+  };
   expect(parseChatRequest({ model: "m", messages: [user], ...nulls })).toEqual({ ok: true, request });
 });
 
@@ -43,8 +85,25 @@ test.each([
   [{ role: "assistant", tool_calls: [{ id: "c", function: { name: "f", arguments: "" } }] }],
   [{ role: "assistant", content: "a", tool_calls: null, refusal: null, audio: null, function_call: null }],
   [{ role: "tool", tool_call_id: "c", content: [{ type: "text", text: "t" }] }],
-  [{ role: "user", name: "Al", content: [{ type: "image_url", image_url: { url: "u" } }, { type: "input_audio", input_audio: { data: "d", format: "wav" } }] }],
-  [{ role: "user", content: [{ type: "file", file: { file_id: "f" } }, { type: "text", text: "", cache_control: {} }] }],
+  [
+    {
+      role: "user",
+      name: "Al",
+      content: [
+        { type: "image_url", image_url: { url: "u" } },
+        { type: "input_audio", input_audio: { data: "d", format: "wav" } },
+      ],
+    },
+  ],
+  [
+    {
+      role: "user",
+      content: [
+        { type: "file", file: { file_id: "f" } },
+        { type: "text", text: "", cache_control: {} },
+      ],
+    },
+  ],
 ])("takes message %#", (message) => {
   expect(parseChatRequest({ model: "m", messages: [message] }).ok).toBe(true);
 });
@@ -58,7 +117,11 @@ test.each<[object, string | null, RegExp]>([
   [{ messages: "hi" }, "messages", /a string/],
   [{ messages: [null] }, "messages[0]", /object/],
   [{ messages: [{ content: "x" }] }, "messages[0].role", /missing/],
-  [{ messages: [user, { role: "robot", content: "x" }] }, "messages[1].role", /'robot'.*'system', 'developer', 'user', 'assistant', 'tool'/],
+  [
+    { messages: [user, { role: "robot", content: "x" }] },
+    "messages[1].role",
+    /'robot'.*'system', 'developer', 'user', 'assistant', 'tool'/,
+  ],
   [{ messages: [{ role: "user", content: null }] }, "messages[0].content", /null/],
   [{ messages: [{ role: "user", content: 5 }] }, "messages[0].content", /a number/],
   [{ messages: [{ role: "user", content: [] }] }, "messages[0].content", /at least one part/],
@@ -71,7 +134,11 @@ test.each<[object, string | null, RegExp]>([
   [{ messages: [{ role: "user", content: "x", name: 1 }] }, "messages[0].name", /a string/],
   [{ messages: [{ role: "user", content: "x", tool_calls: [call] }] }, "messages[0].tool_calls", /'assistant' only/],
   [{ messages: [{ role: "assistant", content: null, tool_calls: [] }] }, "messages[0].tool_calls", /at least one/],
-  [{ messages: [{ role: "assistant", tool_calls: [{ ...call, function: { name: "f", arguments: {} } }] }] }, "messages[0].tool_calls[0].function.arguments", /a string/],
+  [
+    { messages: [{ role: "assistant", tool_calls: [{ ...call, function: { name: "f", arguments: {} } }] }] },
+    "messages[0].tool_calls[0].function.arguments",
+    /a string/,
+  ],
   [{ messages: [{ role: "assistant", content: "x", function_call: {} }] }, "messages[0].function_call", /use `tool_calls`/],
   [{ messages: [{ role: "tool", content: "x" }] }, "messages[0].tool_call_id", /missing/],
   [{ tools: {} }, "tools", /an array/],
@@ -98,7 +165,11 @@ test.each<[object, string | null, RegExp]>([
   [{ n: 2 }, "n", /must be 1/],
   [{ functions: [] }, "functions", /use `tools`/],
   [{ metadata: nest(20_000) }, "metadata[0][0][0]", /deeper than 64/],
-  [{ tools: [{ type: "function", function: { name: "f", parameters: { x: nest(20_000) } } }] }, "tools[0].function.parameters", /deeper than 64/],
+  [
+    { tools: [{ type: "function", function: { name: "f", parameters: { x: nest(20_000) } } }] },
+    "tools[0].function.parameters",
+    /deeper than 64/,
+  ],
   [{ messages: [{ role: "user", content: nest(20_000) }] }, "messages[0].content[0]", /deeper than 64/],
 ])("refuses %#: param %s", (fields, param, message) => {
   const parsed = parseChatRequest({ model: "m", messages: [user], ...fields });
@@ -139,8 +210,14 @@ test("bodies: JSON, broken JSON with a position, broken UTF-8, nothing", () => {
 });
 
 test("the error envelope has OpenAI's four keys and codes", () => {
-  expect(openaiErrorBody(apiError("invalid_request", "m", "n"))).toEqual({ error: { message: "m", type: "invalid_request_error", param: "n", code: null } });
-  expect(openaiErrorBody(apiError("invalid_api_key", "m")).error).toMatchObject({ type: "invalid_request_error", code: "invalid_api_key", param: null });
+  expect(openaiErrorBody(apiError("invalid_request", "m", "n"))).toEqual({
+    error: { message: "m", type: "invalid_request_error", param: "n", code: null },
+  });
+  expect(openaiErrorBody(apiError("invalid_api_key", "m")).error).toMatchObject({
+    type: "invalid_request_error",
+    code: "invalid_api_key",
+    param: null,
+  });
   expect(openaiErrorBody(apiError("overloaded", "m")).error.type).toBe("server_error");
 });
 

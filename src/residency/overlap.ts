@@ -1,0 +1,61 @@
+import { homeOf, packMeta, replicaOf, tiersOf, touchedOf, WRAP } from "./part.ts";
+import { MAX_REPLICAS, TIER, type Overlap } from "./segment-index.ts";
+
+const NO_GAP = -1;
+
+/**
+ * Walks a chain segment by segment and keeps who has held all of it so far. The inner loop runs once per (segment, holder): it compares 32-bit halves
+ * as signed words, makes no bigint, and writes two numbers.
+ */
+export class OverlapScan {
+  /** Overwritten by the next walk. */
+  readonly found: Overlap = {
+    segments: new Uint16Array(MAX_REPLICAS),
+    tokens: new Uint32Array(MAX_REPLICAS),
+    deviceSegments: new Uint16Array(MAX_REPLICAS),
+    deviceTokens: new Uint32Array(MAX_REPLICAS),
+  };
+  /** Depth of a replica's first segment that is not on its device, and the token position before it. */
+  readonly #gaps = new Int32Array(MAX_REPLICAS);
+  readonly #gapTokens = new Uint32Array(MAX_REPLICAS);
+
+  begin(): void {
+    this.found.segments.fill(0);
+    this.found.tokens.fill(0);
+    this.#gaps.fill(NO_GAP);
+  }
+
+  /** The segment (hi, lo) at `depth`, looked up in the words of its part; how many replicas hold it and all before it, at most `alive`. */
+  step(words: Int32Array, depth: number, hi: number, lo: number, alive: number, now: number): number {
+    const { segments, tokens } = this.found;
+    let held = 0;
+    for (let at = homeOf(lo); ; at = (at + 4) & WRAP) {
+      const meta = words[at + 3];
+      if (meta === 0 || meta === undefined) return held;
+      if (words[at + 1] !== lo || words[at] !== hi) continue;
+      const replica = replicaOf(meta);
+      if (segments[replica] !== depth) continue;
+      if ((tiersOf(meta) & TIER.device) === 0 && this.#gaps[replica] === NO_GAP) this.#mark(replica, depth);
+      segments[replica] = depth + 1;
+      tokens[replica] = words[at + 2] ?? 0;
+      // Does not make the part dirty: a lost touch costs nothing.
+      if (touchedOf(meta) !== now) words[at + 3] = packMeta(replica, tiersOf(meta), now);
+      if (++held === alive) return held;
+    }
+  }
+
+  end(): Overlap {
+    const { segments, tokens, deviceSegments, deviceTokens } = this.found;
+    for (let replica = 0; replica < MAX_REPLICAS; replica++) {
+      const gap = this.#gaps[replica] ?? NO_GAP;
+      deviceSegments[replica] = gap === NO_GAP ? (segments[replica] ?? 0) : gap;
+      deviceTokens[replica] = (gap === NO_GAP ? tokens[replica] : this.#gapTokens[replica]) ?? 0;
+    }
+    return this.found;
+  }
+
+  #mark(replica: number, depth: number): void {
+    this.#gaps[replica] = depth;
+    this.#gapTokens[replica] = this.found.tokens[replica] ?? 0;
+  }
+}
