@@ -20,13 +20,14 @@ const JOURNAL_FRAMES = 1_024;
 const RECONNECT_FIRST_MS = 50;
 const RECONNECT_MOST_MS = 1_000;
 const OPEN_TIMEOUT_MS = 3_000;
+const MAX_REPORTS = 4_096;
 
 export interface Announcer {
   /** An entry changed. Sent within the pool's pace, in order. */
   residency(entry: ResidencyEntry): void;
   lease(report: LeaseReport): void;
   /** A new life of the engine: everything announced before is void. */
-  restart(epoch: number): void;
+  restart(): void;
   drain(): void;
   close(): void;
 }
@@ -53,156 +54,172 @@ interface JournalFrame {
   bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** Opens the socket and keeps it open until `close`. */
 export function announce(options: AnnounceOptions): Announcer {
-  let socket: WebSocket | null = null;
-  let joined = false;
-  let closed = false;
-  let draining = false;
-  let seq = 0;
-  let journal: JournalFrame[] = [];
-  let pending: ResidencyEntry[] = [];
-  let reports: LeaseReport[] = [];
-  let intervalMs = 10;
-  let lastFlushMs = 0;
-  let flushTimer: NodeJS.Timeout | null = null;
-  let reconnectMs = RECONNECT_FIRST_MS;
+  return new Announcement(options);
+}
 
-  const send = (frame: FromReplica): void => socket?.send(JSON.stringify(frame));
+class Announcement implements Announcer {
+  readonly #options: AnnounceOptions;
+  readonly #heartbeat: NodeJS.Timeout;
+  #socket: WebSocket | null = null;
+  #joined = false;
+  #closed = false;
+  #draining = false;
+  #seq = 0;
+  #journal: JournalFrame[] = [];
+  #pending: ResidencyEntry[] = [];
+  #reports: LeaseReport[] = [];
+  #intervalMs = 10;
+  #lastFlushMs = 0;
+  #flushTimer: NodeJS.Timeout | null = null;
+  #reconnectMs = RECONNECT_FIRST_MS;
 
-  function flush(): void {
-    flushTimer = null;
-    lastFlushMs = performance.now();
-    while (pending.length > 0) {
-      const entries = pending.splice(0, MAX_FRAME_ENTRIES);
-      const bytes = encodeResidencyFrame({ kind: "delta", first: true, last: true, seq: ++seq, entries });
-      journal.push({ seq, bytes });
-      if (journal.length > JOURNAL_FRAMES) journal.shift();
-      if (joined) socket?.send(bytes);
+  constructor(options: AnnounceOptions) {
+    this.#options = options;
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    this.#connect();
+  }
+
+  residency(entry: ResidencyEntry): void {
+    this.#pending.push(entry);
+    this.#flushSoon();
+  }
+
+  lease(report: LeaseReport): void {
+    this.#reports.push(report);
+    this.#flushSoon();
+  }
+
+  restart(): void {
+    this.#seq = 0;
+    this.#journal = [];
+    this.#pending = [];
+    this.#reports = [];
+    if (this.#joined) this.#sayHello();
+  }
+
+  drain(): void {
+    this.#draining = true;
+    if (this.#joined) this.#send({ type: "drain" });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#heartbeat);
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#socket?.close();
+  }
+
+  #send(frame: FromReplica): void {
+    this.#socket?.send(JSON.stringify(frame));
+  }
+
+  #flushSoon(): void {
+    if (this.#flushTimer !== null) return;
+    const waitMs = Math.max(0, this.#lastFlushMs + this.#intervalMs - performance.now());
+    this.#flushTimer = setTimeout(() => this.#flush(), waitMs);
+  }
+
+  #flush(): void {
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
+    this.#lastFlushMs = performance.now();
+    while (this.#pending.length > 0) {
+      const entries = this.#pending.splice(0, MAX_FRAME_ENTRIES);
+      const bytes = encodeResidencyFrame({ kind: "delta", first: true, last: true, seq: ++this.#seq, entries });
+      this.#journal.push({ seq: this.#seq, bytes });
+      if (this.#journal.length > JOURNAL_FRAMES) this.#journal.shift();
+      if (this.#joined) this.#socket?.send(bytes);
     }
-    if (joined && reports.length > 0) send({ type: "leases", reports: reports.splice(0, 4096) });
     // Unjoined, reports are void: the hello's list of running requests is the truth then.
-    if (!joined) reports = [];
+    if (!this.#joined) this.#reports = [];
+    while (this.#reports.length > 0) this.#send({ type: "leases", reports: this.#reports.splice(0, MAX_REPORTS) });
   }
 
-  function soon(): void {
-    if (flushTimer !== null) return;
-    const waitMs = Math.max(0, lastFlushMs + intervalMs - performance.now());
-    flushTimer = setTimeout(flush, waitMs);
+  #beat(): void {
+    if (!this.#joined) return;
+    this.#flush();
+    const options = this.#options;
+    this.#send({ type: "heartbeat", seq: this.#seq, entries: options.entryCount(), load: options.load(), running: options.running() });
   }
 
-  function sendFull(): void {
-    flush();
+  #sayHello(): void {
+    this.#flush();
+    this.#joined = false;
+    this.#send({ type: "hello", ...this.#options.hello(), seq: this.#seq, running: this.#options.running() });
+  }
+
+  #resync(afterSeq: number | null): void {
+    this.#flush();
+    const oldest = this.#journal[0]?.seq ?? this.#seq + 1;
+    if (afterSeq === null || afterSeq > this.#seq || afterSeq + 1 < oldest) return this.#sendFull();
+    for (const frame of this.#journal) if (frame.seq > afterSeq) this.#socket?.send(frame.bytes);
+  }
+
+  #sendFull(): void {
     let entries: ResidencyEntry[] = [];
     let first = true;
     const part = (last: boolean): void => {
-      socket?.send(encodeResidencyFrame({ kind: "full", first, last, seq, entries }));
+      this.#socket?.send(encodeResidencyFrame({ kind: "full", first, last, seq: this.#seq, entries }));
       first = false;
       entries = [];
     };
-    for (const entry of options.entries()) {
+    for (const entry of this.#options.entries()) {
       if (entries.length === MAX_FRAME_ENTRIES) part(false);
       entries.push(entry);
     }
     part(true);
   }
 
-  function resync(afterSeq: number | null): void {
-    flush();
-    const oldest = journal[0]?.seq ?? seq + 1;
-    if (afterSeq === null || afterSeq > seq || afterSeq + 1 < oldest) return sendFull();
-    for (const frame of journal) if (frame.seq > afterSeq) socket?.send(frame.bytes);
-  }
-
-  function sayHello(): void {
-    flush();
-    joined = false;
-    send({ type: "hello", ...options.hello(), seq, running: options.running() });
-  }
-
-  function heard(frame: FromPool): void {
+  #heard(frame: FromPool): void {
     switch (frame.type) {
       case "welcome":
-        joined = true;
-        intervalMs = frame.intervalMs;
-        reconnectMs = RECONNECT_FIRST_MS;
-        options.onWelcome(frame);
-        options.onState(true);
-        if (draining) send({ type: "drain" });
+        this.#joined = true;
+        this.#intervalMs = frame.intervalMs;
+        this.#reconnectMs = RECONNECT_FIRST_MS;
+        this.#options.onWelcome(frame);
+        this.#options.onState(true);
+        if (this.#draining) this.#send({ type: "drain" });
         return;
       case "refused":
-        reconnectMs = RECONNECT_MOST_MS;
-        options.onRefused(frame.message);
-        return;
+        this.#reconnectMs = RECONNECT_MOST_MS;
+        return this.#options.onRefused(frame.message);
       case "resync":
-        return resync(frame.afterSeq);
+        return this.#resync(frame.afterSeq);
       case "rejoin":
-        return sayHello();
+        return this.#sayHello();
       case "cancel":
-        return options.onCancel(frame.id, frame.attempt);
+        return this.#options.onCancel(frame.id, frame.attempt);
       case "pace":
-        intervalMs = frame.intervalMs;
+        this.#intervalMs = frame.intervalMs;
     }
   }
 
-  function connect(): void {
-    if (closed) return;
-    const opened = new WebSocket(options.join);
-    socket = opened;
-    const giveUp = setTimeout(() => opened.close(), OPEN_TIMEOUT_MS);
-    opened.addEventListener("open", () => {
+  #connect(): void {
+    if (this.#closed) return;
+    const socket = new WebSocket(this.#options.join);
+    this.#socket = socket;
+    const giveUp = setTimeout(() => socket.close(), OPEN_TIMEOUT_MS);
+    socket.addEventListener("open", () => {
       clearTimeout(giveUp);
-      sayHello();
+      this.#sayHello();
     });
-    opened.addEventListener("message", (event) => {
+    socket.addEventListener("message", (event) => {
       if (typeof event.data !== "string") return;
       const parsed = parseFromPool(event.data);
-      if (parsed.ok) heard(parsed.value);
+      if (parsed.ok) this.#heard(parsed.value);
     });
     // An error is always followed by a close.
-    opened.addEventListener("error", () => undefined);
-    opened.addEventListener("close", () => {
+    socket.addEventListener("error", () => undefined);
+    socket.addEventListener("close", () => {
       clearTimeout(giveUp);
-      if (socket !== opened) return;
-      socket = null;
-      if (joined) options.onState(false);
-      joined = false;
-      if (!closed) setTimeout(connect, reconnectMs);
-      reconnectMs = Math.min(RECONNECT_MOST_MS, reconnectMs * 2);
+      if (this.#socket !== socket) return;
+      this.#socket = null;
+      if (this.#joined) this.#options.onState(false);
+      this.#joined = false;
+      if (!this.#closed) setTimeout(() => this.#connect(), this.#reconnectMs);
+      this.#reconnectMs = Math.min(RECONNECT_MOST_MS, this.#reconnectMs * 2);
     });
   }
-
-  const heartbeat = setInterval(() => {
-    if (!joined) return;
-    flush();
-    send({ type: "heartbeat", seq, entries: options.entryCount(), load: options.load(), running: options.running() });
-  }, HEARTBEAT_MS);
-
-  connect();
-  return {
-    residency(entry) {
-      pending.push(entry);
-      soon();
-    },
-    lease(report) {
-      reports.push(report);
-      soon();
-    },
-    restart() {
-      seq = 0;
-      journal = [];
-      pending = [];
-      reports = [];
-      if (joined) sayHello();
-    },
-    drain() {
-      draining = true;
-      if (joined) send({ type: "drain" });
-    },
-    close() {
-      closed = true;
-      clearInterval(heartbeat);
-      if (flushTimer !== null) clearTimeout(flushTimer);
-      socket?.close();
-    },
-  };
 }

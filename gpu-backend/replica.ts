@@ -1,5 +1,4 @@
 /** What one replica is: its engine, its place in the pool, and the requests that run on it. */
-import { performance } from "node:perf_hooks";
 import xxhash from "xxhash-wasm";
 import { type ApiError, apiError } from "../src/errors.ts";
 import { type Chain, chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
@@ -7,7 +6,7 @@ import type { ChatPrompt } from "../src/prefix/prompt.ts";
 import { PromptEncoder, type PromptPiece } from "../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
 import type { Admission } from "../src/wire/admission.ts";
-import type { LeaseReport, Running } from "../src/wire/control.ts";
+import type { Running } from "../src/wire/control.ts";
 import type { ChatRequest } from "../src/wire/openai.ts";
 import { AdmissionGate } from "./admission-gate.ts";
 import { anchorsOf } from "./anchor.ts";
@@ -15,6 +14,7 @@ import { announce, type Announcer } from "./announce.ts";
 import type { ReplicaConfig } from "./config.ts";
 import type { Engine, EngineEvent, EngineRun } from "./engine/engine.ts";
 import { HeldSegments } from "./held-segments.ts";
+import { LeaseReporter } from "./lease-reporter.ts";
 import { ChatTemplate } from "./template.ts";
 
 const xxh = await xxhash();
@@ -28,7 +28,8 @@ export interface Run {
 
 export type Started = { ok: true; run: Run } | { ok: false; error: ApiError };
 
-interface Live extends Running {
+interface Live {
+  running: Running;
   run: EngineRun;
 }
 
@@ -61,7 +62,7 @@ export class Replica {
     engine.onRestart(() => {
       this.#held.clear();
       this.#epoch = Math.max(Date.now(), this.#epoch + 1);
-      this.#announcer?.restart(this.#epoch);
+      this.#announcer?.restart();
     });
   }
 
@@ -101,7 +102,7 @@ export class Replica {
         },
         token: this.config.joinToken,
       }),
-      running: () => [...this.#live.values()].map(({ id, attempt, state, outputTokens }) => ({ id, attempt, state, outputTokens })),
+      running: () => [...this.#live.values()].map(({ running }) => running),
       load: () => this.#engine.load(),
       entries: () => this.#held.entries(),
       entryCount: () => this.#held.size,
@@ -178,69 +179,21 @@ export class Replica {
     { id, attempt }: Admission,
     anchors: (queued: Extract<EngineEvent, { type: "queued" }>) => ReturnType<typeof anchorsOf>,
   ): AsyncGenerator<EngineEvent> {
-    const live: Live = { id, attempt, state: "started", outputTokens: 0, run };
+    const reporter = new LeaseReporter(id, attempt, (report) => this.#announcer?.lease(report));
     const name = `${id}/${attempt}`;
-    this.#live.set(name, live);
-    const report = (lease: LeaseReport): void => this.#announcer?.lease(lease);
+    this.#live.set(name, { running: reporter.running, run });
     let endInterest = (): void => undefined;
-    let startedAtMs = 0;
-    let cachedTokens = 0;
-    let promptTokens = 0;
-    let settled = false;
     try {
       for await (const event of run.events) {
-        switch (event.type) {
-          case "queued":
-            ({ promptTokens } = event);
-            endInterest = this.#held.anchor(anchors(event));
-            break;
-          case "started":
-            startedAtMs = performance.now();
-            ({ cachedTokens } = event);
-            report({ event: "started", id, attempt });
-            break;
-          case "delta":
-            if (live.state === "started") {
-              live.state = "decoding";
-              report({ event: "decoding", id, attempt, promptTokens, cachedTokens, prefillMs: performance.now() - startedAtMs });
-            }
-            live.outputTokens += event.tokens;
-            break;
-          case "finished": {
-            settled = true;
-            const { reason, outputTokens, prefillMs, decodeMs } = event;
-            report({
-              event: "settled",
-              id,
-              attempt,
-              reason,
-              promptTokens,
-              cachedTokens: event.cachedTokens,
-              outputTokens,
-              prefillMs,
-              decodeMs,
-            });
-          }
-        }
+        if (event.type === "queued") endInterest = this.#held.anchor(anchors(event));
+        reporter.see(event);
         yield event;
       }
     } finally {
       run.cancel();
       endInterest();
+      reporter.end();
       this.#live.delete(name);
-      if (!settled) {
-        report({
-          event: "settled",
-          id,
-          attempt,
-          reason: "cancelled",
-          promptTokens,
-          cachedTokens,
-          outputTokens: live.outputTokens,
-          prefillMs: 0,
-          decodeMs: 0,
-        });
-      }
       if (this.#live.size === 0) this.#onIdle?.();
     }
   }

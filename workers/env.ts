@@ -24,11 +24,11 @@ export interface Config {
   pools: readonly string[];
   profile: z.infer<typeof Vars>["WARMPATH_PROFILE"];
   /** HMAC-SHA-256 under the deployment's secret. */
-  mac(text: string): Uint8Array;
+  mac: (text: string) => Uint8Array;
   /** The token with which a replica joins `pool`. */
-  joinToken(pool: string): string;
+  joinToken: (pool: string) => string;
   /** What isolates this tenant's cache from all others. */
-  saltOf(tenant: string): string;
+  saltOf: (tenant: string) => string;
 }
 
 const known = new WeakMap<Env, Config>();

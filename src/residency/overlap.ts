@@ -2,6 +2,8 @@ import { homeOf, packMeta, replicaOf, tiersOf, touchedOf, WRAP } from "./part.ts
 import { MAX_REPLICAS, TIER, type Overlap } from "./segment-index.ts";
 
 const NO_GAP = -1;
+/** A constant of the loop: read off the object it costs as much as the compare. */
+const TIER_DEVICE = TIER.device;
 
 /**
  * Walks a chain segment by segment and keeps who has held all of it so far. The inner loop runs once per (segment, holder): it compares 32-bit halves
@@ -15,29 +17,33 @@ export class OverlapScan {
     deviceSegments: new Uint16Array(MAX_REPLICAS),
     deviceTokens: new Uint32Array(MAX_REPLICAS),
   };
+  /** While walking, signed: segments held so far, and the token position of the last of them. */
+  readonly #depths = new Int32Array(MAX_REPLICAS);
+  readonly #positions = new Int32Array(MAX_REPLICAS);
   /** Depth of a replica's first segment that is not on its device, and the token position before it. */
   readonly #gaps = new Int32Array(MAX_REPLICAS);
-  readonly #gapTokens = new Uint32Array(MAX_REPLICAS);
+  readonly #gapPositions = new Int32Array(MAX_REPLICAS);
 
   begin(): void {
-    this.found.segments.fill(0);
-    this.found.tokens.fill(0);
+    this.#depths.fill(0);
+    this.#positions.fill(0);
     this.#gaps.fill(NO_GAP);
   }
 
   /** The segment (hi, lo) at `depth`, looked up in the words of its part; how many replicas hold it and all before it, at most `alive`. */
   step(words: Int32Array, depth: number, hi: number, lo: number, alive: number, now: number): number {
-    const { segments, tokens } = this.found;
+    const depths = this.#depths;
+    const positions = this.#positions;
     let held = 0;
     for (let at = homeOf(lo); ; at = (at + 4) & WRAP) {
       const meta = words[at + 3];
       if (meta === 0 || meta === undefined) return held;
       if (words[at + 1] !== lo || words[at] !== hi) continue;
       const replica = replicaOf(meta);
-      if (segments[replica] !== depth) continue;
-      if ((tiersOf(meta) & TIER.device) === 0 && this.#gaps[replica] === NO_GAP) this.#mark(replica, depth);
-      segments[replica] = depth + 1;
-      tokens[replica] = words[at + 2] ?? 0;
+      if (depths[replica] !== depth) continue;
+      if ((tiersOf(meta) & TIER_DEVICE) === 0) this.#mark(replica, depth);
+      depths[replica] = depth + 1;
+      positions[replica] = words[at + 2] ?? 0;
       // Does not make the part dirty: a lost touch costs nothing.
       if (touchedOf(meta) !== now) words[at + 3] = packMeta(replica, tiersOf(meta), now);
       if (++held === alive) return held;
@@ -48,14 +54,17 @@ export class OverlapScan {
     const { segments, tokens, deviceSegments, deviceTokens } = this.found;
     for (let replica = 0; replica < MAX_REPLICAS; replica++) {
       const gap = this.#gaps[replica] ?? NO_GAP;
-      deviceSegments[replica] = gap === NO_GAP ? (segments[replica] ?? 0) : gap;
-      deviceTokens[replica] = (gap === NO_GAP ? tokens[replica] : this.#gapTokens[replica]) ?? 0;
+      segments[replica] = this.#depths[replica] ?? 0;
+      tokens[replica] = this.#positions[replica] ?? 0;
+      deviceSegments[replica] = (gap === NO_GAP ? this.#depths[replica] : gap) ?? 0;
+      deviceTokens[replica] = (gap === NO_GAP ? this.#positions[replica] : this.#gapPositions[replica]) ?? 0;
     }
     return this.found;
   }
 
   #mark(replica: number, depth: number): void {
+    if (this.#gaps[replica] !== NO_GAP) return;
     this.#gaps[replica] = depth;
-    this.#gapTokens[replica] = this.found.tokens[replica] ?? 0;
+    this.#gapPositions[replica] = this.#positions[replica] ?? 0;
   }
 }

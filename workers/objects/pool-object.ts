@@ -7,27 +7,20 @@ import { DurableObject } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
 import { restoreMembership, type MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica } from "../../src/pool/replica.ts";
-import { DEFAULT_SCHEDULE, HASH_SPEC_VERSIONS, specFingerprint } from "../../src/prefix/segment.ts";
+import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
 import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type ResyncNeed } from "../../src/routing/announce-intake.ts";
+import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
 import { decodeRecord, replay } from "../../src/routing/explain.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
 import { encodeAdmission } from "../../src/wire/admission.ts";
-import {
-  CLOSE,
-  type FromPool,
-  type FromReplica,
-  type Hello,
-  parseFromReplica,
-  PROTOCOL_VERSION,
-  type RefusalReason,
-} from "../../src/wire/control.ts";
+import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
-import { type Config, configOf, type Env, sameText } from "../env.ts";
+import { type Config, configOf, type Env } from "../env.ts";
 import { PoolStore } from "./pool-store.ts";
+import { ask, attach, type Attachment, attachment, helloProblem, refuse, say } from "./replica-socket.ts";
 
 const TICK_MS = 250;
 const HOLD_MS = 5_000;
@@ -36,15 +29,6 @@ const FLUSH_DECISIONS_MS = 1_000;
 const HELLO_PATIENCE_MS = 5_000;
 /** All replicas together announce at most so often; each gets its share. */
 const FRAMES_PER_SECOND = 600;
-
-/** What survives on a socket while the object is out of memory. */
-interface Attachment {
-  connection: number;
-  openedAtMs: number;
-  /** Null until the hello was accepted. */
-  slot: number | null;
-  epoch: number;
-}
 
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
@@ -59,7 +43,7 @@ export class PoolObject extends DurableObject<Env> {
   #checkpointAtMs = 0;
   #flushAtMs = 0;
   #dirty = false;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  #ticking = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -68,7 +52,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#intake = new AnnounceIntake(this.#state);
     this.#dispatcher = new Dispatcher(this.#state, {
       profile: PROFILES[this.#config.profile],
-      random: Math.random,
+      random: () => Math.random(),
       mint: (replica, claims) => {
         const key = this.#admissionKeys.get(replica.slot);
         return key === undefined ? null : encodeAdmission(claims, (text) => createHmac("sha256", key).update(text).digest("base64url"));
@@ -147,11 +131,6 @@ export class PoolObject extends DurableObject<Env> {
     return JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts });
   }
 
-  health(): { pool: string; model: string | null; replicas: number } {
-    const { pool, model, replicas } = this.card();
-    return { pool, model, replicas };
-  }
-
   metrics(): string {
     return metricsText(this.ctx.id.name ?? "", this.#state);
   }
@@ -184,7 +163,7 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   #hello(socket: WebSocket, at: Attachment, hello: Hello, nowMs: number): void {
-    const refusal = this.#refusalOf(hello);
+    const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config);
     if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
     const fingerprint = specFingerprint({ ...hello.hashSpec, version: 1 });
     const { replica: name, epoch, url, roles, model, capacity } = hello;
@@ -217,21 +196,6 @@ export class PoolObject extends DurableObject<Env> {
     this.#carryOut(effects);
     this.#checkpointAtMs = 0;
     this.#dirty = true;
-  }
-
-  #refusalOf(hello: Hello): [RefusalReason, string] | null {
-    const pool = this.ctx.id.name ?? "";
-    if (!sameText(hello.token, this.#config.joinToken(pool))) return ["bad_token", "The join token is not this pool's."];
-    if (hello.pool !== pool) return ["wrong_pool", `This is pool ${pool}, the replica asked for ${hello.pool}.`];
-    if (hello.protocol !== PROTOCOL_VERSION)
-      return ["protocol", `This pool speaks protocol ${PROTOCOL_VERSION}, the replica ${hello.protocol}. Run the same release on both.`];
-    if (!(HASH_SPEC_VERSIONS as readonly number[]).includes(hello.hashSpec.version)) {
-      return [
-        "hash_spec",
-        `Hash spec version ${hello.hashSpec.version} is not known here; known: ${HASH_SPEC_VERSIONS.join(", ")}. Run the same release on both.`,
-      ];
-    }
-    return null;
   }
 
   #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
@@ -320,11 +284,13 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   #tickSoon(): void {
-    this.#timer ??= setTimeout(() => this.#tick(), TICK_MS);
+    if (this.#ticking) return;
+    this.#ticking = true;
+    setTimeout(() => this.#tick(), TICK_MS);
   }
 
   #tick(): void {
-    this.#timer = null;
+    this.#ticking = false;
     const nowMs = Date.now();
     this.#carryOut(this.#intake.tick(nowMs));
     for (const socket of this.ctx.getWebSockets()) {
@@ -341,26 +307,4 @@ export class PoolObject extends DurableObject<Env> {
     // An empty pool may leave memory; the next call or socket wakes it.
     if (membership.replicas.length > 0 || leases.size > 0 || this.#dispatcher.waiting > 0 || this.#dirty) this.#tickSoon();
   }
-}
-
-function attach(socket: WebSocket, value: Attachment): void {
-  socket.serializeAttachment(value);
-}
-
-function attachment(socket: WebSocket): Attachment {
-  return socket.deserializeAttachment() as Attachment;
-}
-
-function say(socket: WebSocket, frame: FromPool): void {
-  // A socket that is closing takes nothing more; its close event follows.
-  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
-}
-
-function ask(socket: WebSocket, need: ResyncNeed): void {
-  if (need !== null) say(socket, { type: "resync", afterSeq: need.afterSeq });
-}
-
-function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
-  say(socket, { type: "refused", reason, message });
-  socket.close(CLOSE.refused, message.slice(0, 100));
 }

@@ -3,9 +3,10 @@ import type { AppEnv } from "../context.ts";
 import { configOf } from "../env.ts";
 
 export const health: Handler<AppEnv> = async (c) => {
-  const pools = await Promise.all(configOf(c.env).pools.map((pool) => c.env.POOL.getByName(pool).health()));
+  const pools = await Promise.all(configOf(c.env).pools.map((pool) => c.env.POOL.getByName(pool).card()));
   const ready = pools.some((pool) => pool.replicas > 0);
-  return c.json({ status: ready ? "ok" : "waiting for replicas", pools }, ready ? 200 : 503);
+  const told = pools.map(({ pool, model, replicas }) => ({ pool, model, replicas }));
+  return c.json({ status: ready ? "ok" : "waiting for replicas", pools: told }, ready ? 200 : 503);
 };
 
 /** Prometheus text; read from the objects, since an isolate's own counters would be a sample. */

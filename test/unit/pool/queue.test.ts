@@ -41,8 +41,10 @@ describe("the waiting line", () => {
     expect(line.enter("x", 0, 2_000)).toEqual({ kind: "refused", code: "overloaded", reason: "1024 requests are waiting already" });
     expect(line.enter("w7", 7, 2_000)).toMatchObject({ kind: "waiting", position: 7 });
   });
+});
 
-  it("positions are the order of (arrival, entry), whatever happens", () => {
+describe("whatever happens to the line", () => {
+  it("positions are the order of (arrival, entry)", () => {
     const op = fc.tuple(
       fc.constantFrom("enter", "enter", "drop", "renew", "expire"),
       fc.integer({ min: 0, max: 9 }),

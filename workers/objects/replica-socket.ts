@@ -1,0 +1,50 @@
+/** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
+import { HASH_SPEC_VERSIONS } from "../../src/prefix/segment.ts";
+import type { ResyncNeed } from "../../src/routing/announce-intake.ts";
+import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
+import { type Config, sameText } from "../env.ts";
+
+/** What survives on a socket while the object is out of memory. */
+export interface Attachment {
+  connection: number;
+  openedAtMs: number;
+  /** Null until the hello was accepted. */
+  slot: number | null;
+  epoch: number;
+}
+
+export function attach(socket: WebSocket, value: Attachment): void {
+  socket.serializeAttachment(value);
+}
+
+export function attachment(socket: WebSocket): Attachment {
+  return socket.deserializeAttachment() as Attachment;
+}
+
+export function say(socket: WebSocket, frame: FromPool): void {
+  // A socket that is closing takes nothing more; its close event follows.
+  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+}
+
+export function ask(socket: WebSocket, need: ResyncNeed): void {
+  if (need !== null) say(socket, { type: "resync", afterSeq: need.afterSeq });
+}
+
+export function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
+  say(socket, { type: "refused", reason, message });
+  socket.close(CLOSE.refused, message.slice(0, 100));
+}
+
+/** Why this hello is refused before membership looks at it; null when it is not. */
+export function helloProblem(hello: Hello, pool: string, config: Config): [RefusalReason, string] | null {
+  if (!sameText(hello.token, config.joinToken(pool))) return ["bad_token", "The join token is not this pool's."];
+  if (hello.pool !== pool) return ["wrong_pool", `This is pool ${pool}, the replica asked for ${hello.pool}.`];
+  if (hello.protocol !== PROTOCOL_VERSION) {
+    return ["protocol", `This pool speaks protocol ${PROTOCOL_VERSION}, the replica ${hello.protocol}. Run the same release on both.`];
+  }
+  if (!(HASH_SPEC_VERSIONS as readonly number[]).includes(hello.hashSpec.version)) {
+    const known = HASH_SPEC_VERSIONS.join(", ");
+    return ["hash_spec", `Hash spec version ${hello.hashSpec.version} is not known here; known: ${known}. Run the same release on both.`];
+  }
+  return null;
+}
