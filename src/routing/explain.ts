@@ -194,3 +194,10 @@ export class ExplainRing {
 function keyOf(id: string, attempt: number): string {
   return `${attempt} ${id}`;
 }
+
+/** A kept record as its own tenant is shown it: the candidates with all their numbers, without what is only kept to decide again. */
+export function tell(encoded: EncodedRecord): object {
+  const record = decodeRecord(encoded);
+  const { tenant: _tenant, view: _view, ...told } = record;
+  return { ...told, candidates: replay(record).candidates };
+}

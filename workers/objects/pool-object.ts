@@ -11,7 +11,7 @@ import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
 import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
-import { decodeRecord, replay } from "../../src/routing/explain.ts";
+import { tell } from "../../src/routing/explain.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
@@ -123,12 +123,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#flushDecisions();
     const records = this.#store.decisions(id).filter((record) => record.tenant === tenant);
     if (records.length === 0) return null;
-    const attempts = records.map((encoded) => {
-      const record = decodeRecord(encoded);
-      const { tenant: _tenant, view: _view, ...told } = record;
-      return { ...told, candidates: replay(record).candidates };
-    });
-    return JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts });
+    return JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts: records.map(tell) });
   }
 
   metrics(): string {
