@@ -1,5 +1,11 @@
 /** What replicas say, turned into what the pool knows. Answers with what has to be said back. */
-import { applyMembership, type MembershipEffect, type MembershipEvent } from "../pool/membership.ts";
+import {
+  applyMembership,
+  type MembershipEffect,
+  type MembershipEvent,
+  type MembershipState,
+  restoreMembership,
+} from "../pool/membership.ts";
 import type { LeaseKey } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { PoolState } from "./pool-state.ts";
@@ -28,13 +34,13 @@ interface Sync {
   /** Of the last frame applied. */
   seq: number;
   askedAtMs: number;
-  /** A full resync has begun and not ended. */
-  filling: boolean;
+  /** Sequence number of the full resync that has begun and not ended; null when there is none. */
+  filling: number | null;
 }
 
 export class AnnounceIntake {
   readonly #state: PoolState;
-  readonly #syncs: Sync[] = Array.from({ length: MAX_REPLICAS }, () => ({ seq: 0, askedAtMs: -RESYNC_PATIENCE_MS, filling: false }));
+  readonly #syncs: Sync[] = Array.from({ length: MAX_REPLICAS }, () => ({ seq: 0, askedAtMs: -RESYNC_PATIENCE_MS, filling: null }));
 
   constructor(state: PoolState) {
     this.#state = state;
@@ -51,16 +57,37 @@ export class AnnounceIntake {
   /** What a replica that said hello has to send, if anything. `seq`: of its last frame. */
   needAfterHello(slot: number, seq: number, nowMs: number): ResyncNeed {
     const sync = this.#sync(slot);
-    sync.filling = false;
+    sync.filling = null;
     if (sync.seq === seq) return null;
     sync.askedAtMs = nowMs;
     this.#state.counters.resyncs++;
     return { afterSeq: sync.seq > seq || sync.seq === 0 ? null : sync.seq };
   }
 
-  /** Sequence numbers as a checkpoint left them. */
-  restoreSeq(slot: number, seq: number): void {
-    this.#sync(slot).seq = seq;
+  /**
+   * A replica is back with what it runs. What this pool no longer knows, because it lost its memory, is taken on again; what it has
+   * ended is returned, to be cancelled.
+   */
+  reconcile(slot: number, running: readonly LeaseKey[], nowMs: number): LeaseKey[] {
+    const { leases } = this.#state;
+    return leases.reconcile(slot, running, nowMs).unknown.filter((key) => {
+      if (leases.get(key) !== undefined) return true;
+      leases.reserve({ ...key, replica: slot, nowMs, promptTokens: 0, uncachedTokens: 0, predictedMs: 0, salt: "" });
+      leases.started(key);
+      return false;
+    });
+  }
+
+  /** Members and sequence numbers as a checkpoint left them; what the index has of others is forgotten. */
+  restore(saved: MembershipState, indexFits: boolean, nowMs: number): void {
+    this.#state.membership = restoreMembership(saved, nowMs);
+    if (!indexFits) return;
+    const known = new Map(saved.replicas.map(({ slot, seq }) => [slot, seq]));
+    for (let slot = 0; slot < MAX_REPLICAS; slot++) {
+      const seq = known.get(slot);
+      if (seq !== undefined) this.#sync(slot).seq = seq;
+      else if (this.#state.index.count(slot) > 0) this.#state.index.forgetReplica(slot);
+    }
   }
 
   seqOf(slot: number): number {
@@ -73,17 +100,21 @@ export class AnnounceIntake {
     if (update.kind === "full") {
       if (update.first) {
         index.forgetReplica(slot);
-        sync.filling = true;
+        // Half a resync is worth nothing, also in a checkpoint.
+        Object.assign(sync, { seq: 0, filling: update.seq });
       }
-      if (!sync.filling) return this.#ask(slot, null, nowMs);
+      if (sync.filling !== update.seq) return this.#ask(slot, null, nowMs);
+      // As long as it goes on, nobody needs to ask again.
+      if (!update.last) sync.askedAtMs = nowMs;
     } else {
       if (update.seq <= sync.seq) return null;
-      if (sync.filling || update.seq !== sync.seq + 1) return this.#ask(slot, sync.filling ? null : sync.seq, nowMs);
+      if (sync.filling !== null) return this.#ask(slot, null, nowMs);
+      if (update.seq !== sync.seq + 1) return this.#ask(slot, sync.seq, nowMs);
     }
     for (const { hash, tierBits, tokens } of update.entries) index.set(hash, slot, tierBits, tokens);
     if (update.kind === "delta" || update.last) {
       sync.seq = update.seq;
-      sync.filling = false;
+      sync.filling = null;
     }
     return null;
   }
@@ -100,7 +131,8 @@ export class AnnounceIntake {
     counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
     const sync = this.#sync(slot);
     let need: ResyncNeed = null;
-    if (sync.seq !== said.seq || sync.filling) need = this.#ask(slot, sync.filling || sync.seq > said.seq ? null : sync.seq, nowMs);
+    if (sync.filling !== null || sync.seq > said.seq) need = this.#ask(slot, null, nowMs);
+    else if (sync.seq !== said.seq) need = this.#ask(slot, sync.seq === 0 ? null : sync.seq, nowMs);
     // A full index has thrown entries out, and then it may know fewer.
     else if (index.evicted === 0 && index.count(slot) !== said.entries) need = this.#ask(slot, null, nowMs);
     return { effects, need };
@@ -165,7 +197,7 @@ export class AnnounceIntake {
         index.forgetReplica(slot);
         leases.forgetReplica(slot, nowMs);
         rates.forgetReplica(slot);
-        Object.assign(this.#sync(slot), { seq: 0, filling: false });
+        Object.assign(this.#sync(slot), { seq: 0, filling: null });
         return;
       }
       case "becameSuspect":

@@ -93,9 +93,9 @@ export class Dispatcher {
     return null;
   }
 
-  /** The caller's hold is over; its place in line stays for as long as it renews. Null when it was answered meanwhile. */
-  waitedEnough(id: string): DecideAnswer | null {
-    if (!this.#held.delete(id)) return null;
+  /** The hold of the call that gave `answer` is over; its place in line stays for as long as it renews. A later call's hold goes on. */
+  waitedEnough(id: string, answer: (answer: DecideAnswer) => void): DecideAnswer {
+    if (this.#held.get(id)?.answer === answer) this.#held.delete(id);
     return { type: "waiting", position: this.#state.line.position(id) ?? 0, retryWithinMs: 5_000 };
   }
 

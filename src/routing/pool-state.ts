@@ -1,9 +1,9 @@
 /** Everything one pool knows, and the card it shows. The dispatcher decides over it, the announce intake keeps it true. */
 import { LeaseBook } from "../pool/lease.ts";
-import { emptyMembership, type MembershipState } from "../pool/membership.ts";
+import { emptyMembership, isReady, type MembershipState } from "../pool/membership.ts";
 import { WaitingLine } from "../pool/queue.ts";
 import type { Replica } from "../pool/replica.ts";
-import type { HashSpec } from "../prefix/segment.ts";
+import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
 import type { SegmentIndex } from "../residency/segment-index.ts";
 import { ExplainRing } from "./explain.ts";
 import { RateBook } from "./predict.ts";
@@ -61,6 +61,17 @@ export class PoolState {
 
   constructor(index: SegmentIndex) {
     this.index = index;
+  }
+
+  card(pool: string): PoolCard {
+    const { membership, hashSpec, createdAtSeconds } = this;
+    return {
+      pool,
+      model: membership.model,
+      createdAtSeconds,
+      hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
+      replicas: membership.replicas.filter(isReady).length,
+    };
   }
 
   replica(slot: number): Replica | undefined {

@@ -5,9 +5,9 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
-import { restoreMembership, type MembershipEffect } from "../../src/pool/membership.ts";
+import type { MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica } from "../../src/pool/replica.ts";
-import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
+import { specFingerprint } from "../../src/prefix/segment.ts";
 import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
@@ -20,13 +20,23 @@ import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { PoolStore } from "./pool-store.ts";
-import { ask, attach, type Attachment, attachment, helloProblem, refuse, say } from "./replica-socket.ts";
+import {
+  ask,
+  attach,
+  type Attachment,
+  attachment,
+  closeSaying,
+  helloProblem,
+  refusalOf,
+  refuse,
+  say,
+  strangersLeft,
+} from "./replica-socket.ts";
 
 const TICK_MS = 250;
 const HOLD_MS = 5_000;
 const CHECKPOINT_MS = 5_000;
 const FLUSH_DECISIONS_MS = 1_000;
-const HELLO_PATIENCE_MS = 5_000;
 /** All replicas together announce at most so often; each gets its share. */
 const FRAMES_PER_SECOND = 600;
 
@@ -78,14 +88,7 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   card(): PoolCard {
-    const { membership, hashSpec, createdAtSeconds } = this.#state;
-    return {
-      pool: this.ctx.id.name ?? "",
-      model: membership.model,
-      createdAtSeconds,
-      hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
-      replicas: membership.replicas.filter((replica) => replica.state === "ready").length,
-    };
+    return this.#state.card(this.ctx.id.name ?? "");
   }
 
   /** Held for at most 5 s while all replicas are full; then the edge calls again with the same id. */
@@ -95,10 +98,8 @@ export class PoolObject extends DurableObject<Env> {
     return new Promise((resolve) => {
       const answer = this.#dispatcher.decide(request, nowMs, resolve);
       if (answer !== null) return resolve(answer);
-      setTimeout(() => {
-        const waiting = this.#dispatcher.waitedEnough(request.id);
-        if (waiting !== null) resolve(waiting);
-      }, HOLD_MS);
+      // Too late when it was answered meanwhile.
+      setTimeout(() => resolve(this.#dispatcher.waitedEnough(request.id, resolve)), HOLD_MS);
     });
   }
 
@@ -133,17 +134,19 @@ export class PoolObject extends DurableObject<Env> {
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
     const nowMs = Date.now();
     const at = attachment(socket);
+    // What comes late over a socket that was replaced or given up says nothing of who has the slot now.
+    const slot = at.slot !== null && this.#state.replica(at.slot)?.connection === at.connection ? at.slot : null;
     if (typeof message === "string") {
       const parsed = parseFromReplica(message);
       if (!parsed.ok) return refuse(socket, "malformed", `This frame is not understood: ${parsed.why}.`);
       if (parsed.value.type === "hello") this.#hello(socket, at, parsed.value, nowMs);
-      else if (at.slot === null) return;
-      else this.#heard(socket, at, at.slot, parsed.value, nowMs);
-    } else if (at.slot !== null) {
+      else if (slot === null) return;
+      else this.#heard(socket, at, slot, parsed.value, nowMs);
+    } else if (slot !== null) {
       const frame = decodeResidencyFrame(message);
       if (frame === null) return refuse(socket, "malformed", "This residency frame is not understood.");
       this.#dirty = true;
-      ask(socket, this.#intake.residency(at.slot, frame, nowMs));
+      ask(socket, this.#intake.residency(slot, frame, nowMs));
     }
     this.#dispatcher.dispatchWaiting(nowMs);
     this.#tickSoon();
@@ -172,12 +175,9 @@ export class PoolObject extends DurableObject<Env> {
       nowMs,
     );
     const refused = effects.find((effect) => effect.kind === "refused");
-    if (refused !== undefined)
-      return refuse(
-        socket,
-        refused.reason.includes("full") ? "pool_full" : refused.reason.includes("epoch") ? "older_epoch" : "model",
-        `Refused: ${refused.reason}.`,
-      );
+    if (refused !== undefined) return refuse(socket, refusalOf(refused.reason), `Refused: ${refused.reason}.`);
+    // Before the welcome: whoever is forgotten may have had the slot that is this replica's now.
+    this.#carryOut(effects);
     const replica = this.#state.named(name);
     if (replica === undefined) return;
     if (this.#state.hashSpec === null || effects.some((effect) => effect.kind === "adopted")) {
@@ -185,10 +185,8 @@ export class PoolObject extends DurableObject<Env> {
       this.#state.createdAtSeconds = Math.floor(nowMs / 1000);
     }
     this.#welcome(socket, at, replica, nowMs);
-    const { unknown } = this.#state.leases.reconcile(replica.slot, hello.running, nowMs);
-    for (const { id, attempt } of unknown) say(socket, { type: "cancel", id, attempt });
+    for (const key of this.#intake.reconcile(replica.slot, hello.running, nowMs)) say(socket, { type: "cancel", ...key });
     ask(socket, this.#intake.needAfterHello(replica.slot, hello.seq, nowMs));
-    this.#carryOut(effects);
     this.#checkpointAtMs = 0;
     this.#dirty = true;
   }
@@ -196,7 +194,7 @@ export class PoolObject extends DurableObject<Env> {
   #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
     const { slot } = replica;
     const old = this.#sockets.get(slot);
-    if (old !== undefined && old !== socket) old.close(CLOSE.replaced, "another socket speaks for this replica now");
+    if (old !== socket) closeSaying(old, CLOSE.replaced, "another socket speaks for this replica now");
     const key = crypto.getRandomValues(new Uint8Array(32));
     this.#admissionKeys.set(slot, key);
     this.#sockets.set(slot, socket);
@@ -237,7 +235,7 @@ export class PoolObject extends DurableObject<Env> {
       if (effect.kind !== "expired") continue;
       const { slot } = effect.replica;
       this.#admissionKeys.delete(slot);
-      this.#sockets.get(slot)?.close(CLOSE.silent, effect.reason.slice(0, 100));
+      closeSaying(this.#sockets.get(slot), CLOSE.silent, effect.reason);
       this.#sockets.delete(slot);
       this.#dirty = true;
     }
@@ -255,8 +253,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#state.createdAtSeconds = saved.createdAtSeconds;
     // A checkpoint that does not fit together is void; replicas are then asked for everything.
     const fits = this.#state.index.load(directory, parts);
-    this.#state.membership = restoreMembership(saved.membership, Date.now());
-    if (fits) for (const { slot, seq } of saved.membership.replicas) this.#intake.restoreSeq(slot, seq);
+    this.#intake.restore(saved.membership, fits, Date.now());
   }
 
   #checkpoint(nowMs: number): void {
@@ -288,10 +285,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#ticking = false;
     const nowMs = Date.now();
     this.#carryOut(this.#intake.tick(nowMs));
-    for (const socket of this.ctx.getWebSockets()) {
-      const at = attachment(socket);
-      if (at.slot === null && nowMs - at.openedAtMs > HELLO_PATIENCE_MS) socket.close(CLOSE.silent, "no hello within 5 s");
-    }
+    const strangers = strangersLeft(this.ctx.getWebSockets(), nowMs);
     this.#dispatcher.dispatchWaiting(nowMs);
     if (nowMs - this.#flushAtMs >= FLUSH_DECISIONS_MS) {
       this.#flushAtMs = nowMs;
@@ -300,6 +294,6 @@ export class PoolObject extends DurableObject<Env> {
     if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#checkpoint(nowMs);
     const { membership, leases } = this.#state;
     // An empty pool may leave memory; the next call or socket wakes it.
-    if (membership.replicas.length > 0 || leases.size > 0 || this.#dispatcher.waiting > 0 || this.#dirty) this.#tickSoon();
+    if (strangers + membership.replicas.length + leases.size + this.#dispatcher.waiting > 0 || this.#dirty) this.#tickSoon();
   }
 }

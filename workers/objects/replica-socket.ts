@@ -1,8 +1,10 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
-import { HASH_SPEC_VERSIONS } from "../../src/prefix/segment.ts";
+import { HASH_SPEC_VERSIONS, scheduleProblem } from "../../src/prefix/segment.ts";
 import type { ResyncNeed } from "../../src/routing/announce-intake.ts";
 import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
 import { type Config, sameText } from "../env.ts";
+
+const HELLO_PATIENCE_MS = 5_000;
 
 /** What survives on a socket while the object is out of memory. */
 export interface Attachment {
@@ -32,7 +34,31 @@ export function ask(socket: WebSocket, need: ResyncNeed): void {
 
 export function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
   say(socket, { type: "refused", reason, message });
-  socket.close(CLOSE.refused, message.slice(0, 100));
+  closeSaying(socket, CLOSE.refused, message);
+}
+
+/** A close reason holds 123 bytes, and names in it may be in any script. */
+export function closeSaying(socket: WebSocket | undefined, code: number, reason: string): void {
+  socket?.close(code, reason.replace(/[^ -~]/g, "?").slice(0, 120));
+}
+
+/** Closes those that have not said hello for 5 s; how many may still. */
+export function strangersLeft(sockets: readonly WebSocket[], nowMs: number): number {
+  let left = 0;
+  for (const socket of sockets) {
+    const at = attachment(socket);
+    if (at.slot !== null || socket.readyState !== WebSocket.OPEN) continue;
+    if (nowMs - at.openedAtMs > HELLO_PATIENCE_MS) closeSaying(socket, CLOSE.silent, "no hello within 5 s");
+    else left++;
+  }
+  return left;
+}
+
+/** Of membership's words, by how they begin: the names in them are the replica's own. */
+export function refusalOf(words: string): RefusalReason {
+  if (words.startsWith("the pool is full")) return "pool_full";
+  if (words.startsWith("a newer epoch")) return "older_epoch";
+  return words.startsWith("the pool's hash spec") ? "hash_spec" : "model";
 }
 
 /** Why this hello is refused before membership looks at it; null when it is not. */
@@ -46,5 +72,7 @@ export function helloProblem(hello: Hello, pool: string, config: Config): [Refus
     const known = HASH_SPEC_VERSIONS.join(", ");
     return ["hash_spec", `Hash spec version ${hello.hashSpec.version} is not known here; known: ${known}. Run the same release on both.`];
   }
+  const problem = scheduleProblem(hello.hashSpec.schedule);
+  if (problem !== null) return ["hash_spec", `The segment schedule is none: ${problem}.`];
   return null;
 }

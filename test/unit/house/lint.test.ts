@@ -1,0 +1,43 @@
+/** The linter holds the house: a rule that silently reports nothing would be worse than none. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const root = join(import.meta.dirname, "../../..");
+let folder: string;
+let report: string;
+
+/** The fixtures in a folder of their own inside the project, under the project's own rules. */
+beforeAll(async () => {
+  folder = mkdtempSync(join(root, "lint-fixtures-"));
+  cpSync(join(root, "test/lint-fixtures"), folder, { recursive: true });
+  const rules = JSON.parse(readFileSync(join(root, ".oxlintrc.json"), "utf8")) as Record<string, unknown>;
+  writeFileSync(join(folder, ".oxlintrc.json"), JSON.stringify({ ...rules, ignorePatterns: [] }));
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    '{ "extends": "../tsconfig.base.json", "compilerOptions": { "lib": ["ES2024"], "types": ["node"] }, "include": ["."] }',
+  );
+  report = await new Promise<string>((resolve) => {
+    execFile(
+      join(root, "node_modules/.bin/oxlint"),
+      ["--no-ignore", "--format", "unix", "-c", ".oxlintrc.json", "."],
+      { cwd: folder },
+      (_error, stdout, stderr) => resolve(stdout + stderr),
+    );
+  });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test("a floating promise is an error", () => {
+  expect(report).toMatch(/floating-promise\.ts:3.*no-floating-promises/);
+});
+
+test.each(["node:fs", "../routing/decide.ts"])("the core may not import %s from src/pool", (name) => {
+  expect(report).toContain(name);
+});
+
+test.each(["no-restricted-globals", "no-restricted-properties"])("the core has no clock and no chance: %s", (rule) => {
+  expect(report).toContain(rule);
+});
