@@ -5,9 +5,8 @@ import { HEADER } from "../src/wire/headers.ts";
 import type { Env } from "./env.ts";
 
 const MOST_ATTEMPTS = 4;
-/** A unary caller and the first bytes of a stream wait at most so long for a free replica. */
+/** A request waits at most so long for a free replica. */
 const MOST_WAIT_MS = 90_000;
-const STREAM_WAIT_MS = 10_000;
 /** A replica sends its headers as soon as it has queued the request. */
 const HEADERS_TIMEOUT_MS = 5_000;
 
@@ -68,7 +67,7 @@ async function tryReplica(
 /** `failed`: the attempts that were lost so far, when this is not the first. */
 export async function place(job: Job, failed: readonly FailedAttempt[] = []): Promise<PlaceResult> {
   const pool = job.env.POOL.getByName(job.pool);
-  const waitUntilMs = job.decide.arrivedAtMs + (job.stream ? STREAM_WAIT_MS : MOST_WAIT_MS);
+  const waitUntilMs = job.decide.arrivedAtMs + MOST_WAIT_MS;
   const lost = [...failed];
   while (lost.length < MOST_ATTEMPTS) {
     const answer = await pool.decide({ ...job.decide, failed: lost });

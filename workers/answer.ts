@@ -1,0 +1,99 @@
+/** From a placed request to the client's answer, whole or streamed, over the loss of replicas. */
+import { type ApiError, apiError } from "../src/errors.ts";
+import type { FailedAttempt } from "../src/routing/dispatcher.ts";
+import { HEADER } from "../src/wire/headers.ts";
+import { openaiErrorBody } from "../src/wire/openai.ts";
+import { errorResponse } from "./context.ts";
+import { forwardStream, readWhole } from "./forward.ts";
+import { type Job, place, type Placed, type PlaceResult } from "./place.ts";
+
+const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
+const PING_MS = 1_000;
+const encoder = new TextEncoder();
+const PING = encoder.encode(": waiting\n\n");
+
+const staleCard = (): ApiError => apiError("replica_lost", "The pool changed its hash spec meanwhile. Ask again.");
+const errorOf = (result: Exclude<PlaceResult, { type: "placed" }>): ApiError => (result.type === "error" ? result.error : staleCard());
+
+/** `placed` is null while the request still waits in line. */
+export function answerHeaders(job: Job, placed: Placed | null): Headers {
+  const headers = new Headers({
+    "content-type": placed?.response.headers.get("content-type") ?? (job.stream ? "text/event-stream; charset=utf-8" : "application/json"),
+    "cache-control": "no-cache",
+    [HEADER.requestId]: job.decide.id,
+    [HEADER.pool]: job.pool,
+  });
+  if (placed === null) return headers;
+  headers.set(HEADER.replica, placed.replica);
+  headers.set(HEADER.cachedTokens, String(placed.cachedTokens));
+  headers.set(HEADER.attempts, String(placed.attempt));
+  return headers;
+}
+
+/** Waits until the whole answer is here, so that a lost replica can be replaced up to the last byte. */
+export async function answerWhole(job: Job, first: Placed): Promise<Response> {
+  let placed = first;
+  const lost: FailedAttempt[] = [];
+  for (;;) {
+    const body = await readWhole(placed, MOST_ANSWER_BYTES);
+    if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
+    // Nobody reads this status; it is what the field's logs call a client that left.
+    if (job.clientSignal.aborted) return new Response(null, { status: 499 });
+    lost.push({ replica: placed.replica, attempt: placed.attempt });
+    const again = await place(job, lost);
+    if (again.type !== "placed") return errorResponse(errorOf(again), { [HEADER.requestId]: job.decide.id });
+    placed = again.placed;
+  }
+}
+
+/** Streams into `writable`; rejects only when the client has gone. */
+export async function pump(job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<void> {
+  const pool = job.env.POOL.getByName(job.pool);
+  const lost: FailedAttempt[] = [];
+  let result = await pingWhile(placing, writable);
+  for (;;) {
+    if (result.type !== "placed") return endWithError(writable, errorOf(result));
+    const { placed } = result;
+    const { attempt, replica } = placed;
+    if (!isEventStream(placed)) return endWithError(writable, await refusalOf(placed));
+    const forwarded = await forwardStream(placed, writable, () => pool.leaseAlive(job.decide.id, attempt));
+    if (forwarded.type === "done") return writable.close();
+    if (forwarded.type === "client_gone") return;
+    if (forwarded.contentSent) {
+      await pool.release(job.decide.id, attempt);
+      const message = "The replica that wrote this answer was lost. What came before is good; ask again for the rest.";
+      return endWithError(writable, apiError("replica_lost", message));
+    }
+    lost.push({ replica, attempt });
+    result = await pingWhile(place(job, lost), writable);
+  }
+}
+
+export const isEventStream = (placed: Placed): boolean =>
+  placed.response.headers.get("content-type")?.startsWith("text/event-stream") === true;
+
+/** A comment each second keeps proxies patient, and is how the edge learns that the client has gone. */
+async function pingWhile(placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> {
+  const writer = writable.getWriter();
+  const timer = setInterval(() => void writer.write(PING).catch(() => undefined), PING_MS);
+  try {
+    return await placing;
+  } finally {
+    clearInterval(timer);
+    writer.releaseLock();
+  }
+}
+
+/** What the replica said instead of a stream, when the stream's headers have gone out already. */
+async function refusalOf(placed: Placed): Promise<ApiError> {
+  const said: unknown = await placed.response.json().catch(() => null);
+  const message = (said as { error?: { message?: unknown } } | null)?.error?.message;
+  return apiError("invalid_request", typeof message === "string" ? message : "The replica refused the request.");
+}
+
+/** Ends whatever half event went out and says in the stream what happened. */
+async function endWithError(writable: WritableStream<Uint8Array>, error: ApiError): Promise<void> {
+  const writer = writable.getWriter();
+  await writer.write(encoder.encode(`\n\ndata: ${JSON.stringify(openaiErrorBody(error))}\n\n`));
+  await writer.close();
+}
