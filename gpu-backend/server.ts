@@ -1,6 +1,5 @@
 /** The replica's HTTP side: chat completions for the edge and a health page. Whole SSE events only. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { once } from "node:events";
 import { type ApiError, apiError } from "../src/errors.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import { type ChatRequest, decodeJsonBody, openaiErrorBody, parseChatRequest } from "../src/wire/openai.ts";
@@ -79,6 +78,8 @@ function sendError(response: ServerResponse, error: ApiError): void {
 async function answer(request: ChatRequest, run: Run, requestId: string, response: ServerResponse): Promise<void> {
   const head: AnswerHead = { id: `chatcmpl-${requestId}`, createdS: Math.floor(Date.now() / 1000), model: request.model };
   response.on("close", () => run.cancel());
+  // Gone while the engine took it: that event is over.
+  if (response.destroyed) run.cancel();
   response.writeHead(200, {
     "content-type": request.stream ? "text/event-stream; charset=utf-8" : "application/json",
     "cache-control": "no-cache",
@@ -93,6 +94,19 @@ async function answer(request: ChatRequest, run: Run, requestId: string, respons
     clearInterval(alive);
     run.cancel();
   }
+}
+
+/** Resolves when more may be written, or never will be. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done);
+      response.off("close", done);
+      resolve();
+    };
+    response.on("drain", done);
+    response.on("close", done);
+  });
 }
 
 type Finished = Extract<EngineEvent, { type: "finished" }>;
@@ -139,8 +153,9 @@ async function stream(request: ChatRequest, run: Run, head: AnswerHead, response
         text = event(openaiErrorBody(apiError("replica_lost", step.message ?? "The engine failed while it wrote this answer.")));
       }
     }
-    if (text !== "" && !response.write(text)) await Promise.race([once(response, "drain"), once(response, "close")]);
+    // A response that is closed would never drain.
     if (response.destroyed) return;
+    if (text !== "" && !response.write(text)) await drained(response);
   }
   response.end();
 }

@@ -24,10 +24,11 @@ const NOUNS =
   "lantern harbor ledger orchard compass valley engine willow bridge cellar meadow anchor copper ribbon quarry shelter saddle thicket beacon furnace".split(
     " ",
   );
-const VERBS = "carries repairs measures follows opens gathers borrows polishes watches counts lifts crosses mends paints sorts weighs".split(
+const VERBS =
+  "carries repairs measures follows opens gathers borrows polishes watches counts lifts crosses mends paints sorts weighs".split(" ");
+const MARKS = "quiet hollow amber northern patient crooked silver early distant narrow heavy gentle broken painted wooden ancient".split(
   " ",
 );
-const MARKS = "quiet hollow amber northern patient crooked silver early distant narrow heavy gentle broken painted wooden ancient".split(" ");
 const JOINTS = "and while because although before unless until whenever".split(" ");
 
 /** In [0, 1), the same for the same seed (mulberry32). */

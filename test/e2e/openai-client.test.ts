@@ -1,8 +1,12 @@
 /** OpenAI's own client against the started product: what a user's existing program does, unchanged but for the base URL. */
 import OpenAI, { APIError, AuthenticationError, BadRequestError, NotFoundError } from "openai";
-import type { ChatCompletionChunk, ChatCompletionCreateParamsStreaming, ChatCompletionMessageParam } from "openai/resources/chat/completions";
+import type {
+  ChatCompletionChunk,
+  ChatCompletionCreateParamsStreaming,
+  ChatCompletionMessageParam,
+} from "openai/resources/chat/completions";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { metric, runningAt, type Started, startProduct, until } from "./started.ts";
+import { type Started, startProduct } from "./started.ts";
 
 let product: Started;
 let client: OpenAI;
@@ -41,15 +45,6 @@ async function readStream(params: Omit<ChatCompletionCreateParamsStreaming, "str
   return { chunks, text, finishReason };
 }
 
-async function runningEverywhere(): Promise<number> {
-  return (await Promise.all(product.replicas.map(runningAt))).reduce((sum, running) => sum + running, 0);
-}
-
-async function nothingRuns(): Promise<void> {
-  await until("no replica runs anything", async () => (await runningEverywhere()) === 0);
-  await until("no lease is left", async () => (await metric(product, "warmpath_leases")) === 0);
-}
-
 describe("chat", () => {
   it("answers a unary request in OpenAI's shape", async () => {
     const answer = await client.chat.completions.create({ model, max_tokens: 12, temperature: 0, messages: user("Say something.") });
@@ -82,7 +77,12 @@ describe("chat", () => {
   });
 
   it("gives usage in a last chunk without choices, only there", async () => {
-    const { chunks } = await readStream({ max_tokens: 5, temperature: 0, messages: user("usage?"), stream_options: { include_usage: true } });
+    const { chunks } = await readStream({
+      max_tokens: 5,
+      temperature: 0,
+      messages: user("usage?"),
+      stream_options: { include_usage: true },
+    });
     const last = chunks.at(-1);
     expect(last?.choices).toEqual([]);
     expect(last?.usage).toEqual({
@@ -95,7 +95,9 @@ describe("chat", () => {
   });
 
   it("reports more cached tokens with every turn of a conversation, which stays at one replica", async () => {
-    const messages: ChatCompletionMessageParam[] = [{ role: "system", content: `You are a guide. ${"Mind the rules of the house. ".repeat(40)}` }];
+    const messages: ChatCompletionMessageParam[] = [
+      { role: "system", content: `You are a guide. ${"Mind the rules of the house. ".repeat(40)}` },
+    ];
     const cached: number[] = [];
     const prompts: number[] = [];
     const replicas = new Set<string | null>();
@@ -116,7 +118,7 @@ describe("chat", () => {
     }
     expect(cached).toHaveLength(4);
     for (let turn = 1; turn < 4; turn++) {
-      expect(cached[turn], `cached ${cached} of prompts ${prompts}`).toBeGreaterThan(cached[turn - 1] ?? 0);
+      expect(cached[turn], `cached ${cached.join()} of prompts ${prompts.join()}`).toBeGreaterThan(cached[turn - 1] ?? 0);
       // All of the last prompt is warm, but for the block that was not full.
       expect(cached[turn]).toBeGreaterThan((prompts[turn - 1] ?? 0) - 64);
       expect(cached[turn]).toBeLessThan(prompts[turn] ?? 0);
@@ -125,7 +127,12 @@ describe("chat", () => {
   });
 
   it("keeps to max_tokens and max_completion_tokens", async () => {
-    for (const limit of [{ max_tokens: 1 }, { max_tokens: 9 }, { max_completion_tokens: 3 }, { max_tokens: 50, max_completion_tokens: 2 }]) {
+    for (const limit of [
+      { max_tokens: 1 },
+      { max_tokens: 9 },
+      { max_completion_tokens: 3 },
+      { max_tokens: 50, max_completion_tokens: 2 },
+    ]) {
       const answer = await client.chat.completions.create({ ...limit, model, temperature: 0, messages: user("Say something.") });
       expect(answer.usage?.completion_tokens).toBe(limit.max_completion_tokens ?? limit.max_tokens);
       expect(answer.choices[0]?.finish_reason).toBe("length");
@@ -157,8 +164,12 @@ describe("chat", () => {
     const content = "Grüße 👩‍👩‍👧‍👦 日本語 עברית\u202e \u0000 \ufeff \u{10ffff} e\u0301 <|im_end|> \ud800 lone";
     const answer = await client.chat.completions.create({ model, max_tokens: 4, temperature: 0, messages: user(content) });
     expect(answer.usage?.prompt_tokens).toBeGreaterThan(20);
-    const { text } = await readStream({ max_tokens: 200, temperature: 2, seed: 3, messages: user("日本語") });
-    expect(text).not.toContain("\ufffd");
+    // Hot enough for bytes of every kind: characters of several tokens must come out of a stream as they do in one piece.
+    const hot = { max_tokens: 200, temperature: 2, seed: 3, messages: user("日本語") };
+    const whole = await client.chat.completions.create({ ...hot, model });
+    const { text } = await readStream(hot);
+    expect(text).toMatch(/[^\0-\u{ff}\ufffd]/u);
+    expect(text).toBe(whole.choices[0]?.message.content);
   });
 
   it("takes tools, tool results and content parts", async () => {
@@ -172,7 +183,13 @@ describe("chat", () => {
       parallel_tool_calls: false,
       messages: [
         { role: "developer", content: [{ type: "text", text: "Be brief." }] },
-        { role: "user", content: [{ type: "text", text: "How is the weather" }, { type: "text", text: " in Oslo?" }] },
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "How is the weather" },
+            { type: "text", text: " in Oslo?" },
+          ],
+        },
         {
           role: "assistant",
           content: null,
@@ -191,91 +208,30 @@ describe("chat", () => {
     );
     expect(answers.every((answer) => (answer.usage?.completion_tokens ?? 0) > 0)).toBe(true);
     expect(new Set(answers.map((answer) => answer.id)).size).toBe(24);
-    await nothingRuns();
-  });
-});
-
-describe("abort", () => {
-  /** A stream of thousands of tokens, seen running. Among so many seeds one does not end by itself at once. */
-  async function longStream(signal: AbortSignal): Promise<AsyncIterator<ChatCompletionChunk>> {
-    const params = { model, stream: true, temperature: 1, messages: user("Tell me everything.") } as const;
-    const stream = await client.chat.completions.create({ ...params, seed: 5, max_completion_tokens: 8_000 }, { signal });
-    return stream[Symbol.asyncIterator]();
-  }
-
-  it("of a running stream reaches the engine", async () => {
-    const controller = new AbortController();
-    const chunks = await longStream(controller.signal);
-    for (let i = 0; i < 5; i++) expect((await chunks.next()).done).toBe(false);
-    expect(await runningEverywhere()).toBe(1);
-    const outputBefore = await metric(product, "warmpath_router_output_tokens_total");
-    controller.abort();
-    await nothingRuns();
-    // It had not simply come to its end.
-    await until("the cut stream is accounted", async () => ((await metric(product, "warmpath_router_output_tokens_total")) ?? 0) > (outputBefore ?? 0));
-    expect(((await metric(product, "warmpath_router_output_tokens_total")) ?? 0) - (outputBefore ?? 0)).toBeLessThan(4_000);
-  });
-
-  it("by leaving the loop reaches the engine", async () => {
-    const params = { model, stream: true, temperature: 1, seed: 5, max_tokens: 8_000, messages: user("Tell me everything.") } as const;
-    for await (const chunk of await client.chat.completions.create(params)) if (chunk.choices[0]?.delta.content) break;
-    await nothingRuns();
-  });
-
-  it("of a unary request reaches the engine", async () => {
-    const controller = new AbortController();
-    const params = { model, temperature: 1, seed: 5, max_tokens: 8_000, messages: user("Tell me everything.") };
-    const answer = client.chat.completions.create(params, { signal: controller.signal });
-    const outcome = answer.then(
-      () => "answered",
-      (error: unknown) => (error instanceof OpenAI.APIUserAbortError ? "aborted" : "failed"),
-    );
-    await until("the request runs", async () => (await runningEverywhere()) === 1);
-    controller.abort();
-    expect(await outcome).toBe("aborted");
-    await nothingRuns();
-  });
-
-  it("of many at once, some still waiting for a place, leaves nothing", async () => {
-    const controller = new AbortController();
-    const params = { model, stream: true, temperature: 1, max_tokens: 8_000, messages: user("Tell me everything.") } as const;
-    const outcomes = Array.from({ length: 16 }, async (_, seed) => {
-      try {
-        for await (const _chunk of await client.chat.completions.create({ ...params, seed }, { signal: controller.signal }));
-      } catch (error) {
-        return error instanceof OpenAI.APIUserAbortError;
-      }
-      return true;
-    });
-    await until("several run", async () => (await runningEverywhere()) >= 4);
-    controller.abort();
-    expect((await Promise.all(outcomes)).every(Boolean)).toBe(true);
-    await nothingRuns();
-    expect((await client.chat.completions.create({ model, max_tokens: 1, messages: user("Still there?") })).choices).toHaveLength(1);
   });
 });
 
 describe("errors", () => {
   it("wrong key", async () => {
     const stranger = client.withOptions({ apiKey: `${product.apiKey.slice(0, -1)}!` });
-    for (const promise of [
-      stranger.chat.completions.create({ model, messages: user("Hi") }),
-      stranger.chat.completions.create({ model, messages: user("Hi"), stream: true }),
-      stranger.models.list(),
-    ]) {
-      const error = await thrownBy(promise);
+    const errors = await Promise.all([
+      thrownBy(stranger.chat.completions.create({ model, messages: user("Hi") })),
+      thrownBy(stranger.chat.completions.create({ model, messages: user("Hi"), stream: true })),
+      thrownBy(stranger.models.list()),
+    ]);
+    for (const error of errors) {
       expect(error).toBeInstanceOf(AuthenticationError);
       expect(error).toMatchObject({ status: 401, code: "invalid_api_key", type: "invalid_request_error", param: null });
     }
   });
 
   it("unknown model", async () => {
-    for (const promise of [
-      client.chat.completions.create({ model: "gpt-9", messages: user("Hi") }),
-      client.chat.completions.create({ model: "gpt-9", messages: user("Hi"), stream: true }),
-      client.models.retrieve("gpt-9"),
-    ]) {
-      const error = await thrownBy(promise);
+    const errors = await Promise.all([
+      thrownBy(client.chat.completions.create({ model: "gpt-9", messages: user("Hi") })),
+      thrownBy(client.chat.completions.create({ model: "gpt-9", messages: user("Hi"), stream: true })),
+      thrownBy(client.models.retrieve("gpt-9")),
+    ]);
+    for (const error of errors) {
       expect(error).toBeInstanceOf(NotFoundError);
       expect(error).toMatchObject({ status: 404, code: "model_not_found", param: "model" });
       expect(error.message).toContain("gpt-9");
@@ -310,13 +266,16 @@ describe("models, ids and decisions", () => {
   });
 
   it("gives the request id to the client, and the decision by it", async () => {
-    const { data, response, request_id: id } = await client.chat.completions
-      .create({ model, max_tokens: 3, temperature: 0, messages: user("Why there?") })
-      .withResponse();
+    const {
+      data,
+      response,
+      request_id: id,
+    } = await client.chat.completions.create({ model, max_tokens: 3, temperature: 0, messages: user("Why there?") }).withResponse();
     expect(id).toMatch(/^req_/);
-    expect(data._request_id).toBe(id);
     expect(data.id).toBe(`chatcmpl-${id}`);
-    const streamed = await client.chat.completions.create({ model, max_tokens: 3, stream: true, messages: user("Why there?") }).withResponse();
+    const streamed = await client.chat.completions
+      .create({ model, max_tokens: 3, stream: true, messages: user("Why there?") })
+      .withResponse();
     for await (const chunk of streamed.data) expect(chunk.id).toBe(`chatcmpl-${streamed.request_id}`);
     interface Decision {
       id: string;

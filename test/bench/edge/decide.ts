@@ -1,0 +1,186 @@
+/** Decisions of the pool object, called over RPC from a Worker of the same workerd, with a million entries in its index. */
+import { specFingerprint } from "../../../src/prefix/segment.ts";
+import { type Edge, POOL, restartEdge, startEdge } from "./arms.ts";
+import { cpuMs, round, rssMb } from "./cpu.ts";
+import { HASH_SPEC } from "./prompts.ts";
+import { indexBytes, indexEntries, joinReplicas, type Mock, saltOf, sleep, startMock, waitForEntries } from "./setup.ts";
+
+const REPLICAS = 64;
+const SEGMENTS = 120;
+/** Chains that all replicas hold, the dearest to look up: 64 holders a segment. */
+const COMMON_CHAINS = 100;
+/** Chains of one replica each: 64 × 32 × 120 with the common ones makes 1,013,760 entries. */
+const OWN_CHAINS = 32;
+
+const CALLER = `let chains = null;
+export default {
+  async fetch(request, env) {
+    if (request.method === "PUT") {
+      chains = new BigUint64Array(await request.arrayBuffer());
+      return new Response("kept");
+    }
+    const { calls, inFlight, segments, from, count, base, pool } = await request.json();
+    const stub = env.POOL.getByName(pool);
+    const taken = [];
+    const outcomes = {};
+    let next = 0;
+    let cachedTokens = 0;
+    const lane = async () => {
+      while (next < calls) {
+        const i = next++;
+        const at = (from + (i % count)) * segments;
+        const now = Date.now();
+        const id = "req_bench_" + crypto.randomUUID();
+        const answer = await stub.decide({ ...base, id, chain: chains.slice(at, at + segments), arrivedAtMs: now, failed: [] });
+        outcomes[answer.type] = (outcomes[answer.type] ?? 0) + 1;
+        if (answer.type !== "replica") continue;
+        cachedTokens += answer.cachedTokens;
+        taken.push([id, answer.attempt]);
+      }
+    };
+    const startedMs = performance.now();
+    await Promise.all(Array.from({ length: inFlight }, lane));
+    const wallMs = performance.now() - startedMs;
+    if (request.headers.get("x-keep") === null) for (const [id, attempt] of taken) await stub.release(id, attempt);
+    return Response.json({ wallMs, outcomes, cachedTokens });
+  },
+};
+`;
+const CALLER_CAPNP = `const caller :Workerd.Worker = (
+  modules = [(name = "caller.js", esModule = embed "caller.js")],
+  compatibilityDate = "2026-08-01",
+  compatibilityFlags = ["nodejs_compat"],
+  bindings = [(name = "POOL", durableObjectNamespace = (className = "PoolObject", serviceName = "edge"))],
+);
+`;
+
+const withCaller = (capnp: string): string =>
+  `${capnp
+    .replace(`(name = "edge", worker = .edge),`, `(name = "edge", worker = .edge),\n    (name = "caller", worker = .caller),`)
+    .replace(
+      `sockets = [(name = "http", http = (), service = "edge")]`,
+      `sockets = [(name = "http", http = (), service = "edge"), (name = "caller", http = (), service = "caller")]`,
+    )}${CALLER_CAPNP}`;
+
+export interface DecideResult {
+  replicas: number;
+  segments: number;
+  indexEntries: number;
+  fillMs: number;
+  bytesPerEntry: number;
+  rssBytesPerEntry: number;
+  runs: Record<string, DecideRun>;
+}
+
+interface DecideRun {
+  calls: number;
+  inFlight: number;
+  callsPerS: number;
+  meanUs: number;
+  cpuUsPerCall: number;
+  outcomes: Record<string, number>;
+  meanCachedTokens: number;
+}
+
+/** Random-looking and the same in every run. */
+function chainOf(number: number): bigint[] {
+  // Chains lie further apart than they are long, so no two share a segment.
+  let state = BigInt((number + 1) * 1_000) * 0x9e37_79b9_7f4a_7c15n;
+  return Array.from({ length: SEGMENTS }, () => {
+    state = BigInt.asUintN(64, state + 0x9e37_79b9_7f4a_7c15n);
+    let z = BigInt.asUintN(64, (state ^ (state >> 30n)) * 0xbf58_476d_1ce4_e5b9n);
+    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d0_49bb_1331_11ebn);
+    return z ^ (z >> 31n) || 1n;
+  });
+}
+
+async function fill(edge: Edge, mock: Mock, chains: readonly (readonly bigint[])[]): Promise<void> {
+  for (const [number, chain] of chains.entries()) {
+    const replica = number < COMMON_CHAINS ? "all" : (number - COMMON_CHAINS) % REPLICAS;
+    await mock.ask({ type: "hold", replica, hashes: chain.map(String) });
+  }
+  const { entries } = await mock.ask({ type: "state" });
+  await waitForEntries(edge, entries);
+}
+
+async function call(
+  edge: Edge,
+  want: { from: number; count: number; calls: number; inFlight: number; batches: number },
+): Promise<DecideRun> {
+  const base = { tenant: "dev", salt: saltOf(edge), fingerprint: specFingerprint(HASH_SPEC), promptBytes: 64 * 1_024, bodyBytes: 66_000 };
+  const { calls, inFlight, from, count, batches } = want;
+  const sum = { wallMs: 0, cpu: 0, cached: 0 };
+  const outcomes: Record<string, number> = {};
+  for (let batch = 0; batch < batches; batch++) {
+    const before = cpuMs(edge.pid ?? 0);
+    // Leases are left to the heartbeats, so that their release is in neither the time nor the CPU.
+    const response = await fetch(`http://127.0.0.1:${edge.ports["caller"]}/`, {
+      method: "POST",
+      headers: { "x-keep": "1" },
+      body: JSON.stringify({ calls, inFlight, segments: SEGMENTS, from, count, base, pool: POOL }),
+    });
+    const told = (await response.json()) as { wallMs: number; outcomes: Record<string, number>; cachedTokens: number };
+    sum.cpu += cpuMs(edge.pid ?? 0) - before;
+    sum.wallMs += told.wallMs;
+    sum.cached += told.cachedTokens;
+    for (const [type, times] of Object.entries(told.outcomes)) outcomes[type] = (outcomes[type] ?? 0) + times;
+    await sleep(6_500);
+  }
+  const all = calls * batches;
+  return {
+    calls: all,
+    inFlight,
+    callsPerS: round((all * 1_000) / sum.wallMs, 0),
+    meanUs: round((sum.wallMs * 1_000) / all, 1),
+    cpuUsPerCall: round((sum.cpu * 1_000) / all, 1),
+    outcomes,
+    meanCachedTokens: round(sum.cached / all, 0),
+  };
+}
+
+async function runs(edge: Edge, quick: boolean): Promise<Record<string, DecideRun>> {
+  const common = { from: 0, count: COMMON_CHAINS };
+  const own = { from: COMMON_CHAINS, count: REPLICAS * OWN_CHAINS };
+  const batches = quick ? 1 : 2;
+  await call(edge, { ...own, calls: 1_000, inFlight: 64, batches: 1 });
+  const wanted = {
+    "held by one": { ...own, calls: 5_000, inFlight: 64, batches },
+    "held by all 64": { ...common, calls: 5_000, inFlight: 64, batches },
+    "held by all 64, one at a time": { ...common, calls: 2_000, inFlight: 1, batches: 1 },
+  };
+  const told: Record<string, DecideRun> = {};
+  for (const [name, want] of Object.entries(wanted)) {
+    const run = await call(edge, want);
+    told[name] = run;
+    process.stdout.write(
+      `decide: ${name}, ${run.inFlight} in flight: ${run.callsPerS}/s, mean ${run.meanUs} us, ${run.cpuUsPerCall} cpu-us, ${JSON.stringify(run.outcomes)}\n`,
+    );
+  }
+  return told;
+}
+
+export async function decideBench(quick: boolean): Promise<DecideResult> {
+  const edge = await restartEdge(await startEdge(), { edit: withCaller, files: { "caller.js": CALLER }, sockets: ["caller"] });
+  const { mock, ports } = await startMock(1);
+  const pid = edge.pid ?? 0;
+  try {
+    await joinReplicas(edge, mock, ports, REPLICAS);
+    const before = rssMb(pid);
+    const chains = Array.from({ length: COMMON_CHAINS + REPLICAS * OWN_CHAINS }, (_, number) => chainOf(number));
+    await fetch(`http://127.0.0.1:${edge.ports["caller"]}/`, { method: "PUT", body: BigUint64Array.from(chains.flat()) });
+    const startedMs = performance.now();
+    await fill(edge, mock, chains);
+    const fillMs = round(performance.now() - startedMs, 0);
+    const entries = await indexEntries(edge);
+    const bytesPerEntry = round((await indexBytes(edge)) / entries, 1);
+    const rssBytesPerEntry = round(((rssMb(pid) - before) * 1_048_576) / entries, 1);
+    process.stdout.write(
+      `decide: ${entries} entries in ${fillMs} ms, ${bytesPerEntry} bytes each (RSS grew by ${rssBytesPerEntry} each)\n`,
+    );
+    const told = await runs(edge, quick);
+    return { replicas: REPLICAS, segments: SEGMENTS, indexEntries: entries, fillMs, bytesPerEntry, rssBytesPerEntry, runs: told };
+  } finally {
+    mock.end();
+    await edge.end();
+  }
+}

@@ -1,0 +1,157 @@
+/** What the launcher leaves behind: nothing, however it ends; and one clear sentence when it cannot start. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { isAlive, launch, preparedStateDirectory, startProduct, until } from "./started.ts";
+
+const GONE_MS = 3_000;
+
+/** `root` and all that descends from it, zombies left out. */
+async function family(root: number): Promise<number[]> {
+  const parents = new Map<number, number>();
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    const stat = await readFile(`/proc/${entry}/stat`, "utf8").catch(() => null);
+    // pid (name) state ppid …, and a name may have spaces and brackets in it.
+    const ppid = stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[1];
+    if (ppid !== undefined) parents.set(Number(entry), Number(ppid));
+  }
+  const found = new Set([root]);
+  for (let before = 0; before < found.size;) {
+    before = found.size;
+    for (const [pid, ppid] of parents) if (found.has(ppid)) found.add(pid);
+  }
+  const alive = await Promise.all([...found].map(async (pid) => ((await isAlive(pid)) ? pid : null)));
+  return alive.filter((pid) => pid !== null);
+}
+
+async function commandOf(pid: number): Promise<string> {
+  return (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).replaceAll("\0", " ").trim();
+}
+
+describe("ending the launcher", () => {
+  it.each([
+    ["SIGTERM", false],
+    ["SIGINT", false],
+    ["SIGKILL", false],
+    ["SIGTERM", true],
+    ["SIGKILL", true],
+  ] as const)("by %s leaves no process (a stream running: %s)", async (signal, busy) => {
+    const product = await startProduct({ replicas: 2 });
+    try {
+      const { pid } = product.launcher;
+      if (pid === undefined) throw new Error("The launcher has no process.");
+      const stream = busy
+        ? await fetch(`${product.url}/v1/chat/completions`, {
+            method: "POST",
+            headers: product.headers,
+            body: JSON.stringify({
+              model: product.model,
+              stream: true,
+              seed: 5,
+              max_tokens: 8_000,
+              messages: [{ role: "user", content: "Tell me everything." }],
+            }),
+          })
+        : null;
+      const reader = stream?.body?.getReader();
+      if (reader !== undefined) expect((await reader.read()).done).toBe(false);
+      const pids = await family(pid);
+      // The launcher, its watchdog, the edge, two replicas and their engines.
+      expect(pids.length).toBeGreaterThanOrEqual(7);
+      expect(pids).toEqual(expect.arrayContaining([product.edgePid, ...product.replicas.map((replica) => replica.pid)]));
+      product.launcher.kill(signal);
+      let left: number[] = [];
+      await until(
+        "all processes have gone",
+        async () => (left = (await Promise.all(pids.map(async (p) => ((await isAlive(p)) ? p : 0)))).filter(Boolean)).length === 0,
+        GONE_MS,
+      ).catch(async () => {
+        throw new Error(`Left after ${GONE_MS} ms:\n${(await Promise.all(left.map(commandOf))).join("\n")}`);
+      });
+      await reader?.cancel().catch(() => undefined);
+      if (signal !== "SIGKILL") expect(product.launcher.exitCode).toBe(0);
+      await expect(fetch(`${product.url}/healthz`)).rejects.toThrow();
+    } finally {
+      await product.stop();
+    }
+  });
+});
+
+describe("a start that cannot be", () => {
+  let state: string;
+  beforeAll(async () => {
+    state = await preparedStateDirectory();
+  });
+  afterAll(() => rm(state, { recursive: true, force: true, maxRetries: 5 }));
+
+  async function refusedStart(...args: string[]): Promise<string> {
+    const running = launch(["--state", state, ...args]);
+    const { pid } = running.process;
+    let seen: number[] = [];
+    if (pid !== undefined) seen = await family(pid);
+    const { code } = await running.exited;
+    expect(code, running.stderr()).toBe(1);
+    expect(running.stdout()).toBe("");
+    await until("its processes have gone", async () => (await Promise.all(seen.map(isAlive))).every((alive) => !alive), GONE_MS);
+    // The pipe may have more to give than had come when the process ended.
+    await until("standard error is read", () => running.stderr() !== "");
+    return running.stderr();
+  }
+
+  it("on a taken port", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await until("a port is taken", () => server.listening);
+    const { port } = server.address() as AddressInfo;
+    try {
+      expect(await refusedStart("--port", String(port))).toBe(
+        `Port ${port} is taken. Choose another with --port, or --port 0 for any free one.\n`,
+      );
+    } finally {
+      server.close();
+    }
+  });
+
+  it("without its model file", async () => {
+    const file = join(state, "nothing.gguf");
+    expect(await refusedStart("--port", "0", "--model", file)).toBe(
+      `There is no model file ${file}. Give --model an existing GGUF file.\n`,
+    );
+  });
+
+  it.each([
+    [["--speed", "9"], /^Unknown option '--speed'/],
+    [["--replicas", "none"], /^--replicas must be a whole number from 1 to 64, not "none"\.\n/],
+    [["--replicas"], /^Option '--replicas <value>' argument missing\n/],
+    [["--profile", "best"], /^--profile must be one of cache-aware, /],
+    [["--port", "70000"], /^--port must be a whole number from 0 to 65535/],
+    [["stray"], /^Unexpected argument 'stray'/],
+  ])("with the options %j", async (args, expected) => {
+    const said = await refusedStart(...args);
+    expect(said).toMatch(expected);
+    expect(said).toContain("npm start -- [options]");
+    expect(said).not.toMatch(/^ +at /m);
+  });
+
+  it("with a file that is no GGUF", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "warmpath-no-gguf-"));
+    try {
+      for (const [name, bytes] of [
+        ["text.gguf", Buffer.from("this is no model")],
+        ["empty.gguf", Buffer.alloc(0)],
+        ["cut.gguf", Buffer.concat([Buffer.from("GGUF"), Buffer.from([3, 0, 0, 0]), Buffer.alloc(100, 7)])],
+      ] as const) {
+        const file = join(folder, name);
+        await writeFile(file, bytes);
+        const said = await refusedStart("--port", "0", "--replicas", "1", "--model", file);
+        expect(said).toContain(file);
+        // The replica says it and the launcher repeats it.
+        expect(new Set(said.trimEnd().split("\n")).size, said).toBe(1);
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,143 @@
+/** What the pool predicts against what the engine then reports, turn by turn, with and without evictions; and where follow-up turns go. */
+import { afterAll, expect, test } from "vitest";
+import { type Attempt, type ConversationPlan, makeConversations, type Measured, play, withDecisions } from "../bench/conversations.ts";
+import { type Started, startProduct } from "./started.ts";
+
+const BLOCK_TOKENS = 32;
+const PLAN: ConversationPlan = { seed: 7, groups: 4, conversations: 24, turns: 6, systemBytes: 2_048, userWords: 60 };
+const REQUESTS = PLAN.conversations * PLAN.turns;
+
+const products: Started[] = [];
+afterAll(() => Promise.all(products.map((product) => product.stop())));
+
+type Told = Measured & { attempt: Attempt };
+
+/** Every request answered in full, with the decision that placed it. */
+async function playAll({
+  sequences,
+  concurrency,
+  maxTokens,
+}: {
+  sequences: number;
+  concurrency: number;
+  maxTokens: number;
+}): Promise<Told[]> {
+  const product = await startProduct({ replicas: 3, profile: "cache-aware", sequences, contextTokens: 4_096 });
+  products.push(product);
+  const conversations = makeConversations(PLAN);
+  // One of each group alone, then all: at most a few meet a prefix that is still being computed.
+  const openings = conversations.slice(0, PLAN.groups).map((opening) => ({ ...opening, questions: opening.questions.slice(0, 1) }));
+  const opened = await play(product, openings, { concurrency: 1, maxTokens });
+  const played = await play(product, conversations, { concurrency, maxTokens });
+  const told = await withDecisions(product, [...opened, ...played]);
+  await product.stop();
+  expect(told).toHaveLength(REQUESTS + PLAN.groups);
+  return told.map((request) => {
+    const attempt = request.decision?.attempts.at(-1);
+    expect({ end: request.end, malformed: request.malformed, decided: attempt !== undefined }).toEqual({
+      end: "done",
+      malformed: [],
+      decided: true,
+    });
+    if (attempt === undefined) throw new Error(`no decision is kept for ${request.id}`);
+    expect(attempt.outcome.cachedTokens, "the pool was told what the client was told").toBe(request.cachedTokens);
+    expect(attempt.candidates[attempt.decision.chosen ?? -1]?.cachedTokens).toBe(request.predictedTokens);
+    return { ...request, attempt };
+  });
+}
+
+/** Tokens of one segment at the depth that was predicted; `DEFAULT_SCHEDULE` in bytes, the request's own ratio. */
+function segmentTokens({ predictedTokens, promptTokens, attempt }: Told): number {
+  const bytesPerToken = attempt.request.promptBytes / promptTokens;
+  const depthBytes = predictedTokens * bytesPerToken;
+  const segmentBytes = depthBytes < 4_096 - 256 ? 256 : depthBytes < 65_536 - 1_024 ? 1_024 : 4_096;
+  // Words are no constant number of tokens, and the template's marks stand in between.
+  return Math.ceil((segmentBytes / bytesPerToken) * 1.1) + 8;
+}
+
+function isTrue(request: Told): boolean {
+  const lost = request.cachedTokens - request.predictedTokens;
+  return lost >= -BLOCK_TOKENS && lost <= segmentTokens(request) + BLOCK_TOKENS;
+}
+
+/** When it was decided and when its first token came, pool clock. */
+const span = ({ attempt }: Told): [number, number] => [attempt.decidedAtMs, attempt.decidedAtMs + (attempt.outcome.ttftMs ?? 0)];
+
+type Cause = "evicted after the decision" | "in flight at the decision" | "other";
+
+function causeOf(miss: Told, all: readonly Told[]): Cause {
+  const [decidedMs, firstMs] = span(miss);
+  const beside = all.filter((other) => other !== miss && other.replica === miss.replica);
+  if (miss.predictedTokens > miss.cachedTokens) {
+    // Someone who came before it and was computed after it was decided, or overtook it, took the place.
+    const taker = beside.some((other) => span(other)[0] < firstMs && span(other)[1] > decidedMs);
+    return taker ? "evicted after the decision" : "other";
+  }
+  const sibling = beside.some((other) => other.group === miss.group && span(other)[0] <= decidedMs && span(other)[1] >= decidedMs - 20);
+  return sibling ? "in flight at the decision" : "other";
+}
+
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+}
+
+function truthOf(name: string, all: readonly Told[]): { share: number; causes: Record<Cause, number> } {
+  const causes: Record<Cause, number> = { "evicted after the decision": 0, "in flight at the decision": 0, other: 0 };
+  for (const miss of all.filter((request) => !isTrue(request))) {
+    const cause = causeOf(miss, all);
+    causes[cause]++;
+    console.log(
+      `${name}: miss, ${cause}: ${miss.conversation} turn ${miss.turn} on ${miss.replica}, ` +
+        `predicted ${miss.predictedTokens}, cached ${miss.cachedTokens} of ${miss.promptTokens}`,
+    );
+  }
+  const lost = all.filter(isTrue).map((request) => request.cachedTokens - request.predictedTokens);
+  const mean = lost.reduce((sum, tokens) => sum + tokens, 0) / lost.length;
+  const share = lost.length / all.length;
+  console.log(
+    `${name}: ${lost.length} of ${all.length} predictions true (${(100 * share).toFixed(1)} %); ` +
+      `granularity lost: mean ${mean.toFixed(1)}, p99 ${percentile(lost, 0.99)} tokens; misses: ${JSON.stringify(causes)}`,
+  );
+  return { share, causes };
+}
+
+/** Share of the follow-up turns with a resident prefix that went to its longest overlap; each other one must say why. */
+function followUps(name: string, all: readonly Told[]): number {
+  let resident = 0;
+  let toLongest = 0;
+  for (const { attempt, turn, id } of all) {
+    const { candidates, decision } = attempt;
+    const longest = candidates.toSorted((a, b) => b.cachedTokens - a.cachedTokens || a.cost - b.cost)[0];
+    const chosen = candidates[decision.chosen ?? -1];
+    if (turn === 0 || longest === undefined || chosen === undefined || longest.cachedTokens === 0) continue;
+    resident++;
+    if (chosen.cachedTokens === longest.cachedTokens) {
+      toLongest++;
+      continue;
+    }
+    // Barred: the record says so. Else it was dearer, and the sentence says by how much.
+    if (longest.barred !== null) continue;
+    expect(chosen.cost, `${id}: ${decision.reason}`).toBeLessThan(longest.cost);
+    expect(decision.reason).toMatch(/replica-\d+ holds [\d,]+, but its predicted cost is [\d.,]+ ms higher \(.+\)$/);
+  }
+  console.log(`${name}: ${toLongest} of ${resident} follow-up turns with a resident prefix went to the longest overlap`);
+  return toLongest / resident;
+}
+
+test("nothing is evicted: at least 99 % of the predictions are true, and follow-up turns go where their prefix is", async () => {
+  const all = await playAll({ sequences: 12, concurrency: 2, maxTokens: 48 });
+  const { share, causes } = truthOf("roomy", all);
+  expect(causes["evicted after the decision"]).toBe(0);
+  expect(share).toBeGreaterThanOrEqual(0.99);
+  expect(followUps("roomy", all)).toBeGreaterThanOrEqual(0.95);
+});
+
+// Nine places for 24 conversations in strict rotation: most of what is left of a conversation is its group's system prompt, which a
+// replica without a queue computes sooner than a busy one reuses it. So here only the reasons are held to account, not the share.
+test("KV too small for all: at least 97 % are true, and who goes elsewhere says by what margin", async () => {
+  const all = await playAll({ sequences: 3, concurrency: 3, maxTokens: 24 });
+  const { share } = truthOf("tight", all);
+  expect(share).toBeGreaterThanOrEqual(0.97);
+  followUps("tight", all);
+});

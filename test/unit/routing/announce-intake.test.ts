@@ -1,0 +1,153 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
+import { AnnounceIntake, type ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
+import { PoolState } from "../../../src/routing/pool-state.ts";
+
+const SLOT = 0;
+type Entry = ResidencyUpdate["entries"][number];
+
+function joined(): { state: PoolState; intake: AnnounceIntake } {
+  const state = new PoolState(createSegmentIndex({}));
+  const intake = new AnnounceIntake(state);
+  const capacity = { sequences: 2, kvTokens: 1_000, blockTokens: 16, contextTokens: 1_000, queueLimit: 1 };
+  const identity = { name: "r0", epoch: 1, url: "http://r0", roles: ["decode"] as const, model: "m", specFingerprint: "v1" };
+  intake.membership({ kind: "hello", hello: { ...identity, capacity }, connection: 1, admitted: true }, 0);
+  return { state, intake };
+}
+
+const entry = (hash: number, tierBits = 1): Entry => ({ hash: BigInt(hash), tokens: hash * 64, tierBits });
+const delta = (seq: number, ...entries: Entry[]): ResidencyUpdate => ({ kind: "delta", first: true, last: true, seq, entries });
+const part = (seq: number, ends: "first" | "last" | "middle", ...entries: Entry[]): ResidencyUpdate => ({
+  kind: "full",
+  first: ends === "first",
+  last: ends === "last",
+  seq,
+  entries,
+});
+const heldBy = (state: PoolState) => [...state.index.entries(SLOT)].map(({ hash }) => Number(hash)).toSorted((a, b) => a - b);
+const said = (seq: number, entries: number) => ({ seq, entries, running: [] });
+
+describe("residency", () => {
+  it("applies frames in turn, ignores repeats and asks once a second for what is missing", () => {
+    const { state, intake } = joined();
+    expect(intake.residency(SLOT, delta(1, entry(1)), 0)).toBeNull();
+    expect(intake.residency(SLOT, delta(1, entry(9)), 1)).toBeNull();
+    expect(intake.residency(SLOT, delta(3, entry(3)), 2)).toEqual({ afterSeq: 1 });
+    expect(intake.residency(SLOT, delta(4, entry(4)), 500)).toBeNull();
+    expect(intake.residency(SLOT, delta(5, entry(5)), 1_002)).toEqual({ afterSeq: 1 });
+    for (const seq of [2, 3, 4, 5]) expect(intake.residency(SLOT, delta(seq, entry(seq)), 1_003)).toBeNull();
+    expect(heldBy(state)).toEqual([1, 2, 3, 4, 5]);
+    expect(intake.heartbeat(SLOT, 1, said(5, 5), 3_000).need).toBeNull();
+    expect(state.counters.resyncs).toBe(2);
+  });
+
+  it("asks at a heartbeat for a lost last frame, and for all when the counts differ", () => {
+    const { intake } = joined();
+    intake.residency(SLOT, delta(1, entry(1)), 0);
+    expect(intake.heartbeat(SLOT, 1, said(2, 2), 10).need).toEqual({ afterSeq: 1 });
+    expect(intake.heartbeat(SLOT, 1, said(2, 2), 500).need).toBeNull();
+    intake.residency(SLOT, delta(2, entry(2)), 600);
+    expect(intake.heartbeat(SLOT, 1, said(2, 3), 1_100).need).toEqual({ afterSeq: null });
+  });
+
+  it("does not mix the parts of two full resyncs", () => {
+    const { state, intake } = joined();
+    intake.residency(SLOT, part(5, "first", entry(1)), 0);
+    intake.residency(SLOT, part(6, "first", entry(2)), 10);
+    expect(intake.residency(SLOT, part(5, "last", entry(3)), 2_000)).toEqual({ afterSeq: null });
+    expect(heldBy(state)).toEqual([2]);
+    expect(intake.seqOf(SLOT)).toBe(0);
+    expect(intake.residency(SLOT, part(6, "last", entry(4)), 2_010)).toBeNull();
+    expect([heldBy(state), intake.seqOf(SLOT)]).toEqual([[2, 4], 6]);
+  });
+
+  it("does not ask again while a long full resync goes on, and does when it stops", () => {
+    const { state, intake } = joined();
+    expect(intake.needAfterHello(SLOT, 7, 0)).toEqual({ afterSeq: null });
+    intake.residency(SLOT, part(7, "first", entry(1)), 100);
+    for (let n = 2; n < 40; n++) {
+      intake.residency(SLOT, part(7, "middle", entry(n)), n * 100);
+      expect(intake.heartbeat(SLOT, 1, said(7, 40), n * 100 + 50).need).toBeNull();
+    }
+    expect(intake.heartbeat(SLOT, 1, said(7, 40), 4_950).need).toEqual({ afterSeq: null });
+    expect(state.counters.resyncs).toBe(2);
+  });
+
+  it("asks for all after a full resync that broke off", () => {
+    const { intake } = joined();
+    for (const seq of [1, 2, 3]) intake.residency(SLOT, delta(seq, entry(seq)), 0);
+    intake.residency(SLOT, part(3, "first", entry(1)), 10);
+    expect(intake.needAfterHello(SLOT, 3, 20)).toEqual({ afterSeq: null });
+  });
+});
+
+describe("a link that loses, repeats and reorders", () => {
+  const change = fc.record({ hash: fc.integer({ min: 1, max: 20 }), tierBits: fc.integer({ min: 0, max: 3 }) });
+  const event = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant("delta" as const), entries: fc.array(change, { minLength: 1, maxLength: 4 }) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("beat" as const) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constant("deliver" as const), at: fc.nat(), fate: fc.constantFrom("once", "twice", "lost") }),
+    },
+  );
+
+  it("ends in the replica's truth once it is calm", () => {
+    fc.assert(
+      fc.property(
+        fc.array(event, { maxLength: 80 }),
+        fc.integer({ min: 0, max: 8 }),
+        fc.integer({ min: 1, max: 6 }),
+        (events, kept, size) => {
+          const { state, intake } = joined();
+          const truth = new Map<bigint, Entry>();
+          const journal: ResidencyUpdate[] = [];
+          const wire: ResidencyUpdate[] = [];
+          let seq = 0;
+          let nowMs = 0;
+          const answer = (need: { afterSeq: number | null } | null): void => {
+            if (need === null) return;
+            const after = need.afterSeq;
+            const rest = journal.filter((frame) => after !== null && frame.seq > after);
+            if (after !== null && rest.length === seq - after) return void wire.push(...rest);
+            const all = [...truth.values()];
+            for (let at = 0; at === 0 || at < all.length; at += size) {
+              const entries = all.slice(at, at + size);
+              wire.push({ kind: "full", first: at === 0, last: at + size >= all.length, seq, entries });
+            }
+          };
+          const beat = (): void => answer(intake.heartbeat(SLOT, 1, said(seq, truth.size), (nowMs += 600)).need);
+          for (const step of events) {
+            if (step.kind === "beat") beat();
+            else if (step.kind === "delta") {
+              const entries = step.entries.map(({ hash, tierBits }) => entry(hash, tierBits));
+              for (const each of entries) {
+                if (each.tierBits === 0) truth.delete(each.hash);
+                else truth.set(each.hash, each);
+              }
+              const frame = delta(++seq, ...entries);
+              journal.push(frame);
+              if (journal.length > kept) journal.shift();
+              wire.push(frame);
+            } else if (wire.length > 0) {
+              const [frame] = wire.splice(step.at % wire.length, 1);
+              if (frame === undefined || step.fate === "lost") continue;
+              answer(intake.residency(SLOT, frame, (nowMs += 50)));
+              if (step.fate === "twice") answer(intake.residency(SLOT, frame, nowMs));
+            }
+          }
+          for (let calm = 0; calm < 8; calm++) {
+            for (let frame = wire.shift(); frame !== undefined; frame = wire.shift()) answer(intake.residency(SLOT, frame, nowMs));
+            beat();
+            beat();
+          }
+          expect(wire).toEqual([]);
+          expect(intake.seqOf(SLOT)).toBe(seq);
+          expect(new Map([...state.index.entries(SLOT)].map((each) => [each.hash, each]))).toEqual(truth);
+        },
+      ),
+      { seed: 41, numRuns: 600 },
+    );
+  });
+});
