@@ -126,7 +126,8 @@ function followUps(name: string, all: readonly Told[]): number {
 }
 
 test("nothing is evicted: at least 99 % of the predictions are true, and follow-up turns go where their prefix is", async () => {
-  const all = await playAll({ sequences: 12, concurrency: 2, maxTokens: 48 });
+  // A place for every conversation on every replica.
+  const all = await playAll({ sequences: PLAN.conversations + PLAN.groups, concurrency: 2, maxTokens: 48 });
   const { share, causes } = truthOf("roomy", all);
   expect(causes["evicted after the decision"]).toBe(0);
   expect(share).toBeGreaterThanOrEqual(0.99);

@@ -1,7 +1,7 @@
 /** What the pool tests share: a pool seen from the edge, its clock in the test's hand, and a truth to compare its rows with. */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeEach, vi } from "vitest";
+import { afterEach, beforeEach, expect, vi } from "vitest";
 import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
 import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
 import type { DecideAnswer, DecideRequest } from "../../src/routing/dispatcher.ts";
@@ -13,12 +13,17 @@ export const fingerprint = specFingerprint({ version: 1, schedule: DEFAULT_SCHED
 /** Polls of `until` and no more; each is a call into the object, so what was sent before is under way. */
 const MOST_POLLS = 2_000;
 
-/** The objects run in the tests' isolate: the clock that vitest fakes is theirs too. */
+/** Of the test that runs. */
+let pools: TestPool[] = [];
+
+/** The objects run in the tests' isolate: the clock that vitest fakes is theirs too. No test may leave a lease behind. */
 export function useClock(): void {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
   });
-  afterEach(() => {
+  afterEach(async () => {
+    for (const pool of pools) expect(await pool.metric("leases"), `leases of ${pool.name}`).toBe(0);
+    pools = [];
     vi.clearAllTimers();
     vi.useRealTimers();
   });
@@ -31,6 +36,7 @@ export class TestPool {
   constructor(name: string) {
     this.name = name;
     this.stub = env.POOL.getByName(name);
+    pools.push(this);
   }
 
   decide(id: string, chain: BigUint64Array = new BigUint64Array(), more: Partial<DecideRequest> = {}): Promise<DecideAnswer> {
