@@ -113,8 +113,9 @@ export interface Streamed {
   usage: Usage | null;
   /** done: [DONE]; error: an error event; silent: it ended as if complete; refused: no stream came; cut: the connection broke. */
   end: "done" | "error" | "silent" | "refused" | "cut";
-  /** Code of the error event or answer. */
+  /** Code of the error event or answer, and its sentence. */
   code: string | null;
+  message: string;
   /** Lines that are no comment, no blank line and no `data:` with JSON. */
   malformed: string[];
   startedAtMs: number;
@@ -146,6 +147,7 @@ function hear(streamed: Streamed, line: string): void {
   if (chunk.error !== undefined) {
     streamed.end = "error";
     streamed.code = chunk.error.code;
+    streamed.message = chunk.error.message;
   }
   if (chunk.usage) streamed.usage = chunk.usage;
   if (chunk.choices !== undefined && chunk.choices.length > 0) streamed.firstAtMs ??= performance.now();
@@ -174,7 +176,18 @@ export interface StreamOptions {
 /** Never throws for what the edge or the network does; `end` says it. */
 export async function streamChat(target: Target, messages: readonly Message[], options: StreamOptions): Promise<Streamed> {
   const nowMs = performance.now();
-  const nothing = { status: 0, id: "", replica: "", attempts: 0, predictedTokens: 0, text: "", usage: null, code: null, malformed: [] };
+  const nothing = {
+    status: 0,
+    id: "",
+    replica: "",
+    attempts: 0,
+    predictedTokens: 0,
+    text: "",
+    usage: null,
+    code: null,
+    message: "",
+    malformed: [],
+  };
   const streamed: Streamed = { ...nothing, end: "silent", startedAtMs: nowMs, firstAtMs: null, endedAtMs: nowMs };
   try {
     const body = JSON.stringify({
@@ -194,7 +207,9 @@ export async function streamChat(target: Target, messages: readonly Message[], o
     streamed.predictedTokens = Number(header("x-warmpath-cached-tokens"));
     if (response.status !== 200 || response.body === null) {
       streamed.end = "refused";
-      streamed.code = ((await response.json()) as Chunk).error?.code ?? null;
+      const { error } = (await response.json()) as Chunk;
+      streamed.code = error?.code ?? null;
+      streamed.message = error?.message ?? "";
     } else {
       options.onHeaders?.(streamed);
       for await (const line of linesOf(response.body)) hear(streamed, line);

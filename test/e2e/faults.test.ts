@@ -5,7 +5,7 @@ import { type Load, pathOf, startLoad } from "./load.ts";
 import { edgePid, familyOf, replicaPid } from "./processes.ts";
 import { isAlive, metric, type Started, type StartedReplica, startProduct, until } from "./started.ts";
 
-const LOAD = { callers: 12, maxTokens: 400, promptWords: 250, seed: 3 };
+const LOAD = { callers: 9, maxTokens: 300, promptWords: 250, seed: 3 };
 
 let product: Started | undefined;
 let frozen: number[] = [];
@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 async function start(sequences: number): Promise<Started> {
-  product = await startProduct({ replicas: 3, profile: "cache-aware", sequences, contextTokens: 2_048 });
+  product = await startProduct({ replicas: 3, profile: "cache-aware", sequences, contextTokens: 4_096 });
   return product;
 }
 
@@ -52,7 +52,7 @@ function busyReplica(load: Load, replicas: readonly StartedReplica[]): StartedRe
 /** What holds for every stream whatever happens: whole events, and an end that says what it is. */
 function expectHonest(streams: readonly Streamed[]): void {
   const bad = streams.filter(({ end, malformed, code }) => malformed.length > 0 || !(end === "done" || (end === "error" && code !== null)));
-  expect(bad.map(({ id, end, code, malformed }) => ({ id, end, code, malformed }))).toEqual([]);
+  expect(bad.map(({ id, end, code, message, malformed }) => ({ id, end, code, message, malformed }))).toEqual([]);
 }
 
 async function expectNoLeases(started: Started): Promise<void> {
@@ -178,7 +178,7 @@ test("a replica is frozen for some seconds: suspect after 3 s, unused, then used
 
 test("a replica stays frozen: its streams end with an error or are served elsewhere, none hangs, and it may come back", async () => {
   const started = await start(2);
-  const load = startLoad(started, { ...LOAD, callers: 9 });
+  const load = startLoad(started, LOAD);
   const victim = await until("a replica writes and queues", () => busyReplica(load, started.replicas), 20_000);
   expect(replicaPid(started, victim.name)).toBe(victim.pid);
   freeze(familyOf(victim.pid));

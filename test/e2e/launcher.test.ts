@@ -50,7 +50,7 @@ describe("ending the launcher", () => {
             body: JSON.stringify({
               model: product.model,
               stream: true,
-              seed: 5,
+              temperature: 0,
               max_tokens: 8_000,
               messages: [{ role: "user", content: "Tell me everything." }],
             }),

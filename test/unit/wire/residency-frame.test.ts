@@ -16,7 +16,11 @@ const frame = fc.record({
 });
 
 test("what is encoded is decoded", () => {
-  fc.assert(fc.property(frame, (value) => void expect(decodeResidencyFrame(encodeResidencyFrame(value).buffer)).toEqual(value)));
+  fc.assert(
+    fc.property(frame, (value) => {
+      expect(decodeResidencyFrame(encodeResidencyFrame(value).buffer)).toEqual(value);
+    }),
+  );
 });
 
 test("a frame of any other length is refused", () => {
