@@ -10,8 +10,9 @@ import { createReplicaServer } from "./server.ts";
 const DRAIN_MS = 10_000;
 
 function fail(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.send?.({ type: "failed", message });
+  // A launcher shows it once for all its replicas.
+  if (process.send === undefined) process.stderr.write(`${message}\n`);
+  else process.send({ type: "failed", message });
   process.exit(1);
 }
 

@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { apiError } from "../src/errors.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
 import { authenticate } from "./middleware/authenticate.ts";
+import { requestIds } from "./middleware/request-ids.ts";
 import { announce } from "./routes/announce.ts";
 import { chatCompletions } from "./routes/chat-completions.ts";
 import { decisions } from "./routes/decisions.ts";
@@ -11,6 +12,8 @@ import { model, models } from "./routes/models.ts";
 /** The table of contents: middleware in its order, then the routes. */
 export function createApp(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
+
+  app.use(requestIds());
 
   app.get("/healthz", health);
   app.get("/metrics", metrics);

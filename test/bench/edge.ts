@@ -87,7 +87,7 @@ async function run(): Promise<void> {
   process.stdout.write(`written to ${out}\n`);
 }
 
-process.on("SIGINT", () => process.exit(130));
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
 process.on("exit", () => {
   endChildren();
   endArms();

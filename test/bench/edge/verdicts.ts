@@ -55,16 +55,16 @@ function decisions(decide: DecideResult): Verdict[] {
 
 export function verdicts(told: {
   grid: Cell[] | null;
-  events: EventRates | null;
+  events: EventRates[] | null;
   memory: Memory | null;
   decide: DecideResult | null;
 }): Verdict[] {
   const found: Verdict[] = [];
   if (told.grid !== null) found.push(...againstSmg(told.grid), nagle(told.grid));
   if (told.decide !== null) found.push(...decisions(told.decide));
-  if (told.events !== null) {
-    const { edgeToPassthrough: ratio } = told.events;
-    found.push({ name: "streamed events a second, edge / passthrough", figure: String(ratio), aim: "≥ 0.9", met: ratio >= 0.9 });
+  for (const { edgeToPassthrough: ratio, eventsPerStream } of told.events ?? []) {
+    const name = `streamed events a second, ${eventsPerStream} a stream, edge / passthrough`;
+    found.push({ name, figure: String(ratio), aim: "≥ 0.9", met: ratio >= 0.9 });
   }
   const rss = told.memory?.rssMb["edge"];
   if (rss !== undefined) {
