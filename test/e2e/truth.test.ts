@@ -1,6 +1,7 @@
 /** What the pool predicts against what the engine then reports, turn by turn, with and without evictions; and where follow-up turns go. */
 import { afterAll, expect, test } from "vitest";
 import { type Attempt, type ConversationPlan, makeConversations, type Measured, play, withDecisions } from "../bench/conversations.ts";
+import { writeResult } from "../bench/result.ts";
 import { type Started, startProduct } from "./started.ts";
 
 const BLOCK_TOKENS = 32;
@@ -82,7 +83,7 @@ function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
-function truthOf(name: string, all: readonly Told[]): { share: number; causes: Record<Cause, number> } {
+function truthOf(name: string, all: readonly Told[]): { share: number; causes: Record<Cause, number>; lostMean: number; lostP99: number } {
   const causes: Record<Cause, number> = { "evicted after the decision": 0, "in flight at the decision": 0, other: 0 };
   for (const miss of all.filter((request) => !isTrue(request))) {
     const cause = causeOf(miss, all);
@@ -99,7 +100,7 @@ function truthOf(name: string, all: readonly Told[]): { share: number; causes: R
     `${name}: ${lost.length} of ${all.length} predictions true (${(100 * share).toFixed(1)} %); ` +
       `granularity lost: mean ${mean.toFixed(1)}, p99 ${percentile(lost, 0.99)} tokens; misses: ${JSON.stringify(causes)}`,
   );
-  return { share, causes };
+  return { share, causes, lostMean: mean, lostP99: percentile(lost, 0.99) };
 }
 
 /** Share of the follow-up turns with a resident prefix that went to its longest overlap; each other one must say why. */
@@ -125,20 +126,32 @@ function followUps(name: string, all: readonly Told[]): number {
   return toLongest / resident;
 }
 
+const rows: object[] = [];
+/** `npm run bench:truth` keeps the figures. */
+afterAll(() => {
+  if (process.env.WARMPATH_RESULTS === "1") writeResult("truth", { plan: PLAN, replicas: 3, blockTokens: BLOCK_TOKENS }, rows);
+});
+
+function judge(name: string, all: readonly Told[]): { share: number; causes: Record<Cause, number>; toLongest: number } {
+  const truth = truthOf(name, all);
+  const toLongest = followUps(name, all);
+  rows.push({ name, requests: all.length, ...truth, followUpsToLongest: toLongest });
+  return { ...truth, toLongest };
+}
+
 test("nothing is evicted: at least 99 % of the predictions are true, and follow-up turns go where their prefix is", async () => {
   // A place for every conversation on every replica.
   const all = await playAll({ sequences: PLAN.conversations + PLAN.groups, concurrency: 2, maxTokens: 48 });
-  const { share, causes } = truthOf("roomy", all);
+  const { share, causes, toLongest } = judge("roomy", all);
   expect(causes["evicted after the decision"]).toBe(0);
   expect(share).toBeGreaterThanOrEqual(0.99);
-  expect(followUps("roomy", all)).toBeGreaterThanOrEqual(0.95);
+  expect(toLongest).toBeGreaterThanOrEqual(0.95);
 });
 
 // Nine places for 24 conversations in strict rotation: most of what is left of a conversation is its group's system prompt, which a
 // replica without a queue computes sooner than a busy one reuses it. So here only the reasons are held to account, not the share.
 test("KV too small for all: at least 97 % are true, and who goes elsewhere says by what margin", async () => {
   const all = await playAll({ sequences: 3, concurrency: 3, maxTokens: 24 });
-  const { share } = truthOf("tight", all);
+  const { share } = judge("tight", all);
   expect(share).toBeGreaterThanOrEqual(0.97);
-  followUps("tight", all);
 });
