@@ -31,9 +31,6 @@ export interface Config {
   saltOf: (tenant: string) => string;
 }
 
-/** Kept, as every request asks for one; each is a hundred bytes. */
-const MOST_SALTS = 4_096;
-
 const known = new WeakMap<Env, Config>();
 
 /** Parsed once an isolate; throws on a deployment that is configured wrongly, saying which variable. */
@@ -42,20 +39,12 @@ export function configOf(env: Env): Config {
   if (config !== undefined) return config;
   const vars = Vars.parse(env);
   const hmac = (text: string) => createHmac("sha256", vars.WARMPATH_SECRET).update(text);
-  const salts = new Map<string, string>();
   config = {
     pools: vars.WARMPATH_POOLS,
     profile: vars.WARMPATH_PROFILE,
     mac: (text) => hmac(text).digest(),
     joinToken: (pool) => `wpj_${hmac(`join:${pool}`).digest("base64url")}`,
-    saltOf: (tenant) => {
-      let salt = salts.get(tenant);
-      if (salt !== undefined) return salt;
-      salt = hmac(`salt:${tenant}`).digest("base64url").slice(0, 22);
-      if (salts.size >= MOST_SALTS) salts.clear();
-      salts.set(tenant, salt);
-      return salt;
-    },
+    saltOf: (tenant) => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22),
   };
   known.set(env, config);
   return config;

@@ -99,43 +99,28 @@ export async function forwardStream(
   }
 }
 
-/** `lost` comes when `heard` was not called for SILENCE_MS. One timer serves all reads of an answer: to set one costs as much as a read. */
-function silenceWatch(): { lost: Promise<"lost">; heard: () => void; end: () => void } {
-  let heardAtMs = Date.now();
-  let timer: ReturnType<typeof setTimeout>;
-  const lost = new Promise<"lost">((resolve) => {
-    const look = (): void => {
-      const leftMs = heardAtMs + SILENCE_MS - Date.now();
-      if (leftMs <= 0) resolve("lost");
-      else timer = setTimeout(look, leftMs);
-    };
-    timer = setTimeout(look, SILENCE_MS);
-  });
-  return { lost, heard: () => void (heardAtMs = Date.now()), end: () => clearTimeout(timer) };
-}
-
 /** A unary answer in whole, or null when its replica was lost on the way. */
 export async function readWhole(placed: Placed, limit: number): Promise<Uint8Array | null> {
   const body = placed.response.body;
   if (body === null) return new Uint8Array();
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
-  const silence = silenceWatch();
   const parts: Uint8Array[] = [];
   let length = 0;
-  try {
-    for (;;) {
-      const read: Read = await Promise.race([reader.read().catch((): Read => "lost"), silence.lost]);
-      silence.heard();
-      if (read !== "lost" && read.done) break;
-      if (read !== "lost") length += read.value.byteLength;
-      if (read === "lost" || length > limit) {
-        placed.cancel();
-        return null;
-      }
-      parts.push(read.value);
+  for (;;) {
+    const silence = timeout<Read>(SILENCE_MS, "lost");
+    const read = await Promise.race([reader.read().catch((): Read => "lost"), silence.promise]);
+    silence.clear();
+    if (read === "lost") {
+      placed.cancel();
+      return null;
     }
-  } finally {
-    silence.end();
+    if (read.done) break;
+    length += read.value.byteLength;
+    if (length > limit) {
+      placed.cancel();
+      return null;
+    }
+    parts.push(read.value);
   }
   const only = parts[0];
   return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
