@@ -264,9 +264,11 @@ function measured(conversation: Conversation, turn: number, streamed: Streamed):
 export interface PlayOptions {
   concurrency: number;
   maxTokens: number;
+  /** Which of `waiting` conversations, longest waiting first, plays next; the first by default, so that all take turns. */
+  next?: (waiting: number) => number;
 }
 
-/** Closed loop: `concurrency` callers, each plays the next turn of the conversation that has waited longest. In the order of their ends. */
+/** Closed loop: `concurrency` callers, each plays the next turn of the conversation that `next` names. In the order of their ends. */
 export async function play(target: Target, conversations: readonly Conversation[], options: PlayOptions): Promise<Measured[]> {
   const waiting = conversations.map((conversation) => ({
     conversation,
@@ -275,7 +277,8 @@ export async function play(target: Target, conversations: readonly Conversation[
   }));
   const done: Measured[] = [];
   const caller = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    const take = () => waiting.splice(options.next?.(waiting.length) ?? 0, 1)[0];
+    for (let next = take(); next !== undefined; next = take()) {
       const { conversation, turn, messages } = next;
       messages.push({ role: "user", content: conversation.questions[turn] ?? "" });
       const streamed = await streamChat(target, messages, { maxTokens: options.maxTokens });

@@ -1,6 +1,15 @@
 /** What the pool predicts against what the engine then reports, turn by turn, with and without evictions; and where follow-up turns go. */
 import { afterAll, expect, test } from "vitest";
-import { type Attempt, type ConversationPlan, makeConversations, type Measured, play, withDecisions } from "../bench/conversations.ts";
+import {
+  type Attempt,
+  type ConversationPlan,
+  makeConversations,
+  type Measured,
+  play,
+  type PlayOptions,
+  seededRandom,
+  withDecisions,
+} from "../bench/conversations.ts";
 import { writeResult } from "../bench/result.ts";
 import { type Started, startProduct } from "./started.ts";
 
@@ -18,18 +27,17 @@ async function playAll({
   sequences,
   concurrency,
   maxTokens,
+  next,
 }: {
   sequences: number;
-  concurrency: number;
-  maxTokens: number;
-}): Promise<Told[]> {
+} & PlayOptions): Promise<Told[]> {
   const product = await startProduct({ replicas: 3, profile: "cache-aware", sequences, contextTokens: 4_096 });
   products.push(product);
   const conversations = makeConversations(PLAN);
   // One of each group alone, then all: at most a few meet a prefix that is still being computed.
   const openings = conversations.slice(0, PLAN.groups).map((opening) => ({ ...opening, questions: opening.questions.slice(0, 1) }));
   const opened = await play(product, openings, { concurrency: 1, maxTokens });
-  const played = await play(product, conversations, { concurrency, maxTokens });
+  const played = await play(product, conversations, { concurrency, maxTokens, ...(next === undefined ? {} : { next }) });
   const told = await withDecisions(product, [...opened, ...played]);
   await product.stop();
   expect(told).toHaveLength(REQUESTS + PLAN.groups);
@@ -172,4 +180,18 @@ test("KV too small for all: at least 97 % are true, and who goes elsewhere says 
   const { share, explained } = judge("tight", all);
   expect(share).toBeGreaterThanOrEqual(0.97);
   expect(explained, "some did go elsewhere").toBeGreaterThan(0);
+});
+
+/** As people do: who spoke lately mostly speaks next. Seeded. */
+function lively(seed: number): (waiting: number) => number {
+  const draw = seededRandom(seed);
+  return (waiting) => (draw() < 0.8 ? Math.max(0, waiting - 1 - Math.floor(draw() * 6)) : Math.floor(draw() * waiting));
+}
+
+// Twelve places for 24 conversations, some of which are lively: evictions run, and what is alive is mostly still held.
+test("KV too small for all, some livelier than others: those whose conversation is resident go there", async () => {
+  const all = await playAll({ sequences: 4, concurrency: 2, maxTokens: 48, next: lively(11) });
+  const { share, toLongest } = judge("lively", all);
+  expect(share).toBeGreaterThanOrEqual(0.97);
+  expect(toLongest).toBeGreaterThanOrEqual(0.9);
 });
