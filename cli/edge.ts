@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { bundleEdge, quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
@@ -54,9 +54,8 @@ ${Object.keys(options.variables)
   return file;
 }
 
-/** Starts workerd and resolves once it listens. */
-export async function startWorkerd(options: EdgeOptions): Promise<EdgeProcess> {
-  const bundle = await bundleEdge(options.stateDirectory);
+/** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
+export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
   const capnp = writeCapnp(options, bundle);
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true });

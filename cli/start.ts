@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
+import { bundleEdge } from "./bundle.ts";
 import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";
 import { parseOptions, type StartOptions, USAGE } from "./options.ts";
 import { type ReplicaProcess, startReplica } from "./replica-process.ts";
@@ -69,6 +70,7 @@ class Launcher {
   readonly #replicas: ReplicaProcess[] = [];
   readonly #urls = new Map<string, string>();
   #edge: ChildProcess | null = null;
+  #bundle: string | null = null;
   #stopping = false;
   #onJoined: (() => void) | null = null;
 
@@ -136,7 +138,7 @@ class Launcher {
       stateDirectory: this.#options.stateDirectory,
       variables: { WARMPATH_SECRET: this.#secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: this.#options.profile },
     };
-    const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : startWorkerd(edgeOptions)).catch(
+    const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch(
       (error: unknown) => ({
         type: "failed" as const,
         message: `The edge could not be built: ${error instanceof Error ? error.message : "unknown"}`,
@@ -155,6 +157,12 @@ class Launcher {
       setTimeout(() => void this.#startEdge(port), EDGE_RESTART_MS);
     });
     return true;
+  }
+
+  /** An edge that died comes back as it was, whatever has become of the sources meanwhile. */
+  async #startBundled(edgeOptions: EdgeOptions): Promise<EdgeProcess> {
+    this.#bundle ??= await bundleEdge(edgeOptions.stateDirectory);
+    return startWorkerd(edgeOptions, this.#bundle);
   }
 
   async #announceReady(url: string, readyMs: number): Promise<void> {

@@ -143,7 +143,7 @@ export class Dispatcher {
     const chosen = decision.chosen === null ? undefined : decision.candidates[decision.chosen];
     const replica = chosen === undefined ? undefined : state.replica(chosen.replica);
     if (chosen === undefined || replica === undefined) return null;
-    const attempt = (failed.at(-1)?.attempt ?? 0) + 1;
+    const attempt = this.#nextAttempt(request, nowMs);
     const { id, tenant, salt, bodyBytes } = request;
     const tip = request.chain.at(-1);
     const claims = {
@@ -177,6 +177,14 @@ export class Dispatcher {
     counters.predictedCachedTokens += chosen.cachedTokens;
     if (attempt > 1) counters.retries++;
     return { type: "replica", replica: replica.name, url: replica.url, attempt, admission, cachedTokens: chosen.cachedTokens };
+  }
+
+  /** One more than the last. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */
+  #nextAttempt({ id, failed }: DecideRequest, nowMs: number): number {
+    const known = this.#state.ring.get(id)?.attempt ?? 0;
+    const named = failed?.at(-1)?.attempt ?? 0;
+    if (known > named) this.release({ id, attempt: known }, nowMs);
+    return Math.max(known, named) + 1;
   }
 
   #view(chain: BigUint64Array): PoolView {

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { bundleEdge } from "../../../cli/bundle.ts";
 import { startWorkerd } from "../../../cli/edge.ts";
 import { loadSecrets, type Secrets } from "../../../cli/secrets.ts";
 
@@ -59,7 +60,7 @@ export async function startEdge(): Promise<Edge> {
   const folder = temporaryFolder();
   const secrets = loadSecrets(folder);
   const environment = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: "cache-aware" };
-  const edge = await startWorkerd({ port: 0, stateDirectory: folder, variables: environment });
+  const edge = await startWorkerd({ port: 0, stateDirectory: folder, variables: environment }, await bundleEdge(folder));
   if (edge.type === "failed") throw new Error(edge.message);
   started.add(edge.process);
   return {
