@@ -41,11 +41,15 @@ ${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n
   compatibilityFlags = ["nodejs_compat", "enable_request_signal"],
   bindings = [
     (name = "POOL", durableObjectNamespace = "PoolObject"),
+    (name = "RESPONSE", durableObjectNamespace = "ResponseObject"),
 ${Object.keys(options.variables)
   .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
   .join("\n")}
   ],
-  durableObjectNamespaces = [(className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true),
+    (className = "ResponseObject", uniqueKey = "warmpath-ResponseObject", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "objects"),
 );
 `;

@@ -6,7 +6,7 @@
  */
 import type { Chain } from "../src/prefix/chain.ts";
 import type { PromptPiece } from "../src/prefix/prompt-encoder.ts";
-import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/prompt.ts";
+import type { ChatMessage, ChatPrompt, ContentPart, TextPrompt, Tool } from "../src/prefix/prompt.ts";
 import { canonicalPrompt } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
 import type { EngineKey } from "./engine/engine.ts";
@@ -46,6 +46,12 @@ export function promptOffsets(template: ChatTemplate, request: RenderedPrompt): 
   if (!again.ok) return null;
   const places = findSentinels(again.text, rendered, sentinels.pattern);
   return places === null ? null : alignPieces(pieces, sentinelOrder(marked, order, sentinels.pattern), places, rendered);
+}
+
+/** A prompt without a template: one mark, then the same bytes. */
+function textOffsets(text: string): PromptOffsets {
+  const byteLength = Buffer.byteLength(text);
+  return { runs: [{ canonicalStart: 1, renderedStart: 0, byteLength }], renderedBytes: byteLength };
 }
 
 /** The end in the rendered prompt of all that the first `canonical` bytes decide; rounds up. */
@@ -106,9 +112,15 @@ export interface AnchoredRequest {
 }
 
 /** The whole way: which engine block holds which segment of this prompt, as far as can be told; empty = not anchored. */
-export function anchorsOf(template: ChatTemplate, prompt: ChatPrompt, order: TemplateOrder, request: AnchoredRequest): Anchor[] {
+export function anchorsOf(
+  template: ChatTemplate,
+  prompt: ChatPrompt | TextPrompt,
+  order: TemplateOrder,
+  request: AnchoredRequest,
+): Anchor[] {
   const { chain, pieces, rendered, queued, blockTokens } = request;
-  const offsets = promptOffsets(template, { prompt, order, pieces, rendered, addGenerationPrompt: true });
+  const offsets =
+    "text" in prompt ? textOffsets(prompt.text) : promptOffsets(template, { prompt, order, pieces, rendered, addGenerationPrompt: true });
   if (offsets === null) return [];
   const segments = anchorSegments({ ends: chain.ends, offsets, tokenEnds: queued.tokenEnds, blockTokens });
   const anchors: Anchor[] = [];

@@ -2,17 +2,19 @@
 import xxhash from "xxhash-wasm";
 import { type ApiError, apiError } from "../src/errors.ts";
 import { type Chain, chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
-import type { ChatPrompt } from "../src/prefix/prompt.ts";
+import type { ChatPrompt, TextPrompt } from "../src/prefix/prompt.ts";
 import { PromptEncoder, type PromptPiece } from "../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
 import type { Admission } from "../src/wire/admission.ts";
 import type { Running } from "../src/wire/control.ts";
-import type { ChatRequest } from "../src/wire/openai.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
 import { AdmissionGate } from "./admission-gate.ts";
 import { anchorsOf } from "./anchor.ts";
 import { announce, type Announcer } from "./announce.ts";
+import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
-import type { Engine, EngineEvent, EngineRun } from "./engine/engine.ts";
+import type { Engine, EngineEvent, EngineRefusal, EngineRequest, EngineRun } from "./engine/engine.ts";
+import { choiceRequest, engineRequest, grammarOf, promptParam, refusalError } from "./engine-request.ts";
 import { HeldSegments } from "./held-segments.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { ChatTemplate } from "./template.ts";
@@ -22,15 +24,20 @@ const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 
 /** A request that the engine has accepted. */
 export interface Run {
-  events: AsyncIterable<EngineEvent>;
+  events: AsyncIterable<ChoiceEvent>;
+  /** As the engine got it. */
+  prompt: string;
   cancel(): void;
 }
 
 export type Started = { ok: true; run: Run } | { ok: false; error: ApiError };
+export type Counted = { ok: true; tokens: number } | { ok: false; error: ApiError };
+type Prompted = { ok: true; text: string } | { ok: false; error: ApiError };
+type Queued = Extract<EngineEvent, { type: "queued" }>;
 
 interface Live {
   running: Running;
-  run: EngineRun;
+  run: Choices;
 }
 
 export class Replica {
@@ -126,68 +133,87 @@ export class Replica {
     this.#announcer?.close();
   }
 
-  async start(request: ChatRequest, admission: Admission): Promise<Started> {
+  async start(request: InnerRequest, admission: Admission): Promise<Started> {
     const { chain, pieces } = this.#chainOf(request, admission.salt);
     const tip = chain.hashes.at(-1)?.toString(16) ?? "";
     if (tip !== admission.chainTip) {
       return { ok: false, error: apiError("invalid_admission", "The admission was given for another prompt.") };
     }
-    const rendered = this.#template.render(request.prompt, true);
-    if (!rendered.ok)
-      return {
-        ok: false,
-        error: apiError("invalid_request", `The model's chat template refuses these messages: ${rendered.message}`, "messages"),
-      };
-    const submitted = await this.#engine.submit({
-      id: `${admission.id}/${admission.attempt}`,
-      prompt: rendered.text,
-      salt: admission.salt,
-      maxTokens: request.maxTokens ?? this.#engine.card.contextTokens,
-      temperature: request.temperature ?? 1,
-      topP: request.topP ?? 1,
-      seed: request.seed ?? Math.floor(Math.random() * 2 ** 31),
-      stop: request.stop,
-    });
+    const rendered = this.#render(request);
+    if (!rendered.ok) return rendered;
+    const prompt = rendered.text;
+    const { first, submitted } = await this.#submit(request, admission, prompt);
     if (submitted.type === "refused") {
-      if (submitted.reason === "context_length_exceeded")
-        return { ok: false, error: apiError("context_length_exceeded", submitted.message, "messages") };
-      this.#announcer?.lease({ event: "refused", id: admission.id, attempt: admission.attempt });
-      return { ok: false, error: { ...apiError("overloaded", submitted.message), retryAfterSeconds: 1 } };
+      const ours = submitted.reason === "busy" || submitted.reason === "unavailable";
+      if (ours) this.#announcer?.lease({ event: "refused", id: admission.id, attempt: admission.attempt });
+      return { ok: false, error: refusalError(request, submitted, first.grammar) };
     }
-    const anchors = (queued: Extract<EngineEvent, { type: "queued" }>) =>
+    const choices = new Choices(submitted, request.n, (choice) => this.#engine.submit(choiceRequest(first, choice)));
+    const { blockTokens } = this.#engine.card;
+    const anchors = (queued: Queued) =>
       this.#exact
-        ? anchorsOf(this.#template, request.prompt, this.#hashSpec.order, {
-            chain,
-            pieces,
-            rendered: rendered.text,
-            queued,
-            blockTokens: this.#engine.card.blockTokens,
-          })
+        ? anchorsOf(this.#template, request.prompt, this.#hashSpec.order, { chain, pieces, rendered: prompt, queued, blockTokens })
         : [];
-    return { ok: true, run: { events: this.#follow(submitted, admission, anchors), cancel: () => submitted.cancel() } };
+    return { ok: true, run: { events: this.#follow(choices, request.n, admission, anchors), prompt, cancel: () => choices.cancel() } };
   }
 
-  #chainOf(request: { model: string; prompt: ChatPrompt }, salt: string): { chain: Chain; pieces: PromptPiece[] } {
+  /** Tokens of the prompt as the engine would get it. */
+  async count(request: InnerRequest): Promise<Counted> {
+    const rendered = this.#render(request);
+    if (!rendered.ok) return rendered;
+    try {
+      return { ok: true, tokens: await this.#engine.countTokens(rendered.text) };
+    } catch {
+      return { ok: false, error: { ...apiError("overloaded", "The engine is down. Try again."), retryAfterSeconds: 1 } };
+    }
+  }
+
+  #render(request: InnerRequest): Prompted {
+    if ("text" in request.prompt) return { ok: true, text: request.prompt.text };
+    const rendered = this.#template.render(request.prompt, true);
+    if (rendered.ok) return rendered;
+    const message = `The model's chat template refuses these messages: ${rendered.message}`;
+    return { ok: false, error: apiError("invalid_request", message, promptParam(request)) };
+  }
+
+  /** A schema that the engine can't follow is let go where the caller does not insist on it. */
+  async #submit(
+    request: InnerRequest,
+    { id, attempt, salt }: Admission,
+    prompt: string,
+  ): Promise<{ first: EngineRequest; submitted: EngineRun | EngineRefusal }> {
+    const given = { id: `${id}/${attempt}`, prompt, salt, contextTokens: this.#engine.card.contextTokens };
+    const first = engineRequest(request, { ...given, grammar: grammarOf(request) });
+    const submitted = await this.#engine.submit(first);
+    if (submitted.type === "accepted" || submitted.reason !== "grammar") return { first, submitted };
+    const loose = engineRequest(request, { ...given, grammar: grammarOf(request, true) });
+    if (JSON.stringify(loose.grammar) === JSON.stringify(first.grammar)) return { first, submitted };
+    return { first: loose, submitted: await this.#engine.submit(loose) };
+  }
+
+  #chainOf(request: { model: string; prompt: ChatPrompt | TextPrompt }, salt: string): { chain: Chain; pieces: PromptPiece[] } {
     const bytes = this.#encoder.encode(request.prompt, this.#hashSpec.order);
     const root = chainRoot(hash64, { spec: this.#hashSpec, model: request.model, adapter: null, salt });
     return { chain: chainOf(hash64, root, bytes, this.#hashSpec.schedule), pieces: [...this.#encoder.pieces] };
   }
 
-  /** Passes the run's events on and tells the pool of each step. */
+  /** Passes the runs' events on and tells the pool of each step. */
   async *#follow(
-    run: EngineRun,
+    run: Choices,
+    count: number,
     { id, attempt }: Admission,
-    anchors: (queued: Extract<EngineEvent, { type: "queued" }>) => ReturnType<typeof anchorsOf>,
-  ): AsyncGenerator<EngineEvent> {
-    const reporter = new LeaseReporter(id, attempt, (report) => this.#announcer?.lease(report));
+    anchors: (queued: Queued) => ReturnType<typeof anchorsOf>,
+  ): AsyncGenerator<ChoiceEvent> {
+    const reporter = new LeaseReporter(id, attempt, count, (report) => this.#announcer?.lease(report));
     const name = `${id}/${attempt}`;
     this.#live.set(name, { running: reporter.running, run });
     let endInterest = (): void => undefined;
     try {
-      for await (const event of run.events) {
-        if (event.type === "queued") endInterest = this.#held.anchor(anchors(event));
-        reporter.see(event);
-        yield event;
+      for await (const step of run.events()) {
+        // The others' blocks are the same.
+        if (step.event.type === "queued" && step.choice === 0) endInterest = this.#held.anchor(anchors(step.event));
+        reporter.see(step);
+        yield step;
       }
     } finally {
       run.cancel();

@@ -1,17 +1,24 @@
-/** The replica's HTTP side: chat completions for the edge and a health page. Whole SSE events only. */
+/** The replica's HTTP side: every API's answers and token counts for the edge, and a health page. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type ApiError, apiError } from "../src/errors.ts";
+import type { ChatMessage } from "../src/prefix/prompt.ts";
+import { apiOfPath, errorBody, errorStatus, parserOf } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import { type ChatRequest, decodeJsonBody, openaiErrorBody, parseChatRequest } from "../src/wire/openai.ts";
-import { type AnswerHead, chatCompletion, ChatChunks } from "../src/wire/openai-answer.ts";
-import type { EngineEvent } from "./engine/engine.ts";
-import type { Replica, Run } from "./replica.ts";
+import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
+import { decodeJsonBody } from "../src/wire/json-body.ts";
+import { handUp } from "./hand-up.ts";
+import type { Replica } from "./replica.ts";
+import { reply } from "./reply.ts";
 
 const MOST_BODY_BYTES = 8 * 1024 * 1024;
-/** While a prompt is computed nothing else shows the edge that this replica lives. */
-const ALIVE_MS = 1_000;
+const COUNTS: ReadonlyMap<string, { api: ApiName; body: (tokens: number) => object }> = new Map([
+  ["/v1/messages/count_tokens", { api: "messages", body: (tokens) => ({ input_tokens: tokens }) }],
+  ["/v1/responses/input_tokens", { api: "responses", body: (tokens) => ({ object: "response.input_tokens", input_tokens: tokens }) }],
+]);
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
+
+type Parsed = { ok: true; request: InnerRequest; bodyBytes: number } | { ok: false; error: ApiError };
 
 export function createReplicaServer(replica: Replica): Server {
   const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 120_000 }, (request, response) => {
@@ -20,32 +27,66 @@ export function createReplicaServer(replica: Replica): Server {
     handle(replica, request, response).catch((error: unknown) => {
       process.stderr.write(`unexpected: ${error instanceof Error ? error.stack : "no error object"}\n`);
       if (response.headersSent) response.destroy();
-      else sendError(response, apiError("internal", "Something failed in the replica."));
+      else sendError(response, "chat", apiError("internal", "Something failed in the replica."), "");
     });
   });
   return server;
 }
 
 async function handle(replica: Replica, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  if (request.method === "GET" && request.url === "/healthz") {
+  const path = (request.url ?? "").split("?", 1)[0] ?? "";
+  if (request.method === "GET" && path === "/healthz") {
     sendJson(response, 200, { status: "ok", model: replica.model, running: replica.runningCount });
     return;
   }
-  if (request.method !== "POST" || request.url !== "/v1/chat/completions") {
-    sendError(response, apiError("not_found", "A replica answers POST /v1/chat/completions and GET /healthz."));
-    return;
+  const counts = COUNTS.get(path);
+  const api = counts?.api ?? apiOfPath(path);
+  if (request.method !== "POST" || api === null) {
+    const message = "A replica answers POST on the paths of its APIs (/v1/chat/completions, …) and GET /healthz.";
+    return sendError(response, "chat", apiError("not_found", message), "");
   }
-  const body = await readBody(request);
-  if (body === null) return sendError(response, apiError("request_too_large", "The body is larger than 8 MiB."));
-  const json = decodeJsonBody(body, decoder);
-  if (!json.ok) return sendError(response, json.error);
-  const parsed = parseChatRequest(json.value);
-  if (!parsed.ok) return sendError(response, parsed.error);
-  const admitted = replica.gate.spend(headerText(request, HEADER.admission), body.byteLength, Date.now());
-  if (!admitted.ok) return sendError(response, apiError("invalid_admission", `The admission is not accepted: ${admitted.why}.`));
+  const refuse = (error: ApiError): void => sendError(response, api, error, headerText(request, HEADER.requestId) ?? "");
+  const parsed = await parse(request, api, counts !== undefined);
+  if (!parsed.ok) return refuse(parsed.error);
+  const admitted = replica.gate.spend(headerText(request, HEADER.admission), parsed.bodyBytes, Date.now());
+  if (!admitted.ok) return refuse(apiError("invalid_admission", `The admission is not accepted: ${admitted.why}.`));
+  if (counts !== undefined) {
+    const counted = await replica.count(parsed.request);
+    return counted.ok ? sendJson(response, 200, counts.body(counted.tokens)) : refuse(counted.error);
+  }
   const started = await replica.start(parsed.request, admitted.admission);
-  if (!started.ok) return sendError(response, started.error);
-  await answer(parsed.request, started.run, admitted.admission.id, response);
+  if (!started.ok) return refuse(started.error);
+  const head = { requestId: admitted.admission.id, createdS: Math.floor(Date.now() / 1000), model: parsed.request.model };
+  const ticket = headerText(request, HEADER.resultTicket) ?? null;
+  await reply({
+    request: parsed.request,
+    run: started.run,
+    head,
+    response,
+    keep: (answer) => handUp(replica.config.join, ticket, { head, request: parsed.request, answer }),
+  });
+}
+
+/** The body is the client's own, behind the conversation so far where the edge keeps that. */
+async function parse(request: IncomingMessage, api: ApiName, counts: boolean): Promise<Parsed> {
+  const body = await readBody(request);
+  if (body === null) return { ok: false, error: apiError("request_too_large", "The body is larger than 8 MiB.") };
+  const historyBytes = Number(headerText(request, HEADER.historyBytes) ?? 0);
+  if (!Number.isInteger(historyBytes) || historyBytes < 0 || historyBytes > body.byteLength) {
+    return { ok: false, error: apiError("invalid_request", "The body is shorter than its history is said to be.") };
+  }
+  let history: ChatMessage[] = [];
+  if (historyBytes > 0) {
+    const decoded = decodeJsonBody(body.subarray(0, historyBytes), decoder);
+    if (!decoded.ok) return decoded;
+    if (!Array.isArray(decoded.value)) return { ok: false, error: apiError("invalid_request", "The history is not an array of messages.") };
+    // The edge's own, made here or in another replica by the same code.
+    history = decoded.value as ChatMessage[];
+  }
+  const json = decodeJsonBody(body.subarray(historyBytes), decoder);
+  if (!json.ok) return json;
+  const parsed = parserOf(api)(json.value, { headers: (name) => headerText(request, name), history, counts });
+  return parsed.ok ? { ...parsed, bodyBytes: body.byteLength } : parsed;
 }
 
 function headerText(request: IncomingMessage, name: string): string | undefined {
@@ -70,92 +111,7 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
   response.end(text);
 }
 
-function sendError(response: ServerResponse, error: ApiError): void {
+function sendError(response: ServerResponse, api: ApiName, error: ApiError, requestId: string): void {
   if (error.retryAfterSeconds !== undefined) response.setHeader("retry-after", error.retryAfterSeconds);
-  sendJson(response, error.status, openaiErrorBody(error));
-}
-
-async function answer(request: ChatRequest, run: Run, requestId: string, response: ServerResponse): Promise<void> {
-  const head: AnswerHead = { id: `chatcmpl-${requestId}`, createdS: Math.floor(Date.now() / 1000), model: request.model };
-  response.on("close", () => run.cancel());
-  // Gone while the engine took it: that event is over.
-  if (response.destroyed) run.cancel();
-  response.writeHead(200, {
-    "content-type": request.stream ? "text/event-stream; charset=utf-8" : "application/json",
-    "cache-control": "no-cache",
-  });
-  response.flushHeaders();
-  // A comment to an SSE reader, white space to a JSON parser.
-  const alive = setInterval(() => response.write(request.stream ? ": computing\n\n" : "\n"), ALIVE_MS);
-  try {
-    if (request.stream) await stream(request, run, head, response, () => clearInterval(alive));
-    else await whole(run, head, response, () => clearInterval(alive));
-  } finally {
-    clearInterval(alive);
-    run.cancel();
-  }
-}
-
-/** Resolves when more may be written, or never will be. */
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.off("drain", done);
-      response.off("close", done);
-      resolve();
-    };
-    response.on("drain", done);
-    response.on("close", done);
-  });
-}
-
-type Finished = Extract<EngineEvent, { type: "finished" }>;
-
-const usageCounts = (event: Finished) => ({
-  promptTokens: event.promptTokens,
-  cachedTokens: event.cachedTokens,
-  completionTokens: event.outputTokens,
-});
-
-async function whole(run: Run, head: AnswerHead, response: ServerResponse, begun: () => void): Promise<void> {
-  let content = "";
-  for await (const event of run.events) {
-    if (event.type === "delta") content += event.text;
-    if (event.type !== "finished") continue;
-    begun();
-    // The edge takes a cut for a lost replica and asks another one.
-    if (event.reason !== "stop" && event.reason !== "length") return void response.destroy();
-    response.end(JSON.stringify(chatCompletion(head, { content, toolCalls: [], finishReason: event.reason, usage: usageCounts(event) })));
-  }
-}
-
-async function stream(request: ChatRequest, run: Run, head: AnswerHead, response: ServerResponse, begun: () => void): Promise<void> {
-  const chunks = new ChatChunks(head, { includeUsage: request.includeUsage });
-  let first = true;
-  const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
-  /** The role comes with the first content, so that nothing before it counts as content. */
-  const opening = (): string => {
-    if (!first) return "";
-    first = false;
-    begun();
-    return event(chunks.first());
-  };
-  for await (const step of run.events) {
-    let text = "";
-    if (step.type === "delta") text = opening() + (step.text === "" ? "" : event(chunks.text(step.text)));
-    if (step.type === "finished") {
-      if (step.reason === "stop" || step.reason === "length") {
-        const usage = chunks.usage(usageCounts(step));
-        text = `${opening()}${event(chunks.finish(step.reason))}${usage === null ? "" : event(usage)}data: [DONE]\n\n`;
-      } else if (first) {
-        return void response.destroy();
-      } else {
-        text = event(openaiErrorBody(apiError("replica_lost", step.message ?? "The engine failed while it wrote this answer.")));
-      }
-    }
-    // A response that is closed would never drain.
-    if (response.destroyed) return;
-    if (text !== "" && !response.write(text)) await drained(response);
-  }
-  response.end();
+  sendJson(response, errorStatus(api, error), errorBody(api, error, requestId));
 }

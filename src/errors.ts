@@ -15,6 +15,8 @@ export type ErrorCode =
   | "method_not_allowed"
   /** The caller's: the body is larger than we take. */
   | "request_too_large"
+  /** The caller's: the body is in a content type or coding that we do not take. */
+  | "unsupported_media_type"
   /** The caller's: prompt plus output do not fit the model's context. */
   | "context_length_exceeded"
   /** Ours: every replica is full, or none is there; retry later. */
@@ -45,6 +47,7 @@ const STATUS: Record<ErrorCode, number> = {
   not_found: 404,
   method_not_allowed: 405,
   request_too_large: 413,
+  unsupported_media_type: 415,
   context_length_exceeded: 400,
   overloaded: 503,
   replica_lost: 502,

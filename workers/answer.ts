@@ -2,8 +2,7 @@
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { FailedAttempt } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import { openaiErrorBody } from "../src/wire/openai.ts";
-import { errorResponse } from "./context.ts";
+import { errorBody } from "../src/wire/envelope.ts";
 import { forwardStream, readWhole } from "./forward.ts";
 import { type Job, place, type Placed, type PlaceResult } from "./place.ts";
 
@@ -20,7 +19,6 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
   const headers = new Headers({
     "content-type": placed?.response.headers.get("content-type") ?? (job.stream ? "text/event-stream; charset=utf-8" : "application/json"),
     "cache-control": "no-cache",
-    [HEADER.requestId]: job.decide.id,
     [HEADER.pool]: job.pool,
   });
   if (placed === null) return headers;
@@ -31,17 +29,22 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
 }
 
 /** Waits until the whole answer is here, so that a lost replica can be replaced up to the last byte. */
-export async function answerWhole(job: Job, first: Placed): Promise<Response> {
+export async function answerWhole(job: Job, first: Placed): Promise<Response | ApiError> {
   let placed = first;
   const lost: FailedAttempt[] = [];
   for (;;) {
     const body = await readWhole(placed, MOST_ANSWER_BYTES);
+    // What no engine runs, no replica reports the end of: its place would stay taken for seconds.
+    if (job.counts || placed.response.status !== 200) await job.env.POOL.getByName(job.pool).release(job.decide.id, placed.attempt);
     if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
+    // What was handed up is the answer: another replica would write a different one under the same id.
+    const handedUp = (await job.stored?.get()) ?? null;
+    if (handedUp !== null) return new Response(handedUp, { headers: answerHeaders(job, placed) });
     lost.push({ replica: placed.replica, attempt: placed.attempt });
     const again = await place(job, lost);
-    if (again.type !== "placed") return errorResponse(errorOf(again), { [HEADER.requestId]: job.decide.id });
+    if (again.type !== "placed") return errorOf(again);
     placed = again.placed;
   }
 }
@@ -52,17 +55,20 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
   const lost: FailedAttempt[] = [];
   let result = await pingWhile(placing, writable);
   for (;;) {
-    if (result.type !== "placed") return endWithError(writable, errorOf(result));
+    if (result.type !== "placed") return endWithError(job, writable, errorOf(result));
     const { placed } = result;
     const { attempt, replica } = placed;
-    if (!isEventStream(placed)) return endWithError(writable, await refusalOf(placed));
+    if (!isEventStream(placed)) {
+      await pool.release(job.decide.id, attempt);
+      return endWithError(job, writable, await refusalOf(placed));
+    }
     const forwarded = await forwardStream(placed, writable, () => pool.leaseAlive(job.decide.id, attempt));
     if (forwarded.type === "done") return writable.close();
     if (forwarded.type === "client_gone") return;
     if (forwarded.contentSent) {
       await pool.release(job.decide.id, attempt);
       const message = "The replica that wrote this answer was lost. What came before is good; ask again for the rest.";
-      return endWithError(writable, apiError("replica_lost", message));
+      return endWithError(job, writable, apiError("replica_lost", message));
     }
     lost.push({ replica, attempt });
     result = await pingWhile(place(job, lost), writable);
@@ -91,9 +97,18 @@ async function refusalOf(placed: Placed): Promise<ApiError> {
   return apiError("invalid_request", typeof message === "string" ? message : "The replica refused the request.");
 }
 
-/** Ends whatever half event went out and says in the stream what happened. */
-async function endWithError(writable: WritableStream<Uint8Array>, error: ApiError): Promise<void> {
+/** Ends whatever half event went out and says in the stream what happened, in the API's own event. */
+async function endWithError(job: Job, writable: WritableStream<Uint8Array>, error: ApiError): Promise<void> {
   const writer = writable.getWriter();
-  await writer.write(encoder.encode(`\n\ndata: ${JSON.stringify(openaiErrorBody(error))}\n\n`));
+  await writer.write(encoder.encode(`\n\n${errorEvent(job, error)}`));
   await writer.close();
+}
+
+function errorEvent({ api, decide: { id } }: Job, error: ApiError): string {
+  const body = errorBody(api, error, id);
+  if (api === "messages") return `event: error\ndata: ${JSON.stringify(body)}\n\n`;
+  if (api !== "responses") return `data: ${JSON.stringify(body)}\n\n`;
+  // The numbers of the events before were not read; clients take this one by its type.
+  const event = { type: "error", code: error.code, message: error.message, param: error.param, sequence_number: 0 };
+  return `event: error\ndata: ${JSON.stringify(event)}\n\n`;
 }

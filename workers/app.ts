@@ -2,38 +2,66 @@ import { Hono } from "hono";
 import { apiError } from "../src/errors.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
 import { authenticate } from "./middleware/authenticate.ts";
+import { crossOrigin } from "./middleware/cross-origin.ts";
 import { requestIds } from "./middleware/request-ids.ts";
+import { openapi } from "./openapi.ts";
 import { announce } from "./routes/announce.ts";
-import { chatCompletions } from "./routes/chat-completions.ts";
 import { decisions } from "./routes/decisions.ts";
 import { health, metrics } from "./routes/health.ts";
+import { inference } from "./routes/inference.ts";
 import { model, models } from "./routes/models.ts";
+import { cancelResponse, deleteResponse, getResponse, inputItems } from "./routes/responses.ts";
+import { results } from "./routes/results.ts";
 
 /** The table of contents: middleware in its order, then the routes. */
 export function createApp(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
 
   app.use(requestIds());
+  app.use(crossOrigin());
 
+  app.get("/", (c) => c.json({ name: "warmpath", apis: ["openai", "anthropic"], openapi: "/openapi.json", models: "/v1/models" }));
+  app.get("/openapi.json", openapi);
   app.get("/healthz", health);
   app.get("/metrics", metrics);
   app.get("/announce/:pool", announce);
+  app.put("/internal/results/:id", results);
 
   app.use("/v1/*", authenticate());
-  app.post("/v1/chat/completions", chatCompletions);
+  app.post("/v1/chat/completions", inference);
+  app.post("/v1/completions", inference);
+  app.post("/v1/messages", inference);
+  app.post("/v1/messages/count_tokens", inference);
+  app.post("/v1/responses", inference);
+  app.post("/v1/responses/input_tokens", inference);
+  app.get("/v1/responses/:id", getResponse);
+  app.delete("/v1/responses/:id", deleteResponse);
+  app.get("/v1/responses/:id/input_items", inputItems);
+  app.post("/v1/responses/:id/cancel", cancelResponse);
   app.get("/v1/models", models);
   app.get("/v1/models/:id{.+}", model);
   app.get("/v1/decisions/:id", decisions);
 
-  app.all("/v1/chat/completions", (c) =>
-    errorResponse(apiError("method_not_allowed", `${c.req.method} is not possible here; use POST.`), { allow: "POST" }),
-  );
-  app.notFound((c) => errorResponse(apiError("not_found", `There is no ${c.req.method} ${c.req.path}.`)));
-  app.onError((error) => {
+  refuseOtherMethods(app);
+  app.notFound((c) => errorResponse(c, apiError("not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 256)}.`)));
+  app.onError((error, c) => {
     console.error("unexpected:", error instanceof Error ? error.stack : "no error object");
-    return errorResponse(
-      apiError("internal", "Something failed on our side. Try again; if it persists, tell the operator the request id."),
-    );
+    const message = "Something failed on our side. Try again; if it persists, tell the operator the request id.";
+    return errorResponse(c, apiError("internal", message));
   });
   return app;
+}
+
+/** Behind all routes: whoever comes to a path that has some, with another method, is told which. */
+function refuseOtherMethods(app: Hono<AppEnv>): void {
+  const methods = new Map<string, string[]>();
+  for (const { path, method } of app.routes) {
+    if (method !== "ALL") methods.set(path, [...(methods.get(path) ?? []), ...(method === "GET" ? ["GET", "HEAD"] : [method])]);
+  }
+  for (const [path, allowed] of methods) {
+    const allow = allowed.join(", ");
+    app.all(path, (c) =>
+      errorResponse(c, apiError("method_not_allowed", `${c.req.method} is not possible here; use ${allow}.`), { allow }),
+    );
+  }
 }

@@ -1,14 +1,33 @@
 import type { Context } from "hono";
-import { type ApiError } from "../src/errors.ts";
-import { openaiErrorBody } from "../src/wire/openai.ts";
+import type { ApiError } from "../src/errors.ts";
+import { apiOfPath, type ErrorApi, errorBody, errorStatus } from "../src/wire/envelope.ts";
+import type { ApiName } from "../src/wire/inner.ts";
 import type { Config, Env } from "./env.ts";
 
-export type AppEnv = { Bindings: Env; Variables: { config: Config; tenant: string } };
+export type AppEnv = { Bindings: Env; Variables: { config: Config; tenant: string; requestId: string } };
 
-/** The error in OpenAI's envelope. */
-export function errorResponse(error: ApiError, headers: Record<string, string> = {}): Response {
+/** `/v1/messages/count_tokens` speaks the API that it counts for. */
+const COUNTS = /^(\/v1\/messages)\/count_tokens$|^(\/v1\/responses)\/input_tokens$/;
+
+/** The API of an inference path, and whether it only counts tokens. */
+export function apiOfRequest(path: string): { api: ApiName; counts: boolean } | null {
+  const counted = COUNTS.exec(path);
+  const api = apiOfPath(counted?.[1] ?? counted?.[2] ?? path);
+  return api === null ? null : { api, counts: counted !== null };
+}
+
+/** Whose shapes the client expects: its path says so, and on /v1/models a header that only Anthropic's clients send. */
+export function dialectOf(c: Context<AppEnv>): ErrorApi {
+  const { path } = c.req;
+  if (path.startsWith("/v1/models") && c.req.header("anthropic-version") !== undefined) return "anthropic-models";
+  return path.startsWith("/v1/messages/") ? "messages" : (apiOfPath(path) ?? "chat");
+}
+
+/** The error in the client's own envelope. */
+export function errorResponse(c: Context<AppEnv>, error: ApiError, headers: Record<string, string> = {}): Response {
+  const api = dialectOf(c);
   const retry: Record<string, string> = error.retryAfterSeconds === undefined ? {} : { "retry-after": String(error.retryAfterSeconds) };
-  return Response.json(openaiErrorBody(error), { status: error.status, headers: { ...retry, ...headers } });
+  return Response.json(errorBody(api, error, c.get("requestId")), { status: errorStatus(api, error), headers: { ...retry, ...headers } });
 }
 
 export const background =

@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { PoolObject } from "./objects/pool-object.ts";
+import type { ResponseObject } from "./objects/response-object.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
+  RESPONSE: DurableObjectNamespace<ResponseObject>;
   WARMPATH_SECRET: string;
   WARMPATH_POOLS: string;
   WARMPATH_PROFILE: string;

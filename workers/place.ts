@@ -2,7 +2,9 @@
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { DecideRequest, FailedAttempt, PoolCard } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
+import type { ApiName } from "../src/wire/inner.ts";
 import type { Env } from "./env.ts";
+import type { ResponseObject } from "./objects/response-object.ts";
 
 const MOST_ATTEMPTS = 4;
 /** A request waits at most so long for a free replica. */
@@ -25,8 +27,16 @@ export interface Job {
   env: Env;
   pool: string;
   path: string;
+  api: ApiName;
+  /** For the replica, besides the id and the admission. */
+  headers: Readonly<Record<string, string>>;
+  /** Where the replica hands the result up, and when it may. */
+  stored: DurableObjectStub<ResponseObject> | null;
+  opened: Promise<void>;
   body: Uint8Array;
   stream: boolean;
+  /** Only counts tokens: the lease ends with the answer. */
+  counts: boolean;
   /** Everything but `failed`, which `place` adds. */
   decide: Omit<DecideRequest, "failed">;
   clientSignal: AbortSignal;
@@ -45,9 +55,15 @@ async function tryReplica(
   job.clientSignal.addEventListener("abort", onClientGone);
   const timer = setTimeout(() => abort.abort(), HEADERS_TIMEOUT_MS);
   try {
+    await job.opened;
     const response = await fetch(answer.url + job.path, {
       method: "POST",
-      headers: { "content-type": "application/json", [HEADER.requestId]: job.decide.id, [HEADER.admission]: answer.admission },
+      headers: {
+        ...job.headers,
+        "content-type": "application/json",
+        [HEADER.requestId]: job.decide.id,
+        [HEADER.admission]: answer.admission,
+      },
       body: job.body,
       signal: abort.signal,
     });

@@ -1,6 +1,26 @@
-/** Ids are minted here and lead to the pool that decided: `req_<pool>_<random>`. A client's own id is never used for anything. */
-const SHAPE = /^req_([0-9A-Za-z.-]{1,64})_[0-9a-f]{32}$/;
+/** Ids are minted here and lead to the pool that decided: `req_<pool>_<32 hex digits>`. A client's own id is never used for anything. */
+import { type Config, sameText } from "./env.ts";
 
-export const mintRequestId = (pool: string): string => `req_${pool}_${crypto.randomUUID().replaceAll("-", "")}`;
+const SHAPE = /^req_([0-9A-Za-z.-]{1,64})_([0-9a-f]{20})([0-9a-f]{12})$/;
+
+/** Of a request that never gets to a pool. */
+export const mintRequestId = (): string => `req_none_${crypto.randomUUID().replaceAll("-", "")}`;
+
+const tagOf = (config: Config, tenant: string, pool: string, chance: string): string =>
+  Buffer.from(config.mac(`request:${tenant}:${pool}:${chance}`))
+    .toString("hex")
+    .slice(0, 12);
+
+/** The last 12 digits say whose it is, to this deployment only: see `isRequestOf`. */
+export function mintPlacedRequestId(config: Config, tenant: string, pool: string): string {
+  const chance = Buffer.from(crypto.getRandomValues(new Uint8Array(10))).toString("hex");
+  return `req_${pool}_${chance}${tagOf(config, tenant, pool, chance)}`;
+}
+
+/** Whether this id was minted for the tenant. Objects named by made-up ids are thus never touched: each would leave an empty file. */
+export function isRequestOf(config: Config, tenant: string, id: string): boolean {
+  const [, pool = "", chance = "", tag = ""] = SHAPE.exec(id) ?? [];
+  return pool !== "" && sameText(tag, tagOf(config, tenant, pool, chance));
+}
 
 export const poolOfRequest = (id: string): string | null => SHAPE.exec(id)?.[1] ?? null;

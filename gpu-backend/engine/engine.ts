@@ -48,6 +48,38 @@ export interface EngineRequest {
   seed: number;
   /** Output ends before the first of these; never part of the text. */
   stop: readonly string[];
+  /** OpenAI's, -2 … 2; 0 = none. */
+  presencePenalty: number;
+  frequencyPenalty: number;
+  /** Token id → added to its logit; -100 bars it. */
+  logitBias: ReadonlyMap<number, number>;
+  /** How many alternatives each token is told with, 0 … 20; null = no logprobs. */
+  logprobs: number | null;
+  /** What the text must match; null = anything. */
+  grammar: Grammar | null;
+}
+
+/** A request's settings when it asks for nothing special. */
+export const plainSampling = {
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: new Map<number, number>(),
+  logprobs: null,
+  grammar: null,
+} satisfies Partial<EngineRequest>;
+
+/** Without free white space, so that an untrained model ends too. */
+export type Grammar =
+  | { type: "json_object" }
+  | { type: "json_schema"; schema: unknown }
+  /** One call or more (one if not parallel) of these tools, each `<tool_call>{"name":…,"arguments":…}</tool_call>`. */
+  | { type: "tool_calls"; tools: readonly { name: string; parameters: unknown }[]; parallel: boolean };
+
+export interface TokenLogprob {
+  token: string;
+  bytes: readonly number[];
+  logprob: number;
+  top: readonly { token: string; bytes: readonly number[]; logprob: number }[];
 }
 
 export type FinishReason = "stop" | "length" | "cancelled" | "error";
@@ -58,7 +90,7 @@ export type EngineEvent =
   /** A sequence was assigned; `cachedTokens` is a multiple of blockTokens. */
   | { type: "started"; cachedTokens: number }
   /** Whole characters only; `tokens` counts output tokens since the last delta. */
-  | { type: "delta"; text: string; tokens: number }
+  | { type: "delta"; text: string; tokens: number; logprobs: readonly TokenLogprob[] | null }
   | {
       type: "finished";
       reason: FinishReason;
@@ -69,6 +101,8 @@ export type EngineEvent =
       prefillMs: number;
       /** From first to last token. */
       decodeMs: number;
+      /** The stop string that ended it, when one did. */
+      stopText: string | null;
       /** Set when reason is "error". */
       message?: string;
     };
@@ -77,6 +111,8 @@ export type EngineEvent =
 export type EngineRefusal =
   | { type: "refused"; reason: "busy"; message: string }
   | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; message: string }
+  /** The grammar can't be made: what is not supported, in words. */
+  | { type: "refused"; reason: "grammar"; message: string }
   | { type: "refused"; reason: "unavailable"; message: string };
 
 export interface EngineRun {
@@ -108,5 +144,7 @@ export interface Engine {
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
   onRestart(listener: () => void): void;
   load(): EngineLoad;
+  /** How many tokens a rendered prompt is. Rejects while the engine is down. */
+  countTokens(prompt: string): Promise<number>;
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import type { Hash64 } from "./chain.ts";
-import type { ChatPrompt, PieceKind, PromptSink } from "./prompt.ts";
+import type { ChatPrompt, PieceKind, PromptSink, TextPrompt } from "./prompt.ts";
 import { canonicalPrompt } from "./prompt.ts";
 import type { TemplateOrder } from "./segment.ts";
 
@@ -38,7 +38,7 @@ export class PromptEncoder implements PromptSink {
   }
 
   /** The canonical bytes; a view that the next `encode` overwrites. */
-  encode(prompt: ChatPrompt, order: TemplateOrder): Uint8Array {
+  encode(prompt: ChatPrompt | TextPrompt, order: TemplateOrder): Uint8Array {
     this.#length = 0;
     this.pieces.length = 0;
     if (this.#buffer.length > KEPT_BYTES) this.#buffer = new Uint8Array(FIRST_BYTES);

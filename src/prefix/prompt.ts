@@ -50,6 +50,11 @@ export interface ChatPrompt {
   tools: readonly Tool[];
 }
 
+/** A prompt that is text already and passes no template: one text item, FA and the text. */
+export interface TextPrompt {
+  text: string;
+}
+
 export const MARK = {
   tool: 0xf8,
   message: 0xf9,
@@ -72,7 +77,8 @@ export interface PromptSink {
 }
 
 /** One walk over the prompt, in the order in which the pool's template renders it. */
-export function canonicalPrompt(prompt: ChatPrompt, order: TemplateOrder, sink: PromptSink): void {
+export function canonicalPrompt(prompt: ChatPrompt | TextPrompt, order: TemplateOrder, sink: PromptSink): void {
+  if ("text" in prompt) return item(sink, "text", prompt.text);
   const { messages, tools } = prompt;
   const toolsAt = tools.length === 0 ? -1 : toolsMessage(messages, order);
   if (toolsAt === -1) walkTools(tools, sink);

@@ -29,6 +29,8 @@ export interface DecideRequest {
   bodyBytes: number;
   /** Kept over renewals, so that nobody loses the place in line. */
   arrivedAtMs: number;
+  /** What binds the requests of one conversation, as the client said it; null when it said nothing. Not looked at yet. */
+  session?: string | null;
   /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again at once. */
   failed?: FailedAttempt[];
 }

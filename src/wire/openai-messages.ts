@@ -3,46 +3,25 @@
  * Nothing is copied: what passes is what came. Every check returns the first problem, or null.
  */
 import type { ApiError } from "../errors.ts";
-import { apiError } from "../errors.ts";
-
-export type Json = { readonly [key: string]: unknown };
-type Problem = ApiError | null;
-
-export function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-export function refuse(param: string, message: string): ApiError {
-  return apiError("invalid_request", `\`${param}\` ${message}`, param);
-}
-
-/** What a value is, in words, without repeating its content. */
-export function kindOf(value: unknown): string {
-  if (value === undefined) return "missing";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-function mustBe(param: string, wanted: string, value: unknown): ApiError {
-  return refuse(param, `must be ${wanted}, but is ${kindOf(value)}.`);
-}
+import { clip, fieldsProblem, isObject, mustBe, type Problem, quoted, refuse, stringProblem } from "./check.ts";
 
 const ROLES: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant", "tool"]);
 const PART_TYPES = ["text", "image_url", "input_audio", "file", "refusal"] as const;
 
-export function messagesProblem(messages: unknown): Problem {
+/** `media`: the engine has eyes and ears. */
+export function messagesProblem(messages: unknown, media: boolean): Problem {
   if (!Array.isArray(messages) || messages.length === 0) return mustBe("messages", "an array of at least one message", messages);
   for (let index = 0; index < messages.length; index += 1) {
-    const problem = messageProblem(messages[index], index);
+    const problem = messageProblem(messages[index], index, media);
     if (problem) return problem;
   }
   return null;
 }
 
-function messageProblem(message: unknown, index: number): Problem {
+function messageProblem(message: unknown, index: number, media: boolean): Problem {
   if (!isObject(message)) return mustBe(`messages[${index}]`, "an object with `role` and `content`", message);
   const { role, content, name, tool_calls: calls } = message;
+  if (role === "function") return refuse(`messages[${index}].role`, "is 'function', which is deprecated and not supported; use 'tool'.");
   if (!ROLES.has(role)) return roleProblem(role, `messages[${index}].role`);
   if (typeof name !== "string" && name !== undefined && name !== null) return mustBe(`messages[${index}].name`, "a string", name);
   if (message["function_call"] != null)
@@ -66,7 +45,7 @@ function messageProblem(message: unknown, index: number): Problem {
     const unless = role === "assistant" ? " unless `tool_calls` is given" : "";
     return mustBe(`messages[${index}].content`, `a string or an array of parts${unless}`, content);
   }
-  return partsProblem(content, `messages[${index}].content`);
+  return partsProblem(content, `messages[${index}].content`, media);
 }
 
 function roleProblem(role: unknown, param: string): ApiError {
@@ -75,16 +54,16 @@ function roleProblem(role: unknown, param: string): ApiError {
   return refuse(param, `is '${clip(role)}'; use one of ${allowed}.`);
 }
 
-function partsProblem(parts: unknown, param: string): Problem {
+function partsProblem(parts: unknown, param: string, media: boolean): Problem {
   if (!Array.isArray(parts) || parts.length === 0) return mustBe(param, "a string or an array of at least one part", parts);
   for (let index = 0; index < parts.length; index += 1) {
-    const problem = partProblem(parts[index], `${param}[${index}]`);
+    const problem = partProblem(parts[index], `${param}[${index}]`, media);
     if (problem) return problem;
   }
   return null;
 }
 
-function partProblem(part: unknown, param: string): Problem {
+function partProblem(part: unknown, param: string, media: boolean): Problem {
   if (!isObject(part)) return mustBe(param, "an object with `type`", part);
   switch (part["type"]) {
     case "text":
@@ -92,28 +71,27 @@ function partProblem(part: unknown, param: string): Problem {
     case "refusal":
       return stringProblem(part["refusal"], `${param}.refusal`);
     case "image_url":
-      return fieldsProblem(part["image_url"], `${param}.image_url`, ["url"], ["detail"]);
+      return fieldsProblem(part["image_url"], `${param}.image_url`, ["url"], ["detail"]) ?? mediaProblem("image", param, media);
     case "input_audio":
-      return fieldsProblem(part["input_audio"], `${param}.input_audio`, ["data", "format"], []);
+      return fieldsProblem(part["input_audio"], `${param}.input_audio`, ["data", "format"], []) ?? mediaProblem("audio", param, media);
     case "file":
-      return fieldsProblem(part["file"], `${param}.file`, [], ["file_data", "file_id", "filename"]);
+      return fieldsProblem(part["file"], `${param}.file`, [], ["file_data", "file_id", "filename"]) ?? mediaProblem("file", param, media);
     default:
       return typeof part["type"] === "string"
-        ? refuse(`${param}.type`, `is '${clip(part["type"])}'; use one of ${PART_TYPES.map((type) => `'${type}'`).join(", ")}.`)
+        ? refuse(`${param}.type`, `is '${clip(part["type"])}'; use one of ${quoted(PART_TYPES)}.`)
         : mustBe(`${param}.type`, "a string", part["type"]);
   }
 }
 
-function stringProblem(value: unknown, param: string): Problem {
-  return typeof value === "string" ? null : mustBe(param, "a string", value);
-}
+const MEDIA = {
+  image: "is an image, and this model has no eyes; send text.",
+  audio: "is sound, and this model has no ears; send text.",
+  file: "is a file, and this model reads text only; send its text.",
+} as const;
 
-function fieldsProblem(value: unknown, param: string, required: readonly string[], optional: readonly string[]): Problem {
-  if (!isObject(value)) return mustBe(param, "an object", value);
-  for (const name of required) if (typeof value[name] !== "string") return mustBe(`${param}.${name}`, "a string", value[name]);
-  for (const name of optional)
-    if (value[name] != null && typeof value[name] !== "string") return mustBe(`${param}.${name}`, "a string", value[name]);
-  return null;
+/** The one place where any API's media are refused. */
+export function mediaProblem(kind: keyof typeof MEDIA, param: string, allowed: boolean): Problem {
+  return allowed ? null : refuse(param, MEDIA[kind]);
 }
 
 function callsProblem(calls: unknown, param: string): Problem {
@@ -152,10 +130,4 @@ function toolFunctionProblem(fn: unknown, at: string): Problem {
   }
   if (fn["strict"] != null && typeof fn["strict"] !== "boolean") return mustBe(`${at}.function.strict`, "a boolean", fn["strict"]);
   return null;
-}
-
-/** A caller's word in a message of ours: short and on one line. */
-function clip(text: string): string {
-  const line = text.replaceAll(/[\p{Cc}\p{Cs}]/gu, " ");
-  return line.length > 40 ? `${line.slice(0, 40)}…` : line;
 }

@@ -241,7 +241,7 @@ describe("errors", () => {
   it.each([
     ["temperature", { temperature: 3 }],
     ["max_tokens", { max_tokens: 0 }],
-    ["n", { n: 2 }],
+    ["n", { n: 9 }],
     ["messages[0].role", { messages: [{ role: "robot" as "user", content: "Hi" }] }],
     ["messages[1].content", { messages: [...user("Hi"), { role: "user" as const, content: 5 as unknown as string }] }],
     ["tools[0].function.name", { tools: [{ type: "function" as const, function: { name: "" } }] }],

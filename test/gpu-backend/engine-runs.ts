@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { LlamaEngine, LlamaEngineOptions } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import type { Engine, EngineEvent, EngineRequest, EngineRun } from "../../gpu-backend/engine/engine.ts";
+import { plainSampling } from "../../gpu-backend/engine/engine.ts";
+import type { Engine, EngineEvent, EngineRequest, EngineRun, TokenLogprob } from "../../gpu-backend/engine/engine.ts";
 import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
 
 export const modelDirectory = path.join(tmpdir(), "warmpath-test-models");
@@ -11,7 +12,8 @@ export const modelDirectory = path.join(tmpdir(), "warmpath-test-models");
 let serial = 0;
 
 export function request(prompt: string, changes: Partial<EngineRequest> = {}): EngineRequest {
-  return { id: `run-${++serial}`, prompt, salt: "", maxTokens: 16, temperature: 0, topP: 1, seed: 1, stop: [], ...changes };
+  const plain = { salt: "", maxTokens: 16, temperature: 0, topP: 1, seed: 1, stop: [], ...plainSampling };
+  return { id: `run-${++serial}`, prompt, ...plain, ...changes };
 }
 
 export async function startDemo(changes: Partial<LlamaEngineOptions> = {}): Promise<LlamaEngine> {
@@ -43,6 +45,7 @@ export interface Outcome {
   queued: EngineEvent & { type: "queued" };
   deltas: string[];
   text: string;
+  logprobs: TokenLogprob[];
   finished: EngineEvent & { type: "finished" };
 }
 
@@ -53,7 +56,8 @@ export async function follow(run: EngineRun): Promise<Outcome> {
   const finished = events.find((event) => event.type === "finished");
   if (queued === undefined || finished === undefined) throw new Error("a run is not complete");
   const deltas = events.flatMap((event) => (event.type === "delta" ? [event.text] : []));
-  return { queued, finished, deltas, text: deltas.join("") };
+  const logprobs = events.flatMap((event) => (event.type === "delta" ? [...(event.logprobs ?? [])] : []));
+  return { queued, finished, deltas, text: deltas.join(""), logprobs };
 }
 
 export async function complete(engine: Engine, prompt: string, changes: Partial<EngineRequest> = {}): Promise<Outcome> {

@@ -117,8 +117,9 @@ describe("residency", () => {
     const topics = ["north", "south", "east", "west"];
     for (let turn = 0; turn < 24; turn++) {
       const prompt = prose(topics[(turn * 7) % 4] ?? "", 10 + ((turn * 5) % 17)) + (turn % 3 === 0 ? " tail" : "");
-      const run = await accepted(engine, request(prompt, { maxTokens: 2 }));
+      // Nothing runs now; after the submit its own blocks could be told already.
       const before = new Set(resident);
+      const run = await accepted(engine, request(prompt, { maxTokens: 2 }));
       const { queued, finished } = await follow(run);
       const missing = queued.blockKeys.findIndex((key) => !before.has(key));
       const held = (missing < 0 ? queued.blockKeys.length : missing) * 32;

@@ -11,11 +11,11 @@ export const authenticate = () =>
     const header = c.req.header("authorization");
     const presented = header === undefined ? c.req.header("x-api-key") : /^Bearer +(\S+)$/i.exec(header)?.[1];
     if (presented === undefined) {
-      return errorResponse(apiError("invalid_api_key", "No API key was given. Send it as `Authorization: Bearer YOUR_KEY`."));
+      return errorResponse(c, apiError("invalid_api_key", "No API key was given. Send it as `Authorization: Bearer YOUR_KEY`."));
     }
     const key = parseKey(presented, config.mac, sameText);
     if (key === null)
-      return errorResponse(apiError("invalid_api_key", "This API key is not one of this deployment's. Check it for typing errors."));
+      return errorResponse(c, apiError("invalid_api_key", "This API key is not one of this deployment's. Check it for typing errors."));
     c.set("config", config);
     c.set("tenant", key.tenant);
     await next();

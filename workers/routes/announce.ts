@@ -6,7 +6,7 @@ import { configOf } from "../env.ts";
 /** Where replicas open their socket. The join token comes inside the hello, never in the URL. */
 export const announce: Handler<AppEnv, "/announce/:pool"> = (c) => {
   const pool = c.req.param("pool");
-  if (!configOf(c.env).pools.includes(pool)) return errorResponse(apiError("not_found", `There is no pool ${pool.slice(0, 64)} here.`));
+  if (!configOf(c.env).pools.includes(pool)) return errorResponse(c, apiError("not_found", `There is no pool ${pool.slice(0, 64)} here.`));
   if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
     return new Response("Replicas connect here by WebSocket.", { status: 426, headers: { upgrade: "websocket" } });
   }

@@ -9,6 +9,7 @@ export const decisions: Handler<AppEnv, "/v1/decisions/:id"> = async (c) => {
   const pool = poolOfRequest(id);
   const none = (): Response =>
     errorResponse(
+      c,
       apiError("not_found", "No such decision is kept. The id is that of `x-request-id`; the last thousand of a pool are kept.", "id"),
     );
   if (pool === null || !c.get("config").pools.includes(pool)) return none();

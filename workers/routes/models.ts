@@ -1,27 +1,50 @@
-import type { Handler } from "hono";
+import type { Context, Handler } from "hono";
 import { apiError } from "../../src/errors.ts";
 import type { PoolCard } from "../../src/routing/dispatcher.ts";
-import { type AppEnv, background, errorResponse } from "../context.ts";
+import { type AppEnv, background, dialectOf, errorResponse } from "../context.ts";
 import { poolCard } from "../pool-card.ts";
 
-const modelObject = (card: PoolCard) => ({ id: card.model, object: "model", created: card.createdAtSeconds, owned_by: "warmpath" });
+type Served = PoolCard & { model: string };
+
+/** Of each model the first pool. */
+async function served(c: Context<AppEnv>): Promise<Served[]> {
+  const cards = await Promise.all(c.get("config").pools.map((pool) => poolCard(c.env, pool, background(c))));
+  const known = cards.filter((card): card is Served => card.model !== null);
+  return known.filter((card, at) => known.findIndex(({ model }) => model === card.model) === at);
+}
+
+const openaiModel = (card: Served) => ({ id: card.model, object: "model", created: card.createdAtSeconds, owned_by: "warmpath" });
+
+/** All keys that Anthropic's clients have in their types; null: no word of it. */
+const anthropicModel = (card: Served) => ({
+  type: "model",
+  id: card.model,
+  display_name: card.model,
+  created_at: new Date(card.createdAtSeconds * 1000).toISOString(),
+  capabilities: null,
+  deprecated_at: null,
+  lifecycle: "active",
+  line: null,
+  max_input_tokens: null,
+  max_tokens: null,
+  retires_at: null,
+});
 
 export const models: Handler<AppEnv> = async (c) => {
-  const cards = await Promise.all(c.get("config").pools.map((pool) => poolCard(c.env, pool, background(c))));
-  return c.json({ object: "list", data: cards.filter((card) => card.model !== null).map(modelObject) });
+  const cards = await served(c);
+  if (dialectOf(c) !== "anthropic-models") return c.json({ object: "list", data: cards.map(openaiModel) });
+  const ids = { first_id: cards[0]?.model ?? null, last_id: cards.at(-1)?.model ?? null };
+  return c.json({ data: cards.map(anthropicModel), has_more: false, ...ids });
 };
 
 export const model: Handler<AppEnv, "/v1/models/:id{.+}"> = async (c) => {
   const id = c.req.param("id");
-  const cards = await Promise.all(c.get("config").pools.map((pool) => poolCard(c.env, pool, background(c))));
-  const card = cards.find((candidate) => candidate.model === id);
-  if (card === undefined)
-    return errorResponse(
-      apiError(
-        "model_not_found",
-        `The model ${JSON.stringify(id.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`,
-        "model",
-      ),
-    );
-  return c.json(modelObject(card));
+  const card = (await served(c)).find((candidate) => candidate.model === id);
+  if (card === undefined) return unknownModel(c, id);
+  return c.json(dialectOf(c) === "anthropic-models" ? anthropicModel(card) : openaiModel(card));
 };
+
+export function unknownModel(c: Context<AppEnv>, id: string): Response {
+  const message = `The model ${JSON.stringify(id.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`;
+  return errorResponse(c, apiError("model_not_found", message, "model"));
+}

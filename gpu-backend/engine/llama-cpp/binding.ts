@@ -8,8 +8,33 @@ declare const batchIndex: unique symbol;
 /** Place of one token's logits in the current batch; valid until the next `initBatch`. */
 export type LogitIndex = number & { readonly [batchIndex]: never };
 
+declare const grammar: unique symbol;
+/** A grammar in GBNF that llama.cpp could read. */
+export type AddonGrammar = { readonly [grammar]: "grammar" };
+/** How far one run's output has gone in its grammar. */
+export type GrammarState = { readonly [grammar]: "state" };
+
+export interface SamplerConfig {
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  seed: number;
+  tokenBiasKeys?: Uint32Array;
+  /** Added to the logits, first of all. */
+  tokenBiasValues?: Float32Array;
+  /** Tokens to begin with; the sampler adds what it samples. Without it there are no penalties. */
+  repeatPenaltyTokens?: Uint32Array;
+  repeatPenaltyMaxTokens?: number;
+  repeatPenalty?: number;
+  repeatPenaltyPresencePenalty?: number;
+  repeatPenaltyFrequencyPenalty?: number;
+  /** The sampler takes only what it allows, and advances it. */
+  grammarEvaluationState?: GrammarState;
+}
+
 export interface Sampler {
-  applyConfig(config: { temperature: number; topK: number; topP: number; minP: number; seed: number }): void;
+  applyConfig(config: SamplerConfig): void;
   dispose(): void;
 }
 
@@ -52,6 +77,15 @@ export interface Addon {
   context: AddonContext;
   model: AddonModel;
   makeSampler(): Sampler;
+  /** Throws when llama.cpp cannot read it. */
+  makeGrammar(gbnf: string): AddonGrammar;
+  makeGrammarState(grammar: AddonGrammar): GrammarState;
+}
+
+interface Bindings {
+  AddonSampler: new (model: AddonModel) => Sampler;
+  AddonGrammar: new (gbnf: string, options: { addonExports: unknown; rootRuleName: string }) => AddonGrammar;
+  AddonGrammarEvaluationState: new (model: AddonModel, grammar: AddonGrammar) => GrammarState;
 }
 
 const contextMethods = [
@@ -76,8 +110,19 @@ export function openAddon(llama: Llama, model: LlamaModel, context: LlamaContext
   const bindings: unknown = Reflect.get(llama, "_bindings");
   const addonModel: unknown = Reflect.get(model, "_model");
   const addonContext: unknown = Reflect.get(context, "_ctx");
-  if (!has(bindings, ["AddonSampler"]) || !has(addonModel, modelMethods) || !has(addonContext, contextMethods)) return undefined;
-  const { AddonSampler } = bindings as { AddonSampler: new (model: AddonModel) => Sampler };
+  if (
+    !has(bindings, ["AddonSampler", "AddonGrammar", "AddonGrammarEvaluationState"]) ||
+    !has(addonModel, modelMethods) ||
+    !has(addonContext, contextMethods)
+  )
+    return undefined;
+  const { AddonSampler, AddonGrammar, AddonGrammarEvaluationState } = bindings as Bindings;
   const typedModel = addonModel as AddonModel;
-  return { context: addonContext as AddonContext, model: typedModel, makeSampler: () => new AddonSampler(typedModel) };
+  return {
+    context: addonContext as AddonContext,
+    model: typedModel,
+    makeSampler: () => new AddonSampler(typedModel),
+    makeGrammar: (gbnf) => new AddonGrammar(gbnf, { addonExports: bindings, rootRuleName: "root" }),
+    makeGrammarState: (made) => new AddonGrammarEvaluationState(typedModel, made),
+  };
 }

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { getLlama, LlamaLogLevel, NoBinaryFoundError, readGgufFileInfo } from "node-llama-cpp";
 import type { GgufFileInfo, Llama } from "node-llama-cpp";
 import { chatMlTemplate } from "../../model/chat-template.ts";
+import { demoModelName } from "../../model/demo-model.ts";
 import type { EngineCard } from "../engine.ts";
 import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
@@ -17,7 +18,7 @@ import type { Vocabulary } from "./vocabulary.ts";
 
 export type Unavailable = { type: "unavailable"; message: string };
 export type Boot =
-  | { type: "booted"; card: EngineCard; addon: Addon; vocabulary: Vocabulary; root: Buffer; batchTokens: number }
+  | { type: "booted"; card: EngineCard; addon: Addon; vocabulary: Vocabulary; root: Buffer; batchTokens: number; random: boolean }
   | Unavailable;
 
 const unavailable = (message: string): Unavailable => ({ type: "unavailable", message });
@@ -139,5 +140,13 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   if (failure !== undefined) return unavailable(`the embedded engine's self-test failed: ${failure}`);
   const release = await releaseName(llama);
   const root = keyRoot(weights, release, options.blockTokens);
-  return { type: "booted", card: describe(info, vocabulary, release, options), addon, vocabulary, root, batchTokens };
+  return {
+    type: "booted",
+    card: describe(info, vocabulary, release, options),
+    addon,
+    vocabulary,
+    root,
+    batchTokens,
+    random: info.metadata.general.name === demoModelName,
+  };
 }

@@ -37,10 +37,17 @@ interface PendingRun {
   answer: ((answer: EngineRun | EngineRefusal) => void) | undefined;
 }
 
+interface PendingCount {
+  resolve: (tokens: number) => void;
+  reject: (reason: Error) => void;
+}
+
 class LlamaEngineProxy implements LlamaEngine {
   readonly card: EngineCard;
   readonly #options: Omit<ChildOptions, "scratchDirectory">;
   readonly #runs = new Map<string, PendingRun>();
+  readonly #counts = new Map<number, PendingCount>();
+  #nextCount = 0;
   #child: Child | undefined;
   #load = idle;
   #closed = false;
@@ -83,6 +90,16 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#load;
   }
 
+  countTokens(prompt: string): Promise<number> {
+    const child = this.#child;
+    if (child === undefined) return Promise.reject(new Error("the engine is not running"));
+    return new Promise((resolve, reject) => {
+      const id = this.#nextCount++;
+      this.#counts.set(id, { resolve, reject });
+      child.send({ type: "count", id, prompt });
+    });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#restartTimer);
@@ -102,6 +119,10 @@ class LlamaEngineProxy implements LlamaEngine {
     if (message.type === "refused") {
       this.#runs.get(message.id)?.answer?.(message.refusal);
       this.#runs.delete(message.id);
+    }
+    if (message.type === "counted") {
+      this.#counts.get(message.id)?.resolve(message.tokens);
+      this.#counts.delete(message.id);
     }
     if (message.type !== "step") return;
     this.#load = message.load;
@@ -129,6 +150,8 @@ class LlamaEngineProxy implements LlamaEngine {
     const runs = [...this.#runs.values()];
     this.#runs.clear();
     this.#load = idle;
+    for (const { reject } of this.#counts.values()) reject(new Error(message));
+    this.#counts.clear();
     for (const run of runs) {
       run.answer?.(refused(message));
       run.stream.fail(message);

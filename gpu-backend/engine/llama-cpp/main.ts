@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { boot } from "./boot.ts";
 import { createKvCells } from "./kv-cells.ts";
+import { Grammars } from "./grammars.ts";
 import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SequenceTable } from "./sequences.ts";
@@ -19,6 +20,7 @@ async function start(options: ChildOptions): Promise<void> {
     addon: booted.addon,
     table,
     cells: createKvCells(booted.addon.context, table, options.scratchDirectory),
+    grammars: new Grammars(booted.addon, booted.random),
     vocabulary: booted.vocabulary,
     root: booted.root,
     contextTokens: options.contextTokens,
@@ -29,6 +31,9 @@ async function start(options: ChildOptions): Promise<void> {
   });
   process.on("message", (message: ParentMessage) => {
     if (message.type === "submit") scheduler.submit(message.request);
+    if (message.type === "count") {
+      send({ type: "counted", id: message.id, tokens: booted.addon.model.tokenize(message.prompt, true).length });
+    }
     if (message.type === "cancel") scheduler.cancel(message.id);
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);
   });

@@ -23,6 +23,7 @@ export interface ChildOptions {
 export type ParentMessage =
   | { type: "start"; options: ChildOptions }
   | { type: "submit"; request: EngineRequest }
+  | { type: "count"; id: number; prompt: string }
   | { type: "cancel"; id: string }
   | { type: "acknowledge"; id: string; deltas: number };
 
@@ -34,6 +35,7 @@ export interface RunEvent {
 export type ChildMessage =
   | { type: "ready"; card: EngineCard }
   | { type: "unavailable"; message: string }
+  | { type: "counted"; id: number; tokens: number }
   | { type: "refused"; id: string; refusal: EngineRefusal }
   /** One step's news. Changes of residency come first: they allowed the events. */
   | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad };

@@ -36,7 +36,7 @@ export class RunStream implements AsyncIterableIterator<EngineEvent> {
   /** The engine died under the run. */
   fail(message: string): void {
     const counts = { promptTokens: this.#promptTokens, cachedTokens: this.#cachedTokens, outputTokens: this.#outputTokens };
-    this.push({ type: "finished", reason: "error", ...counts, prefillMs: 0, decodeMs: 0, message });
+    this.push({ type: "finished", reason: "error", ...counts, prefillMs: 0, decodeMs: 0, stopText: null, message });
   }
 
   next(): Promise<IteratorResult<EngineEvent>> {

@@ -1,6 +1,7 @@
 /** One request inside the child: its prompt, its progress, its clock. */
 import type { EngineEvent, EngineKey, EngineRequest, FinishReason } from "../engine.ts";
 import type { Sampler } from "./binding.ts";
+import { LogprobQueue } from "./logprobs.ts";
 import type { Sequence } from "./sequences.ts";
 import { unacknowledgedDeltaLimit } from "./messages.ts";
 import { TextOutput } from "./text-output.ts";
@@ -20,6 +21,9 @@ export class Run {
   readonly maxTokens: number;
   readonly sampler: Sampler;
   readonly output: TextOutput;
+  /** Alternatives wanted with each token; null for no logprobs. */
+  readonly topLogprobs: number | null;
+  readonly logprobs: LogprobQueue | null;
   cancelled = false;
   cachedTokens = 0;
   /** The last sampled token, whose KV is not computed yet; undefined during prefill. */
@@ -40,6 +44,8 @@ export class Run {
     this.maxTokens = prepared.maxTokens;
     this.sampler = sampler;
     this.output = new TextOutput(prepared.request.stop);
+    this.topLogprobs = prepared.request.logprobs;
+    this.logprobs = this.topLogprobs === null ? null : new LogprobQueue();
   }
 
   /** Throws before `start`. */
@@ -70,13 +76,15 @@ export class Run {
     this.untoldTokens++;
   }
 
-  /** A delta of text that became certain; undefined for none. */
-  delta(text: string): EngineEvent | undefined {
-    if (text === "") return undefined;
+  /** A delta of text that became certain; undefined for none. The last may be empty, for the logprob of a token the end cut. */
+  delta(text: string, last: boolean): EngineEvent | undefined {
+    if (text === "" && !last) return undefined;
+    const logprobs = this.logprobs?.take(this.output.told, last) ?? null;
+    if (text === "" && (logprobs === null || logprobs.length === 0)) return undefined;
     const tokens = this.untoldTokens;
     this.untoldTokens = 0;
     this.#outstandingDeltas++;
-    return { type: "delta", text, tokens };
+    return { type: "delta", text, tokens, logprobs };
   }
 
   finished(reason: FinishReason, message?: string): EngineEvent {
@@ -88,6 +96,7 @@ export class Run {
       outputTokens: this.outputTokens,
       prefillMs: Math.max(0, this.#firstTokenAtMs - this.#startedAtMs),
       decodeMs: this.#lastTokenAtMs - this.#firstTokenAtMs,
+      stopText: this.output.stopText,
       ...(message === undefined ? {} : { message }),
     };
   }

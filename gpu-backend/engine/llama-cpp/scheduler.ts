@@ -5,11 +5,14 @@
 import type { EngineLoad, EngineRefusal, EngineRequest, FinishReason } from "../engine.ts";
 import type { Addon, LogitIndex } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
+import type { Grammars } from "./grammars.ts";
 import type { KvCells } from "./kv-cells.ts";
+import { LogprobReader } from "./logprobs.ts";
 import type { ChildMessage, RunEvent } from "./messages.ts";
 import { planStep } from "./plan.ts";
 import type { PlanItem, StepLimits } from "./plan.ts";
 import { Run } from "./run.ts";
+import { makeRunSampler } from "./sampling.ts";
 import type { SequenceTable } from "./sequences.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -18,6 +21,7 @@ export interface SchedulerParts {
   table: SequenceTable;
   cells: KvCells;
   vocabulary: Vocabulary;
+  grammars: Grammars;
   /** Hash of everything that makes KV exchangeable. */
   root: Buffer;
   contextTokens: number;
@@ -27,23 +31,22 @@ export interface SchedulerParts {
   nowMs: () => number;
 }
 
-// llama.cpp takes this seed as "choose one at random".
-const randomSeed = 0xffffffff;
-
 export class Scheduler {
   readonly #parts: SchedulerParts;
   readonly #queue: Run[] = [];
   readonly #running = new Set<Run>();
+  readonly #logprobs: LogprobReader;
   #events: RunEvent[] = [];
   #wake: (() => void) | undefined;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
+    this.#logprobs = new LogprobReader(parts.addon, parts.vocabulary);
   }
 
   /** Answers with a `queued` event or a refusal. */
   submit(request: EngineRequest): void {
-    const { addon, table, contextTokens, queueLimit, send, root } = this.#parts;
+    const { addon, table, contextTokens, queueLimit, send, root, vocabulary, grammars } = this.#parts;
     const refuse = (refusal: EngineRefusal) => send({ type: "refused", id: request.id, refusal });
     if (this.#queue.length >= queueLimit + table.freeCount) {
       return refuse({ type: "refused", reason: "busy", message: `all sequences are busy and ${this.#queue.length} requests wait` });
@@ -55,19 +58,13 @@ export class Scheduler {
       return refuse({ type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, message });
     }
     if (tokens.length === 0) return refuse({ type: "refused", reason: "unavailable", message: "the prompt has no tokens" });
+    const grammar = request.grammar === null ? undefined : grammars.start(request.grammar);
+    if (grammar?.type === "unsupported") return refuse({ type: "refused", reason: "grammar", message: grammar.message });
     const keys = blockKeys(root, request.salt, tokens, table.blockTokens);
-    const sampler = addon.makeSampler();
-    const seed = request.seed >>> 0;
-    sampler.applyConfig({
-      temperature: request.temperature,
-      topK: 0,
-      topP: request.topP,
-      minP: 0,
-      seed: seed === randomSeed ? seed - 1 : seed,
-    });
+    const sampler = makeRunSampler(addon, vocabulary, request, contextTokens, grammar?.state);
     const run = new Run({ request, tokens, keys, maxTokens: Math.min(request.maxTokens, room) }, sampler);
     this.#queue.push(run);
-    this.#tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: this.#parts.vocabulary.ends(tokens), blockKeys: keys });
+    this.#tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: vocabulary.ends(tokens), blockKeys: keys });
     this.#flush();
     this.#wake?.();
   }
@@ -165,17 +162,28 @@ export class Scheduler {
 
   async #sample(run: Run, logit: LogitIndex): Promise<void> {
     const { addon, vocabulary, nowMs } = this.#parts;
-    const token = await addon.context.sampleToken(logit, run.sampler);
+    let token: number;
+    try {
+      token = await addon.context.sampleToken(logit, run.sampler);
+      if (token < 0) throw new Error("no token is possible");
+    } catch (error) {
+      // Its grammar has no way on; the others do.
+      return this.#finish(run, "error", `the engine could not choose a token: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    const logprob = run.topLogprobs === null ? undefined : await this.#logprobs.read(logit, token, run.topLogprobs);
     run.countToken(token, nowMs());
     if (addon.model.isEogToken(token)) return this.#finish(run, "stop");
-    this.#tellText(run, run.output.push(vocabulary.outputBytes(token)));
+    const bytes = vocabulary.outputBytes(token);
+    const text = run.output.push(bytes);
+    if (logprob !== undefined) run.logprobs?.push(logprob, bytes, run.output.decoded);
+    this.#tellText(run, text, false);
     if (run.output.stopped) this.#finish(run, "stop");
     else if (run.outputTokens >= run.maxTokens) this.#finish(run, "length");
   }
 
   #finish(run: Run, reason: FinishReason, message?: string): void {
     run.sampler.dispose();
-    if (reason === "stop" || reason === "length") this.#tellText(run, run.output.end());
+    if (reason === "stop" || reason === "length") this.#tellText(run, run.output.end(), true);
     if (this.#running.delete(run)) {
       const { table, cells } = this.#parts;
       // What decode computed is never shared, so it need not stay.
@@ -185,8 +193,8 @@ export class Scheduler {
     this.#tell(run, run.finished(reason, message));
   }
 
-  #tellText(run: Run, text: string): void {
-    const delta = run.delta(text);
+  #tellText(run: Run, text: string, last: boolean): void {
+    const delta = run.delta(text, last);
     if (delta !== undefined) this.#tell(run, delta);
   }
 

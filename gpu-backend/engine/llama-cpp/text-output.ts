@@ -16,7 +16,8 @@ export class TextOutput {
   readonly #decoder = new StringDecoder("utf8");
   readonly #stops: readonly string[];
   #pending = "";
-  #stopped = false;
+  #stopText: string | null = null;
+  #told = 0;
 
   constructor(stops: readonly string[]) {
     this.#stops = stops.filter((stop) => stop !== "");
@@ -24,7 +25,22 @@ export class TextOutput {
 
   /** A stop string has come; nothing more will be said. */
   get stopped(): boolean {
-    return this.#stopped;
+    return this.#stopText !== null;
+  }
+
+  /** The stop string that has come. */
+  get stopText(): string | null {
+    return this.#stopText;
+  }
+
+  /** Length of the text given out so far. */
+  get told(): number {
+    return this.#told;
+  }
+
+  /** Length of all text so far, with what is held back. */
+  get decoded(): number {
+    return this.#told + this.#pending.length;
   }
 
   /** Text that is now certain; may be empty. */
@@ -38,15 +54,19 @@ export class TextOutput {
   }
 
   #advance(text: string, last: boolean): string {
-    if (this.#stopped) return "";
+    if (this.stopped) return "";
     this.#pending += text;
-    const found = this.#stops.map((stop) => this.#pending.indexOf(stop)).filter((index) => index >= 0);
-    if (found.length > 0) this.#stopped = true;
     let length = this.#pending.length;
-    if (this.#stopped) length = Math.min(...found);
-    else if (!last) length -= heldBackLength(this.#pending, this.#stops);
+    for (const stop of this.#stops) {
+      const index = this.#pending.indexOf(stop);
+      if (index < 0 || (this.stopped && index >= length)) continue;
+      length = index;
+      this.#stopText = stop;
+    }
+    if (!this.stopped && !last) length -= heldBackLength(this.#pending, this.#stops);
     const certain = this.#pending.slice(0, length);
     this.#pending = this.#pending.slice(length);
+    this.#told += length;
     return certain;
   }
 }

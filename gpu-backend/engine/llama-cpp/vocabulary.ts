@@ -6,10 +6,15 @@ const controlType = 3;
 const userDefinedType = 4;
 
 export interface Vocabulary {
+  readonly size: number;
+  /** Tokens that are never text. */
+  readonly controlTokens: readonly number[];
   /** UTF-8 byte offset at which each token ends. */
   ends(tokens: Uint32Array): Uint32Array;
   /** Bytes an output token adds to the text; none for control tokens. */
   outputBytes(token: number): Buffer;
+  /** Bytes a token stands for, a control token's name too. */
+  bytes(token: number): Buffer;
   /** The text of a token by id; empty when there is none. */
   text(token: number | undefined): string;
 }
@@ -30,6 +35,9 @@ export function readVocabulary(texts: readonly string[], types: readonly number[
   const bytes = texts.map((text, id) => bytesOf(text, types[id]));
   const none = Buffer.alloc(0);
   return {
+    size: texts.length,
+    controlTokens: [...texts.keys()].filter((token) => types[token] === controlType),
+    bytes: (token) => bytes[token] ?? none,
     ends(tokens) {
       let end = 0;
       return tokens.map((token) => (end += bytes[token]?.length ?? 0));

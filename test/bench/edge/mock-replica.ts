@@ -3,7 +3,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { announce, type Announcer } from "../../../gpu-backend/announce.ts";
 import type { ResidencyEntry } from "../../../src/wire/residency-frame.ts";
-import { chatCompletion, ChatChunks } from "../../../src/wire/openai-answer.ts";
+import type { AnswerEvent } from "../../../src/wire/answer-event.ts";
+import { chatCompletion, ChatStream } from "../../../src/wire/chat-answer.ts";
+import { WholeAnswer } from "../../../src/wire/whole-answer.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
 import { serveCommands } from "./child.ts";
 import { HASH_SPEC, MODEL } from "./prompts.ts";
@@ -23,16 +25,17 @@ export interface MockReply {
 }
 
 const CONTENT = " word";
-const head = { id: "chatcmpl-bench", createdS: 1_790_000_000, model: MODEL };
-const usage = { promptTokens: 500, cachedTokens: 400, completionTokens: 16 };
-const unary = Buffer.from(
-  JSON.stringify(chatCompletion(head, { content: CONTENT.repeat(16), toolCalls: [], finishReason: "length", usage })),
-);
-const chunks = new ChatChunks(head, { includeUsage: false });
-const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
-const first = event(chunks.first());
-const word = event(chunks.text(CONTENT));
-const last = `${event(chunks.finish("length"))}data: [DONE]\n\n`;
+const head = { requestId: "bench", createdS: 1_790_000_000, model: MODEL };
+const answer = new WholeAnswer();
+const finished: AnswerEvent = { type: "finished", choice: 0, reason: "length", stopText: null };
+answer.add({ type: "text", choice: 0, text: CONTENT.repeat(16), logprobs: null });
+answer.add(finished);
+answer.add({ type: "usage", usage: { promptTokens: 500, cachedTokens: 400, outputTokens: 16, reasoningTokens: 0 } });
+const unary = Buffer.from(JSON.stringify(chatCompletion(head, { logprobs: null }, answer)));
+const chunks = new ChatStream(head, { includeUsage: false, n: 1 });
+const first = chunks.open();
+const word = chunks.event({ type: "text", choice: 0, text: CONTENT, logprobs: null });
+const last = chunks.event(finished) + chunks.close();
 
 const announcers: Announcer[] = [];
 const held: ResidencyEntry[][] = [];
@@ -47,7 +50,7 @@ function settle(request: IncomingMessage, server: number): void {
   const admission = request.headers[HEADER.admission];
   if (typeof admission !== "string") return;
   const { id, attempt } = JSON.parse(admission.slice(admission.indexOf(".") + 1)) as { id: string; attempt: number };
-  const { promptTokens, cachedTokens, completionTokens: outputTokens } = usage;
+  const { promptTokens, cachedTokens, outputTokens } = answer.usage;
   const announcer = announcers[server];
   announcer?.lease({ event: "started", id, attempt });
   announcer?.lease({ event: "decoding", id, attempt, promptTokens, cachedTokens, prefillMs: 1 });

@@ -80,6 +80,13 @@ test("a small prompt, byte by byte", () => {
   expect(bytes.toString("latin1")).toBe(latin);
 });
 
+test("a prompt of text alone is one text item in every order", () => {
+  for (const each of TEMPLATE_ORDERS) {
+    expect(Buffer.from(encoder.encode({ text: "Once é" }, each)).toString("latin1")).toBe("\xfaOnce \xc3\xa9");
+    expect(encoder.pieces).toEqual([{ kind: "text", start: 1, end: 8, text: "Once é" }]);
+  }
+});
+
 test("equal bytes mean equal prompts: any difference in roles, parts, calls, tools or text shows", () => {
   fc.assert(
     fc.property(

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { apiError } from "../../../src/errors.ts";
-import { decodeJsonBody, openaiErrorBody, parseChatRequest } from "../../../src/wire/openai.ts";
+import { parseChatRequest } from "../../../src/wire/openai.ts";
 
 // As in workerd, where zod may not compile code.
 z.config({ jitless: true });
@@ -10,6 +9,29 @@ z.config({ jitless: true });
 const user = { role: "user", content: "hi" };
 const tool = { type: "function", function: { name: "f", parameters: { type: "object" } } };
 const nest = (depth: number): unknown => JSON.parse(`${"[".repeat(depth)}${"]".repeat(depth)}`);
+
+const nothing = {
+  api: "chat",
+  toolChoice: null,
+  parallelToolCalls: true,
+  responseFormat: { type: "text" },
+  reasoningEffort: null,
+  stream: false,
+  includeUsage: false,
+  maxTokens: null,
+  temperature: null,
+  topP: null,
+  seed: null,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: new Map(),
+  logprobs: null,
+  stop: [],
+  n: 1,
+  echo: false,
+  session: null,
+  responses: null,
+};
 
 test("a full request", () => {
   const messages = [{ role: "system", content: "s" }, user];
@@ -26,7 +48,17 @@ test("a full request", () => {
     top_p: 1,
     seed: -3,
     stop: "x",
-    n: 1,
+    n: 8,
+    logprobs: true,
+    top_logprobs: 3,
+    logit_bias: { "7": -100, "8": 0 },
+    presence_penalty: -2,
+    frequency_penalty: 2,
+    parallel_tool_calls: false,
+    reasoning_effort: "low",
+    response_format: { type: "json_schema", json_schema: { name: "n", schema: {}, strict: true } },
+    modalities: ["text"],
+    prediction: { type: "content", content: "" },
     user: "u",
     metadata: { any: [1] },
     unheard_of: {},
@@ -35,33 +67,33 @@ test("a full request", () => {
   expect(parsed).toEqual({
     ok: true,
     request: {
+      ...nothing,
       model: "demo",
       prompt: { messages, tools: [tool] },
       toolChoice: { name: "f" },
+      parallelToolCalls: false,
+      responseFormat: { type: "json_schema", name: "n", schema: {}, strict: true },
+      reasoningEffort: "low",
       stream: true,
       includeUsage: true,
       maxTokens: 7,
       temperature: 0,
       topP: 1,
       seed: -3,
+      presencePenalty: -2,
+      frequencyPenalty: 2,
+      logitBias: new Map([[7, -100]]),
+      logprobs: 3,
       stop: ["x"],
+      n: 8,
+      session: "u",
     },
   });
-  expect(parsed.ok && parsed.request.prompt.messages).toBe(messages);
+  expect(parsed.ok && "messages" in parsed.request.prompt && parsed.request.prompt.messages).toBe(messages);
 });
 
 test("the least, and nulls for what is left open", () => {
-  const nothing = {
-    toolChoice: null,
-    stream: false,
-    includeUsage: false,
-    maxTokens: null,
-    temperature: null,
-    topP: null,
-    seed: null,
-    stop: [],
-  };
-  const request = { model: "m", prompt: { messages: [user], tools: [] }, ...nothing };
+  const request = { ...nothing, model: "m", prompt: { messages: [user], tools: [] } };
   expect(parseChatRequest({ model: "m", messages: [user] })).toEqual({ ok: true, request });
   const nulls = {
     tools: null,
@@ -74,6 +106,16 @@ test("the least, and nulls for what is left open", () => {
     seed: null,
     stop: null,
     n: null,
+    logprobs: null,
+    top_logprobs: null,
+    logit_bias: null,
+    presence_penalty: null,
+    frequency_penalty: null,
+    parallel_tool_calls: null,
+    reasoning_effort: null,
+    response_format: null,
+    modalities: null,
+    audio: null,
   };
   expect(parseChatRequest({ model: "m", messages: [user], ...nulls })).toEqual({ ok: true, request });
 });
@@ -104,8 +146,19 @@ test.each([
       ],
     },
   ],
-])("takes message %#", (message) => {
-  expect(parseChatRequest({ model: "m", messages: [message] }).ok).toBe(true);
+])("takes message %#, media where the engine takes them", (message) => {
+  expect(parseChatRequest({ model: "m", messages: [message] }, undefined, { media: true }).ok).toBe(true);
+});
+
+const tool2 = { type: "function", function: { name: "g" } };
+const only = (name: string): object => ({ type: "function", function: { name } });
+test.each<[object, unknown]>([
+  [{ mode: "auto", tools: [only("f"), only("g")] }, "auto"],
+  [{ mode: "required", tools: [only("f"), only("g")] }, "required"],
+  [{ mode: "required", tools: [only("g")] }, { name: "g" }],
+])("allowed tools %#", (allowed, choice) => {
+  const body = { model: "m", messages: [user], tools: [tool, tool2], tool_choice: { type: "allowed_tools", allowed_tools: allowed } };
+  expect(parseChatRequest(body)).toMatchObject({ ok: true, request: { toolChoice: choice } });
 });
 
 const call = { id: "c", type: "function", function: { name: "f", arguments: "{}" } };
@@ -162,7 +215,51 @@ test.each<[object, string | null, RegExp]>([
   [{ seed: 0.5 }, "seed", /an integer/],
   [{ stop: ["a", "b", "c", "d", "e"] }, "stop", /up to 4/],
   [{ stop: 4 }, "stop", /a string or an array/],
-  [{ n: 2 }, "n", /must be 1/],
+  [{ n: 9 }, "n", /at most 8/],
+  [{ n: 0 }, "n", /at least 1/],
+  [{ top_logprobs: 2 }, "top_logprobs", /needs `logprobs: true`/],
+  [{ logprobs: true, top_logprobs: 21 }, "top_logprobs", /at most 20/],
+  [{ logprobs: 3 }, "logprobs", /true or false/],
+  [{ logit_bias: [] }, "logit_bias", /an object of token ids/],
+  [{ logit_bias: { a: 1 } }, "logit_bias.a", /no token id/],
+  [{ logit_bias: { "5": "x" } }, "logit_bias.5", /a number from -100 to 100, but is a string/],
+  [{ logit_bias: { "5": 101 } }, "logit_bias.5", /from -100 to 100/],
+  [{ presence_penalty: 3 }, "presence_penalty", /at most 2/],
+  [{ frequency_penalty: -3 }, "frequency_penalty", /at least -2/],
+  [{ parallel_tool_calls: 1 }, "parallel_tool_calls", /true or false/],
+  [{ reasoning_effort: "huge" }, "reasoning_effort", /one of 'none', 'minimal'/],
+  [{ response_format: "json" }, "response_format", /an object/],
+  [{ response_format: { type: "xml" } }, "response_format.type", /'xml'; use one of/],
+  [{ response_format: { type: "json_schema" } }, "response_format.json_schema", /missing/],
+  [{ response_format: { type: "json_schema", json_schema: { name: "a b", schema: {} } } }, "response_format.json_schema.name", /letters/],
+  [{ response_format: { type: "json_schema", json_schema: { name: "a" } } }, "response_format.json_schema.schema", /JSON Schema/],
+  [{ modalities: ["text", "audio"] }, "modalities[1]", /writes text only/],
+  [{ audio: { voice: "x" } }, "audio", /not supported/],
+  [{ web_search_options: {} }, "web_search_options", /not supported/],
+  [{ function_call: "auto" }, "function_call", /use `tool_choice`/],
+  [{ messages: [{ role: "function", name: "f", content: "x" }] }, "messages[0].role", /deprecated.*use 'tool'/],
+  [{ messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "u" } }] }] }, "messages[0].content[0]", /no eyes/],
+  [
+    { messages: [user, { role: "user", content: [{ type: "input_audio", input_audio: { data: "d", format: "wav" } }] }] },
+    "messages[1].content[0]",
+    /no ears/,
+  ],
+  [{ messages: [{ role: "user", content: [{ type: "file", file: { file_id: "f" } }] }] }, "messages[0].content[0]", /reads text only/],
+  [
+    { tools: [tool], tool_choice: { type: "custom", custom: { name: "x" } } },
+    "tool_choice.type",
+    /'custom', a tool this model cannot call/,
+  ],
+  [
+    { tools: [tool, tool2], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [only("f")] } } },
+    "tool_choice.allowed_tools.tools",
+    /some of several/,
+  ],
+  [
+    { tools: [tool], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [only("h")] } } },
+    "tool_choice.allowed_tools.tools[0].function.name",
+    /not in `tools`/,
+  ],
   [{ functions: [] }, "functions", /use `tools`/],
   [{ metadata: nest(20_000) }, "metadata[0][0][0]", /deeper than 64/],
   [
@@ -193,36 +290,8 @@ test("a long or odd role is not echoed whole", () => {
   expect(!parsed.ok && parsed.error.message.length).toBeLessThan(200);
 });
 
-test("bodies: JSON, broken JSON with a position, broken UTF-8, nothing", () => {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const message = (body: Uint8Array): string | null => {
-    const decoded = decodeJsonBody(body, decoder);
-    return decoded.ok ? null : decoded.error.message;
-  };
-  expect(decodeJsonBody(bytes('{"a":1}'), decoder)).toEqual({ ok: true, value: { a: 1 } });
-  expect(message(bytes('{"a":1'))).toMatch(/valid JSON/);
-  expect(message(bytes('{"secret words": 1 "b"}'))).toMatch(/at character 19/);
-  expect(message(bytes('{"secret words": oh no}'))).not.toMatch(/secret|oh no/);
-  expect(message(Uint8Array.of(0x22, 0xff, 0x22))).toMatch(/UTF-8/);
-  expect(message(new Uint8Array())).toMatch(/empty/);
-  expect(decodeJsonBody(bytes("[".repeat(20_000) + "]".repeat(20_000)), decoder).ok).toBe(true);
-});
-
-test("the error envelope has OpenAI's four keys and codes", () => {
-  expect(openaiErrorBody(apiError("invalid_request", "m", "n"))).toEqual({
-    error: { message: "m", type: "invalid_request_error", param: "n", code: null },
-  });
-  expect(openaiErrorBody(apiError("invalid_api_key", "m")).error).toMatchObject({
-    type: "invalid_request_error",
-    code: "invalid_api_key",
-    param: null,
-  });
-  expect(openaiErrorBody(apiError("overloaded", "m")).error.type).toBe("server_error");
-});
-
 test("the golden vectors' prompts are valid requests", () => {
   const file = readFileSync(new URL("../../vectors/hash-chain.json", import.meta.url), "utf8");
   const { vectors } = JSON.parse(file) as { vectors: { model: string; prompt: object }[] };
-  for (const { model, prompt } of vectors) expect(parseChatRequest({ model, ...prompt }).ok).toBe(true);
+  for (const { model, prompt } of vectors) expect(parseChatRequest({ model, ...prompt }, undefined, { media: true }).ok).toBe(true);
 });

@@ -1,0 +1,67 @@
+/** Hands a finished response up to the edge, which keeps it for `previous_response_id` and for reading it again. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ChatMessage } from "../src/prefix/prompt.ts";
+import type { AnswerHead } from "../src/wire/answer-event.ts";
+import { assistantMessage } from "../src/wire/chat-answer.ts";
+import { HEADER } from "../src/wire/headers.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
+import { responseId, responseObject } from "../src/wire/response-object.ts";
+import type { WholeAnswer } from "../src/wire/whole-answer.ts";
+
+/** All tries together: the client waits for the end of its answer meanwhile. */
+const PATIENCE_MS = 5_000;
+const TRIES = 3;
+const PAUSE_MS = 100;
+
+/** The edge's own origin, from the address of its announce socket. */
+export function edgeOrigin(join: string): string {
+  const url = new URL(join);
+  return `${url.protocol === "wss:" ? "https:" : "http:"}//${url.host}`;
+}
+
+/** The conversation up to and with this answer. Instructions are for one response only. */
+export function messagesAfter(request: InnerRequest, answer: WholeAnswer): ChatMessage[] {
+  const before = "messages" in request.prompt ? request.prompt.messages : [];
+  const [first] = before;
+  const instructions = request.responses?.instructions ?? null;
+  const instructed = instructions !== null && first?.role === "system" && first.content === instructions;
+  return [...before.slice(instructed ? 1 : 0), assistantMessage(answer.choice(0))];
+}
+
+/** Never rejects: an answer that can't be kept is still an answer. */
+export async function handUp(
+  join: string,
+  ticket: string | null,
+  { head, request, answer }: { head: AnswerHead; request: InnerRequest; answer: WholeAnswer },
+): Promise<void> {
+  if (ticket === null || request.responses?.store !== true) return;
+  const url = `${edgeOrigin(join)}/internal/results/${encodeURIComponent(responseId(head))}`;
+  const response = responseObject(head, request, answer);
+  const body = JSON.stringify({ response, inputItems: request.responses.inputItems, messages: messagesAfter(request, answer) });
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  let why = "no answer in time";
+  for (let attempt = 1; attempt <= TRIES && !patience.aborted; attempt += 1) {
+    if (attempt > 1) await sleep(PAUSE_MS);
+    const result = await put(url, ticket, body, patience);
+    if (result === "stored") return;
+    why = result.why;
+    if (result.final) break;
+  }
+  process.stderr.write(`${responseId(head)} is not kept by the edge: ${why}\n`);
+}
+
+async function put(url: string, ticket: string, body: string, signal: AbortSignal): Promise<"stored" | { why: string; final: boolean }> {
+  try {
+    const answer = await fetch(url, {
+      method: "PUT",
+      headers: { "content-type": "application/json", [HEADER.resultTicket]: ticket },
+      body,
+      signal,
+    });
+    await answer.body?.cancel();
+    if (answer.ok) return "stored";
+    return { why: `status ${answer.status}`, final: answer.status < 500 && answer.status !== 429 };
+  } catch (cause) {
+    return { why: cause instanceof Error ? cause.name : "no connection", final: false };
+  }
+}

@@ -1,0 +1,96 @@
+/** Writes one answer to the edge, streamed or whole. Whole SSE events only. */
+import type { ServerResponse } from "node:http";
+import { apiError } from "../src/errors.ts";
+import type { AnswerHead } from "../src/wire/answer-event.ts";
+import { answerBody, answerStream } from "../src/wire/answer-writer.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
+import { WholeAnswer } from "../src/wire/whole-answer.ts";
+import { type AnswerStep, answerSteps } from "./answer.ts";
+import type { Run } from "./replica.ts";
+
+/** While a prompt is computed nothing else shows the edge that this replica lives. */
+const ALIVE_MS = 1_000;
+
+export interface Reply {
+  request: InnerRequest;
+  run: Run;
+  head: AnswerHead;
+  response: ServerResponse;
+  /** Keeps a whole answer before the client has its end, so that it can be asked for at once. */
+  keep: (answer: WholeAnswer) => Promise<void>;
+}
+
+export async function reply({ request, run, head, response, keep }: Reply): Promise<void> {
+  response.on("close", () => run.cancel());
+  // Gone while the engine took it: that event is over.
+  if (response.destroyed) run.cancel();
+  response.writeHead(200, {
+    "content-type": request.stream ? "text/event-stream; charset=utf-8" : "application/json",
+    "cache-control": "no-cache",
+  });
+  response.flushHeaders();
+  // A comment to an SSE reader, white space to a JSON parser.
+  const alive = setInterval(() => response.write(request.stream ? ": computing\n\n" : "\n"), ALIVE_MS);
+  const begun = (): void => clearInterval(alive);
+  try {
+    const steps = answerSteps(request, head, run);
+    const given = { request, head, response, keep, steps, begun };
+    await (request.stream ? stream(given) : whole(given));
+  } finally {
+    clearInterval(alive);
+    run.cancel();
+  }
+}
+
+type Given = Omit<Reply, "run"> & { steps: AsyncIterable<AnswerStep>; begun: () => void };
+
+/** Resolves when more may be written, or never will be. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done);
+      response.off("close", done);
+      resolve();
+    };
+    response.on("drain", done);
+    response.on("close", done);
+  });
+}
+
+async function whole({ request, head, response, keep, steps, begun }: Given): Promise<void> {
+  const answer = new WholeAnswer();
+  for await (const step of steps) {
+    // The edge takes a cut for a lost replica and asks another one.
+    if (step.type === "lost") return void response.destroy();
+    answer.add(step);
+  }
+  await keep(answer);
+  begun();
+  response.end(JSON.stringify(answerBody(head, request, answer)));
+}
+
+async function stream({ request, head, response, keep, steps, begun }: Given): Promise<void> {
+  const writer = answerStream(head, request);
+  const answer = new WholeAnswer();
+  let first = true;
+  for await (const step of steps) {
+    if (step.type === "lost") {
+      if (first) response.destroy();
+      else response.end(writer.fail(apiError("replica_lost", step.message)));
+      return;
+    }
+    answer.add(step);
+    let text = "";
+    if (first && step.type !== "started") {
+      first = false;
+      begun();
+      text = writer.open();
+    }
+    text += writer.event(step);
+    // A response that is closed would never drain.
+    if (response.destroyed) return;
+    if (text !== "" && !response.write(text)) await drained(response);
+  }
+  await keep(answer);
+  response.end(writer.close());
+}

@@ -1,0 +1,102 @@
+/** What differs by API alone: which path is whose, who parses it, and the shape of its errors. Edge and replica share it. */
+import type { ApiError, ErrorCode } from "../errors.ts";
+import type { ChatMessage } from "../prefix/prompt.ts";
+import { parseCompletionRequest } from "./completions.ts";
+import type { ApiName, ParsedRequest } from "./inner.ts";
+import { parseCountTokensRequest, parseMessagesRequest } from "./messages.ts";
+import { type OpenaiErrorBody, openaiErrorBody, parseChatRequest, type ParseOptions } from "./openai.ts";
+import { parseResponsesRequest } from "./responses.ts";
+import type { HeaderReader } from "./session.ts";
+
+export interface ParseContext {
+  headers: HeaderReader;
+  /** What `previous_response_id` stands for; empty without one. */
+  history: readonly ChatMessage[];
+  /** The engine takes images, sound and files. */
+  media?: boolean;
+  /** Only the prompt's tokens are asked for: messages then need no `max_tokens`. */
+  counts?: boolean;
+}
+
+export type Parser = (body: unknown, context: ParseContext) => ParsedRequest;
+
+const PARSERS: Record<ApiName, Parser> = {
+  chat: (body, context) => parseChatRequest(body, context.headers, mediaOf(context)),
+  completions: (body, context) => parseCompletionRequest(body, context.headers),
+  responses: (body, context) => parseResponsesRequest(body, context.history, context.headers, mediaOf(context)),
+  messages: (body, context) => (context.counts ? parseCountTokensRequest : parseMessagesRequest)(body, context.headers, mediaOf(context)),
+};
+
+export function parserOf(api: ApiName): Parser {
+  return PARSERS[api];
+}
+
+function mediaOf(context: ParseContext): ParseOptions {
+  return { media: context.media ?? false };
+}
+
+const PATHS: ReadonlyMap<string, ApiName> = new Map([
+  ["/v1/chat/completions", "chat"],
+  ["/v1/completions", "completions"],
+  ["/v1/responses", "responses"],
+  ["/v1/messages", "messages"],
+]);
+
+/** Of a URL's path, as it stands. */
+export function apiOfPath(path: string): ApiName | null {
+  return PATHS.get(path) ?? null;
+}
+
+export type AnthropicErrorType =
+  | "invalid_request_error"
+  | "authentication_error"
+  | "permission_error"
+  | "not_found_error"
+  | "request_too_large"
+  | "rate_limit_error"
+  | "api_error"
+  | "overloaded_error";
+
+/** Anthropic has no `param`; the message names the field. */
+export interface AnthropicErrorBody {
+  type: "error";
+  error: { type: AnthropicErrorType; message: string };
+  request_id: string;
+}
+
+/** What no status says better. */
+const ANTHROPIC_TYPES: Partial<Record<ErrorCode, AnthropicErrorType>> = { overloaded: "overloaded_error", replica_lost: "api_error" };
+const TYPE_OF_STATUS: ReadonlyMap<number, AnthropicErrorType> = new Map([
+  [401, "authentication_error"],
+  [403, "permission_error"],
+  [404, "not_found_error"],
+  [413, "request_too_large"],
+  [429, "rate_limit_error"],
+  [529, "overloaded_error"],
+]);
+
+export function anthropicErrorType(error: Pick<ApiError, "code" | "status">): AnthropicErrorType {
+  const byStatus = TYPE_OF_STATUS.get(error.status) ?? (error.status >= 500 ? "api_error" : "invalid_request_error");
+  return ANTHROPIC_TYPES[error.code] ?? byStatus;
+}
+
+/** Anthropic's own status for a full fleet is 529. */
+export function anthropicStatus(error: Pick<ApiError, "code" | "status">): number {
+  return error.code === "overloaded" && error.status === 503 ? 529 : error.status;
+}
+
+/** `anthropic-models`: Anthropic's clients on `/v1/models`. null = a path of ours, answered as OpenAI's. */
+export type ErrorApi = ApiName | "anthropic-models";
+
+function isAnthropic(api: ErrorApi): boolean {
+  return api === "messages" || api === "anthropic-models";
+}
+
+export function errorBody(api: ErrorApi, error: ApiError, requestId: string): OpenaiErrorBody | AnthropicErrorBody {
+  if (!isAnthropic(api)) return openaiErrorBody(error);
+  return { type: "error", error: { type: anthropicErrorType(error), message: error.message }, request_id: requestId };
+}
+
+export function errorStatus(api: ErrorApi, error: ApiError): number {
+  return isAnthropic(api) ? anthropicStatus(error) : error.status;
+}

@@ -1,0 +1,124 @@
+/** Anthropic's messages API: the request. Its blocks are in messages-blocks.ts. */
+import { z } from "zod";
+import type { ChatPrompt, Tool } from "../prefix/prompt.ts";
+import { clip, type Json, mustBe, parsing, quoted, Refused, refuse, wantObject, wantString } from "./check.ts";
+import { cleanMessages } from "./hygiene.ts";
+import type { InnerRequest, ParsedRequest, ReasoningEffort, ResponseFormat, ToolChoice } from "./inner.ts";
+import { messagesOfBlocks } from "./messages-blocks.ts";
+import type { ParseOptions } from "./openai.ts";
+import { functionTool } from "./responses-tools.ts";
+import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
+import { flag, model, needTools, plainRequest, topP, wantFlag, wantSchema } from "./settings.ts";
+
+const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
+/** Up to here a thinking budget is called low, then medium. */
+const LOW_BUDGET = 4_096;
+const MEDIUM_BUDGET = 16_384;
+const MIN_BUDGET = 1_024;
+
+const counted = {
+  model,
+  thinking: z
+    .object(
+      {
+        type: z.enum(["enabled", "adaptive", "disabled"], "must be 'enabled', 'adaptive' or 'disabled'"),
+        budget_tokens: z.int("must be an integer").min(MIN_BUDGET, `must be at least ${MIN_BUDGET}`).nullish(),
+      },
+      "must be an object",
+    )
+    .nullish(),
+  output_config: z
+    .object({ effort: z.enum(EFFORTS, `must be one of ${quoted(EFFORTS)}`).nullish(), format: z.unknown().optional() }, "must be an object")
+    .nullish(),
+};
+
+const settings = z.object({
+  ...counted,
+  max_tokens: z.int("must be an integer of at least 1").min(1, "must be at least 1"),
+  stream: flag,
+  temperature: z.number("must be a number from 0 to 1").min(0, "must be at least 0").max(1, "must be at most 1").nullish(),
+  top_p: topP,
+  stop_sequences: z
+    .array(z.string("must be a string").min(1, "must not be an empty string"), "must be an array of strings")
+    .max(16, "must have at most 16 strings")
+    .nullish(),
+});
+type Settings = Partial<z.infer<typeof settings>> & { model: string };
+
+/** A count needs no `max_tokens`, and what only an answer has is left alone. */
+const countSettings = z.object(counted);
+
+export function parseMessagesRequest(body: unknown, headers: HeaderReader = NO_HEADERS, options: ParseOptions = {}): ParsedRequest {
+  return parsing(body, settings, (fields, object) => requestOf(fields, object, headers, options));
+}
+
+/** The body of `/v1/messages/count_tokens`. */
+export function parseCountTokensRequest(body: unknown, headers: HeaderReader = NO_HEADERS, options: ParseOptions = {}): ParsedRequest {
+  return parsing(body, countSettings, (fields, object) => requestOf(fields, object, headers, options));
+}
+
+function requestOf(fields: Settings, body: Json, headers: HeaderReader, options: ParseOptions): InnerRequest {
+  const messages = cleanMessages(messagesOfBlocks(body["system"], body["messages"], options.media ?? false));
+  const prompt: ChatPrompt = { messages, tools: toolsOf(body["tools"]) };
+  const choice = parseChoice(body["tool_choice"], prompt.tools);
+  return {
+    ...plainRequest("messages", fields.model, prompt, sessionOf(body, headers)),
+    toolChoice: choice.choice,
+    parallelToolCalls: choice.parallel,
+    responseFormat: formatOf(fields.output_config?.format),
+    reasoningEffort: effortOf(fields),
+    stream: fields.stream ?? false,
+    maxTokens: fields.max_tokens ?? null,
+    temperature: fields.temperature ?? null,
+    topP: fields.top_p ?? null,
+    stop: fields.stop_sequences ?? [],
+  };
+}
+
+/** Tools with a `type` of Anthropic's own (web_search_…, bash_…) are left out: the model does without, unless one is forced. */
+function toolsOf(value: unknown): Tool[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new Refused(mustBe("tools", "an array of tools", value));
+  return value.flatMap((tool, index): Tool[] => {
+    const at = `tools[${index}]`;
+    const fields = wantObject(tool, at, "an object with `name` and `input_schema`");
+    const type = fields["type"] ?? "custom";
+    if (typeof type !== "string") throw new Refused(mustBe(`${at}.type`, "a string", type));
+    if (type !== "custom") return [];
+    return [functionTool(fields, at, wantSchema(fields["input_schema"], `${at}.input_schema`), `${at}.input_schema`, null)];
+  });
+}
+
+function parseChoice(value: unknown, tools: readonly Tool[]): { choice: ToolChoice | null; parallel: boolean } {
+  if (value === undefined || value === null) return { choice: null, parallel: true };
+  const fields = wantObject(value, "tool_choice");
+  const parallel = !wantFlag(fields["disable_parallel_tool_use"], "tool_choice.disable_parallel_tool_use");
+  const type = wantString(fields["type"], "tool_choice.type");
+  if (type === "auto" || type === "none") return { choice: type, parallel };
+  if (type === "any") return { choice: needTools(tools, "tool_choice", "is 'any'"), parallel };
+  if (type !== "tool") {
+    throw new Refused(refuse("tool_choice.type", `is '${clip(type)}'; use one of 'auto', 'any', 'tool', 'none'.`));
+  }
+  const name = wantString(fields["name"], "tool_choice.name");
+  if (tools.some((tool) => tool.function.name === name)) return { choice: { name }, parallel };
+  throw new Refused(
+    refuse("tool_choice.name", "names a tool that is not in `tools`, or that this model cannot call; add it or change the name."),
+  );
+}
+
+function formatOf(value: unknown): ResponseFormat {
+  if (value === undefined || value === null) return { type: "text" };
+  const fields = wantObject(value, "output_config.format");
+  if (fields["type"] !== "json_schema") throw new Refused(refuse("output_config.format.type", "must be 'json_schema'."));
+  return { type: "json_schema", name: "output", schema: wantSchema(fields["schema"], "output_config.format.schema"), strict: true };
+}
+
+/** No word of thinking: ours to choose. Thinking without an effort is 'high', Anthropic's default. */
+function effortOf(fields: Settings): ReasoningEffort | null {
+  const { type, budget_tokens: budget } = fields.thinking ?? {};
+  if (type === "disabled") return "none";
+  const effort = fields.output_config?.effort ?? null;
+  if (effort !== null) return effort === "max" ? "xhigh" : effort;
+  if (type === "enabled" && budget != null) return budget <= LOW_BUDGET ? "low" : budget <= MEDIUM_BUDGET ? "medium" : "high";
+  return type === undefined ? null : "high";
+}

@@ -1,0 +1,88 @@
+import { expect, test } from "vitest";
+import { apiError, type ErrorCode } from "../../../src/errors.ts";
+import { anthropicStatus, apiOfPath, errorBody, errorStatus } from "../../../src/wire/envelope.ts";
+import { openaiErrorBody } from "../../../src/wire/openai.ts";
+import { sessionOf } from "../../../src/wire/session.ts";
+
+test.each<[ErrorCode, string, number]>([
+  ["invalid_request", "invalid_request_error", 400],
+  ["context_length_exceeded", "invalid_request_error", 400],
+  ["invalid_api_key", "authentication_error", 401],
+  ["invalid_admission", "permission_error", 403],
+  ["model_not_found", "not_found_error", 404],
+  ["not_found", "not_found_error", 404],
+  ["method_not_allowed", "invalid_request_error", 405],
+  ["request_too_large", "request_too_large", 413],
+  ["internal", "api_error", 500],
+  ["replica_lost", "api_error", 502],
+  ["overloaded", "overloaded_error", 529],
+])("%s is Anthropic's %s, %i", (code, type, status) => {
+  const error = apiError(code, "what", "messages[0]");
+  for (const api of ["messages", "anthropic-models"] as const) {
+    expect(errorBody(api, error, "req_1")).toEqual({ type: "error", error: { type, message: "what" }, request_id: "req_1" });
+    expect(errorStatus(api, error)).toBe(status);
+  }
+  expect(anthropicStatus(error)).toBe(status);
+  for (const api of ["chat", "completions", "responses"] as const) {
+    expect(errorBody(api, error, "req_1")).toEqual(openaiErrorBody(error));
+    expect(errorStatus(api, error)).toBe(error.status);
+  }
+});
+
+test("429 is a rate limit, whatever its code", () => {
+  expect(errorBody("messages", { ...apiError("invalid_request", "slow down"), status: 429 }, "r")).toMatchObject({
+    error: { type: "rate_limit_error" },
+  });
+});
+
+test("paths", () => {
+  const paths = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/models", "/v1/messages/", ""];
+  expect(paths.map(apiOfPath)).toEqual(["chat", "completions", "responses", "messages", null, null, null]);
+});
+
+test("the strongest hint binds a conversation", () => {
+  const body: Record<string, unknown> = {
+    prompt_cache_key: "key",
+    previous_response_id: "resp_1",
+    metadata: { user_id: '{"session_id":"meta"}' },
+    user: "user",
+  };
+  const headers: Record<string, string> = {
+    "x-claude-code-session-id": "claude",
+    "session-id": "codex",
+    session_id: "older",
+    "thread-id": "thread",
+    "x-session-id": "x",
+    "x-session-affinity": "affinity",
+  };
+  const seen: (string | null)[] = [];
+  const now = (): number => seen.push(sessionOf(body, (name) => headers[name]));
+  for (const field of ["prompt_cache_key", "previous_response_id"]) {
+    now();
+    delete body[field];
+  }
+  for (const name of Object.keys(headers)) {
+    now();
+    delete headers[name];
+  }
+  now();
+  delete body["metadata"];
+  now();
+  delete body["user"];
+  now();
+  expect(seen).toEqual(["key", "resp_1", "claude", "codex", "older", "thread", "x", "affinity", "meta", "user", null]);
+});
+
+test.each<[unknown, string | null]>([
+  [{ user: "a".repeat(500) }, "a".repeat(128)],
+  [{ user: "  " }, null],
+  [{ user: 5, prompt_cache_key: {} }, null],
+  [{ metadata: { user_id: "user_ab_account__session_0-1" } }, "0-1"],
+  [{ metadata: { user_id: "plain" } }, "plain"],
+  [{ metadata: { user_id: "{broken" } }, "{broken"],
+  [{ metadata: { user_id: "x".repeat(5_000) } }, null],
+  [null, null],
+  ["x", null],
+])("session of %j", (body, session) => {
+  expect(sessionOf(body)).toBe(session);
+});

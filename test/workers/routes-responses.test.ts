@@ -1,0 +1,138 @@
+/** Stored responses over HTTP: handed up by a ticket, read by their own tenant only. */
+import { createHmac } from "node:crypto";
+import { listDurableObjectIds } from "cloudflare:test";
+import { exports, env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import { formatKey } from "../../src/tenancy/key.ts";
+import { HEADER } from "../../src/wire/headers.ts";
+import { configOf } from "../../workers/env.ts";
+import { mintPlacedRequestId } from "../../workers/request-id.ts";
+import { openResponse, responseIdOf, storedResponse } from "../../workers/stored-response.ts";
+
+const mac = (text: string) => createHmac("sha256", "test-secret-of-the-deployment").update(text).digest();
+const keyOf = (tenant: string): string => formatKey({ tenant, keyId: "1" }, "0123456789abcdef", mac);
+const MIB = 1024 * 1024;
+
+const mintedId = (tenant = "acme"): string => mintPlacedRequestId(configOf(env), tenant, "default");
+
+const ask = (method: string, path: string, tenant = "acme"): Promise<Response> =>
+  exports.default.fetch(new Request(`https://edge.test${path}`, { method, headers: { authorization: `Bearer ${keyOf(tenant)}` } }));
+
+const result = (pad = "") => ({
+  response: { id: "resp_1", object: "response", status: "completed", pad },
+  inputItems: [
+    { id: "msg_0", type: "message" },
+    { id: "msg_1", type: "message" },
+  ],
+  messages: [{ role: "user", content: "Hi" }],
+});
+
+const handUp = (id: string, ticket: string | null, body: string = JSON.stringify(result())): Promise<Response> =>
+  exports.default.fetch(
+    new Request(`https://edge.test/internal/results/${id}`, {
+      method: "PUT",
+      body,
+      headers: { "content-type": "application/json", ...(ticket === null ? {} : { [HEADER.resultTicket]: ticket }) },
+    }),
+  );
+
+async function opened(): Promise<{ id: string; ticket: string }> {
+  const requestId = mintedId();
+  const { ticket, opening } = openResponse(env, "acme", requestId);
+  await opening;
+  return { id: responseIdOf(requestId), ticket };
+}
+
+it("an id that was never given to this tenant leads to no object", async () => {
+  const mine = responseIdOf(mintedId());
+  const madeUp = `resp_default_${"0".repeat(32)}`;
+  for (const id of [madeUp, responseIdOf(mintedId("other")), mine]) {
+    for (const path of [`/v1/responses/${id}`, `/v1/responses/${id}/input_items`]) expect((await ask("GET", path)).status).toBe(404);
+  }
+  const asked = (await listDurableObjectIds(env.RESPONSE)).map(String);
+  const named = (id: string): string => String(env.RESPONSE.idFromName(`acme/${id}`));
+  expect(asked).not.toContain(named(madeUp));
+  expect(storedResponse(env, "acme", madeUp)).toBeNull();
+  expect(storedResponse(env, "acme", responseIdOf(mintedId("other")))).toBeNull();
+  expect(storedResponse(env, "acme", mine)).not.toBeNull();
+});
+
+describe("handing a result up", () => {
+  it("needs the response's own ticket and nothing else", async () => {
+    const { id, ticket } = await opened();
+    const other = await opened();
+    const [, secret] = ticket.split(".");
+    for (const wrong of [null, "", "acme", `acme.${"x".repeat(44)}`, `other.${secret}`, other.ticket, `../acme.${secret}`]) {
+      expect((await handUp(id, wrong)).status, String(wrong)).toBe(403);
+    }
+    expect((await handUp("resp_nonsense", ticket)).status).toBe(403);
+    expect((await ask("GET", `/v1/responses/${id}`)).status).toBe(404);
+    expect((await handUp(id, ticket)).status).toBe(204);
+    // Its answer may have been lost: asking again is no error and changes nothing.
+    expect((await handUp(id, ticket, JSON.stringify(result("another")))).status).toBe(204);
+    expect(await (await ask("GET", `/v1/responses/${id}`)).json()).toEqual(result().response);
+  });
+
+  it("is bounded, and must be a result", async () => {
+    const { id, ticket } = await opened();
+    expect((await handUp(id, ticket, JSON.stringify(result("x".repeat(4 * MIB))))).status).toBe(413);
+    for (const body of ["{", "[]", "{}", JSON.stringify({ ...result(), messages: "Hi" })]) {
+      expect((await handUp(id, ticket, body)).status).toBe(400);
+    }
+    expect((await handUp(id, ticket, JSON.stringify(result("x".repeat(3 * MIB))))).status).toBe(204);
+    const got = await (await ask("GET", `/v1/responses/${id}`)).json<{ pad: string }>();
+    expect(got.pad.length).toBe(3 * MIB);
+  });
+});
+
+describe("a stored response", () => {
+  it("is read, paged and deleted by its tenant; to all others it does not exist", async () => {
+    const { id, ticket } = await opened();
+    await handUp(id, ticket);
+    const paths = [
+      ["GET", `/v1/responses/${id}`],
+      ["GET", `/v1/responses/${id}/input_items`],
+      ["POST", `/v1/responses/${id}/cancel`],
+      ["DELETE", `/v1/responses/${id}`],
+    ] as const;
+    for (const [method, path] of paths) {
+      const answer = await ask(method, path, "other");
+      expect([answer.status, ((await answer.json()) as { error: { param: string } }).error.param]).toEqual([404, "id"]);
+    }
+    const page = async (query: string) => (await ask("GET", `/v1/responses/${id}/input_items?${query}`)).json();
+    const [first, second] = result().inputItems;
+    const list = { object: "list", has_more: false };
+    expect(await page("")).toEqual({ ...list, data: [second, first], first_id: "msg_1", last_id: "msg_0" });
+    expect(await page("order=asc&after=msg_0")).toEqual({ ...list, data: [second], first_id: "msg_1", last_id: "msg_1" });
+    for (const query of ["limit=0", "limit=101", "limit=x", "order=up", "after=msg_9"]) {
+      expect((await ask("GET", `/v1/responses/${id}/input_items?${query}`)).status, query).toBe(400);
+    }
+    expect(await (await ask("DELETE", `/v1/responses/${id}`)).json()).toEqual({ id, object: "response", deleted: true });
+    for (const [method, path] of paths) expect((await ask(method, path)).status).toBe(404);
+    expect((await handUp(id, ticket)).status).toBe(403);
+  });
+
+  it("is neither resumed nor cancelled", async () => {
+    const { id, ticket } = await opened();
+    await handUp(id, ticket);
+    for (const query of ["stream=true", "starting_after=5", "stream=true&starting_after=5"]) {
+      const answer = await ask("GET", `/v1/responses/${id}?${query}`);
+      expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("resumed")]);
+    }
+    const answer = await ask("POST", `/v1/responses/${id}/cancel`);
+    expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("background")]);
+  });
+
+  it("that does not exist can't be gone on from", async () => {
+    for (const previous of ["resp_x", responseIdOf(mintedId()), responseIdOf(mintedId("other"))]) {
+      const answer = await exports.default.fetch(
+        new Request("https://edge.test/v1/responses", {
+          method: "POST",
+          body: JSON.stringify({ model: "m", input: "Hi", previous_response_id: previous }),
+          headers: { authorization: `Bearer ${keyOf("acme")}`, "content-type": "application/json" },
+        }),
+      );
+      expect([answer.status, await answer.json()]).toMatchObject([404, { error: { param: "previous_response_id" } }]);
+    }
+  });
+});
