@@ -3,6 +3,7 @@ import type { ApiError } from "../errors.ts";
 import type { AnswerHead, AnswerUsage, FinishReason, TokenLogprob } from "./answer-event.ts";
 import { idTail } from "./answer-event.ts";
 import type { InnerRequest } from "./inner.ts";
+import { splitToolName } from "./responses-tools.ts";
 import type { AnswerPart, WholeAnswer } from "./whole-answer.ts";
 
 export type ItemStatus = "in_progress" | "completed" | "incomplete";
@@ -27,7 +28,7 @@ export type OutputItem =
       content: Extract<ContentPart, { type: "output_text" }>[];
     }
   | { id: string; type: "reasoning"; status: ItemStatus; summary: never[]; content: Extract<ContentPart, { type: "reasoning_text" }>[] }
-  | { id: string; type: "function_call"; status: ItemStatus; call_id: string; name: string; arguments: string };
+  | { id: string; type: "function_call"; status: ItemStatus; call_id: string; name: string; namespace?: string; arguments: string };
 
 export type ResponseStatus = "in_progress" | "completed" | "incomplete" | "failed";
 
@@ -56,7 +57,8 @@ export interface ResponseObject {
   store: boolean;
   temperature: number | null;
   top_p: number | null;
-  usage: ResponseUsage | null;
+  /** Once it is known: null, which the vendor sends, is not in its document. */
+  usage?: ResponseUsage;
 }
 
 export const responseId = (head: AnswerHead): string => `resp_${idTail(head)}`;
@@ -82,11 +84,17 @@ export function contentPartOf(part: Exclude<AnswerPart, { type: "call" }>): Cont
     : { type: "output_text", text: part.text, annotations: [], logprobs: responseLogprobs(part.logprobs) };
 }
 
-export function outputItem(head: AnswerHead, part: AnswerPart, outputIndex: number, status: ItemStatus): OutputItem {
+/** A tool as the caller named it, which is not how the model calls it when it is in a namespace. */
+export function calledAs(request: InnerRequest, called: string): { name: string; namespace?: string } {
+  const { name, namespace } = splitToolName(request.responses?.echoed["tools"], called);
+  return namespace === null ? { name } : { name, namespace };
+}
+
+export function outputItem(head: AnswerHead, request: InnerRequest, part: AnswerPart, outputIndex: number, status: ItemStatus): OutputItem {
   const id = itemId(head, part.type, outputIndex);
   switch (part.type) {
     case "call":
-      return { id, type: "function_call", status, call_id: part.id, name: part.name, arguments: part.arguments };
+      return { id, type: "function_call", status, call_id: part.id, ...calledAs(request, part.name), arguments: part.arguments };
     case "reasoning":
       return { id, type: "reasoning", status, summary: [], content: [{ type: "reasoning_text", text: part.text }] };
     case "text": {
@@ -97,11 +105,11 @@ export function outputItem(head: AnswerHead, part: AnswerPart, outputIndex: numb
 }
 
 /** An answer of nothing still is a message. */
-export function outputOf(head: AnswerHead, answer: WholeAnswer): OutputItem[] {
+export function outputOf(head: AnswerHead, request: InnerRequest, answer: WholeAnswer): OutputItem[] {
   const { parts, reason } = answer.choice(0);
   const shown: readonly AnswerPart[] = parts.length > 0 || reason === null ? parts : [{ type: "text", text: "", logprobs: null }];
   const cut = reason === "length" || reason === null;
-  return shown.map((part, index) => outputItem(head, part, index, cut && index === shown.length - 1 ? "incomplete" : "completed"));
+  return shown.map((part, index) => outputItem(head, request, part, index, cut && index === shown.length - 1 ? "incomplete" : "completed"));
 }
 
 export const statusOf = (reason: FinishReason | null): ResponseStatus => (reason === "length" ? "incomplete" : "completed");
@@ -158,7 +166,7 @@ function bareResponse(
 }
 
 export function startedResponse(head: AnswerHead, request: InnerRequest): ResponseObject {
-  return { ...bareResponse(head, request), status: "in_progress", error: null, incomplete_details: null, output: [], usage: null };
+  return { ...bareResponse(head, request), status: "in_progress", error: null, incomplete_details: null, output: [] };
 }
 
 /** `error`: it could not be finished. */
@@ -174,7 +182,7 @@ export function responseObject(
     status,
     error: error === null ? null : { code: "server_error", message: error.message },
     incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
-    output: outputOf(head, answer),
-    usage: error === null ? usageOf(answer.usage) : null,
+    output: outputOf(head, request, answer),
+    ...(error === null ? { usage: usageOf(answer.usage) } : {}),
   };
 }

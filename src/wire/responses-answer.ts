@@ -2,7 +2,7 @@
 import type { ApiError } from "../errors.ts";
 import type { AnswerEvent, AnswerHead, AnswerStream } from "./answer-event.ts";
 import type { InnerRequest } from "./inner.ts";
-import { contentPartOf, itemId, outputItem, responseLogprobs, responseObject, startedResponse } from "./response-object.ts";
+import { calledAs, contentPartOf, itemId, outputItem, responseLogprobs, responseObject, startedResponse } from "./response-object.ts";
 import { type AnswerPart, WholeAnswer } from "./whole-answer.ts";
 
 type ContentText = Exclude<AnswerPart, { type: "call" }>;
@@ -71,7 +71,7 @@ export class ResponseStream implements AnswerStream {
   #begin(part: AnswerPart): string {
     this.#part = part;
     this.#index += 1;
-    const item = outputItem(this.#head, part, this.#index, "in_progress");
+    const item = outputItem(this.#head, this.#request, part, this.#index, "in_progress");
     const bare = item.type === "function_call" ? item : { ...item, content: [] };
     const added = this.#sse("response.output_item.added", { output_index: this.#index, item: bare });
     if (part.type === "call") return added;
@@ -89,14 +89,18 @@ export class ResponseStream implements AnswerStream {
     // The answer has the same parts, one for each item, with all their text.
     const part = this.#answer.choice(0).parts[this.#index] ?? this.#part;
     this.#part = null;
-    const item = outputItem(this.#head, part, this.#index, cut ? "incomplete" : "completed");
+    const item = outputItem(this.#head, this.#request, part, this.#index, cut ? "incomplete" : "completed");
     const done = part.type === "call" ? this.#argumentsDone(part) : this.#textDone(part, place);
     return done + this.#sse("response.output_item.done", { output_index: this.#index, item });
   }
 
   #argumentsDone(part: Extract<AnswerPart, { type: "call" }>): string {
     const place = { item_id: itemId(this.#head, "call", this.#index), output_index: this.#index };
-    return this.#sse("response.function_call_arguments.done", { ...place, name: part.name, arguments: part.arguments });
+    return this.#sse("response.function_call_arguments.done", {
+      ...place,
+      name: calledAs(this.#request, part.name).name,
+      arguments: part.arguments,
+    });
   }
 
   #textDone(part: ContentText, place: object): string {

@@ -157,6 +157,6 @@ test("logprobs, nothing at all, and a failure", () => {
   const [failed] = sseEvents(stream.fail({ code: "replica_lost", status: 502, message: "gone", param: null }));
   expect(failed).toMatchObject({
     name: "response.failed",
-    data: { sequence_number: 2, response: { status: "failed", error: { code: "server_error", message: "gone" }, usage: null } },
+    data: { sequence_number: 2, response: { status: "failed", error: { code: "server_error", message: "gone" } } },
   });
 });
