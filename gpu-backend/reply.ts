@@ -10,6 +10,8 @@ import type { Run } from "./replica.ts";
 
 /** While a prompt is computed nothing else shows the edge that this replica lives. */
 const ALIVE_MS = 1_000;
+/** An answer that pauses in the middle, for others' prompts or a long tool call: clients want a byte every 15 s or so. */
+const PAUSE_MS = 10_000;
 
 export interface Reply {
   request: InnerRequest;
@@ -29,20 +31,42 @@ export async function reply({ request, run, head, response, keep }: Reply): Prom
     "cache-control": "no-cache",
   });
   response.flushHeaders();
-  // A comment to an SSE reader, white space to a JSON parser.
-  const alive = setInterval(() => response.write(request.stream ? ": computing\n\n" : "\n"), ALIVE_MS);
-  const begun = (): void => clearInterval(alive);
+  const pulse = new Pulse(response, request.stream);
   try {
-    const steps = answerSteps(request, head, run);
-    const given = { request, head, response, keep, steps, begun };
+    const given = { request, head, response, keep, steps: answerSteps(request, head, run), pulse };
     await (request.stream ? stream(given) : whole(given));
   } finally {
-    clearInterval(alive);
+    pulse.end();
     run.cancel();
   }
 }
 
-type Given = Omit<Reply, "run"> & { steps: AsyncIterable<AnswerStep>; begun: () => void };
+type Given = Omit<Reply, "run"> & { steps: AsyncIterable<AnswerStep>; pulse: Pulse };
+
+/** Writes something harmless whenever the answer has been silent: a comment to an SSE reader, white space to a JSON parser. */
+class Pulse {
+  readonly #timer: NodeJS.Timeout;
+  #writtenAtMs = performance.now();
+  #patienceMs = ALIVE_MS;
+
+  constructor(response: ServerResponse, sse: boolean) {
+    this.#timer = setInterval(() => {
+      if (performance.now() - this.#writtenAtMs < this.#patienceMs) return;
+      response.write(sse ? ": computing\n\n" : "\n");
+      this.#writtenAtMs = performance.now();
+    }, ALIVE_MS);
+  }
+
+  /** Content has gone out. */
+  wrote(): void {
+    this.#writtenAtMs = performance.now();
+    this.#patienceMs = PAUSE_MS;
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+  }
+}
 
 /** Resolves when more may be written, or never will be. */
 function drained(response: ServerResponse): Promise<void> {
@@ -57,7 +81,7 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-async function whole({ request, head, response, keep, steps, begun }: Given): Promise<void> {
+async function whole({ request, head, response, keep, steps, pulse }: Given): Promise<void> {
   const answer = new WholeAnswer();
   for await (const step of steps) {
     // The edge takes a cut for a lost replica and asks another one.
@@ -65,11 +89,11 @@ async function whole({ request, head, response, keep, steps, begun }: Given): Pr
     answer.add(step);
   }
   await keep(answer);
-  begun();
+  pulse.end();
   response.end(JSON.stringify(answerBody(head, request, answer)));
 }
 
-async function stream({ request, head, response, keep, steps, begun }: Given): Promise<void> {
+async function stream({ request, head, response, keep, steps, pulse }: Given): Promise<void> {
   const writer = answerStream(head, request);
   const answer = new WholeAnswer();
   let first = true;
@@ -83,14 +107,16 @@ async function stream({ request, head, response, keep, steps, begun }: Given): P
     let text = "";
     if (first && step.type !== "started") {
       first = false;
-      begun();
       text = writer.open();
     }
     text += writer.event(step);
     // A response that is closed would never drain.
     if (response.destroyed) return;
-    if (text !== "" && !response.write(text)) await drained(response);
+    if (text === "") continue;
+    pulse.wrote();
+    if (!response.write(text)) await drained(response);
   }
   await keep(answer);
+  pulse.end();
   response.end(writer.close());
 }
