@@ -81,8 +81,19 @@ export function promptParam(request: InnerRequest): string {
   return PROMPT_PARAM[request.api];
 }
 
+/** Frameworks know an overflow by these words of the vendors, not by its code (LangChain, LiteLLM). */
+function overflowMessage(
+  request: InnerRequest,
+  { promptTokens, contextTokens }: Extract<EngineRefusal, { reason: "context_length_exceeded" }>,
+): string {
+  if (request.api === "messages") return `prompt is too long: ${promptTokens} tokens > ${contextTokens - 1} maximum. Shorten \`messages\`.`;
+  const limit = `This model's maximum context length is ${contextTokens} tokens`;
+  return `${limit}. However, your prompt has ${promptTokens} tokens and an answer needs room too. Input tokens exceed the configured limit: send a shorter prompt.`;
+}
+
 export function refusalError(request: InnerRequest, refusal: EngineRefusal, grammar: Grammar | null): ApiError {
-  if (refusal.reason === "context_length_exceeded") return apiError("context_length_exceeded", refusal.message, promptParam(request));
+  if (refusal.reason === "context_length_exceeded")
+    return apiError("context_length_exceeded", overflowMessage(request, refusal), promptParam(request));
   if (refusal.reason === "grammar") {
     const param = grammar?.type === "tool_calls" ? "tools" : FORMAT_PARAM[request.api];
     return apiError("invalid_request", refusal.message, param);

@@ -110,7 +110,7 @@ export type EngineEvent =
 /** Why a run was not accepted. */
 export type EngineRefusal =
   | { type: "refused"; reason: "busy"; message: string }
-  | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; message: string }
+  | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; contextTokens: number; message: string }
   /** The grammar can't be made: what is not supported, in words. */
   | { type: "refused"; reason: "grammar"; message: string }
   | { type: "refused"; reason: "unavailable"; message: string };

@@ -55,7 +55,7 @@ export class Scheduler {
     const room = contextTokens - 1 - tokens.length;
     if (room < 1) {
       const message = `the prompt has ${tokens.length} tokens; the context holds ${contextTokens} and needs room for an answer`;
-      return refuse({ type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, message });
+      return refuse({ type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, contextTokens, message });
     }
     if (tokens.length === 0) return refuse({ type: "refused", reason: "unavailable", message: "the prompt has no tokens" });
     const grammar = request.grammar === null ? undefined : grammars.start(request.grammar);
