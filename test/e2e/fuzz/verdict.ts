@@ -74,9 +74,9 @@ function anthropicProblem(body: unknown, answer: Answer, expected: Expected): st
   if (type !== ANTHROPIC_TYPES[answer.status]) return `type ${String(type)} with ${answer.status}`;
   const problem = messageProblem(message);
   if (problem !== null || typeof message !== "string") return problem;
-  // Neither names a field: the model's name and the context are in words.
-  if (answer.status === 404 || /context/.test(message)) return null;
-  return paramProblem(/^`([^`]*)`/.exec(message)?.[1] ?? null, expected);
+  // The model's name is in words.
+  if (answer.status === 404) return null;
+  return paramProblem(/^(?:prompt is too long.* )?`([^`]*)`/.exec(message)?.[1] ?? null, expected);
 }
 
 function goodProblem({ endpoint: { path } }: FuzzCase, { headers, text }: Answer): string | null {
