@@ -1,6 +1,6 @@
 /**
  * What the edge costs: bare workerd between a load generator and replicas that answer at once.
- *   npm run bench:edge -- [--quick] [--smg PATH_TO_SMG] [--only grid|events|memory|decide|profile] [--out FILE]
+ *   npm run bench:edge -- [--quick] [--smg PATH_TO_SMG] [--only grid|apis|events|memory|decide|profile] [--out FILE]
  * Machines differ and are shared: compare the arms of one run with each other.
  */
 import { execFileSync } from "node:child_process";
@@ -13,13 +13,13 @@ import { type Arm, endArms, startEdge, startPassthrough, startSmg } from "./edge
 import { endChildren } from "./edge/child.ts";
 import { decideBench } from "./edge/decide.ts";
 import { eventRates, memory } from "./edge/flow.ts";
-import { grid, SIZES } from "./edge/grid.ts";
+import { apis, grid, SIZES } from "./edge/grid.ts";
 import { profile } from "./edge/profile.ts";
 import { holdPrefixes, joinReplicas, type Load, startLoad, startMock } from "./edge/setup.ts";
 import { verdicts } from "./edge/verdicts.ts";
 
 const REPLICAS = 4;
-const PARTS = ["grid", "events", "memory", "decide", "profile"] as const;
+const PARTS = ["grid", "apis", "events", "memory", "decide", "profile"] as const;
 type PartName = (typeof PARTS)[number];
 
 const { values: options } = parseArgs({
@@ -62,6 +62,7 @@ async function throughArms(load: Load) {
   if (options.smg !== undefined) arms.push(await startSmg(options.smg, ports));
   const told = {
     grid: wants("grid") ? await grid(load, arms, quick) : null,
+    apis: wants("apis") ? await apis(load, edge, quick) : null,
     events: wants("events") ? await eventRates(load, mock, arms, quick) : null,
     memory: wants("memory") ? await memory(load, arms, quick) : null,
   };
@@ -72,7 +73,9 @@ async function throughArms(load: Load) {
 
 async function run(): Promise<void> {
   const load = startLoad();
-  const flows = wants("grid") || wants("events") || wants("memory") ? await throughArms(load) : { grid: null, events: null, memory: null };
+  const flows = ["grid", "apis", "events", "memory"].some((part) => wants(part as PartName))
+    ? await throughArms(load)
+    : { grid: null, apis: null, events: null, memory: null };
   const decide = wants("decide") ? await decideBench(quick) : null;
   const profiles = wants("profile") ? await profile(load, quick) : null;
   const result = { ...about(), ...flows, decide, profiles };

@@ -1,4 +1,5 @@
 /** What stands between the load and the mock replicas: nothing, a plain passthrough worker, the edge, SMG. */
+import type { ApiName } from "../../../src/wire/inner.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
@@ -15,7 +16,9 @@ export const POOL = "bench";
 const START_MS = 30_000;
 
 export interface Arm {
-  name: "direct" | "passthrough" | "edge" | "smg";
+  name: "direct" | "passthrough" | "edge" | "smg" | ApiName;
+  /** Which API is called; chat where nothing is said. */
+  api?: ApiName;
   origin: string;
   headers: Record<string, string>;
   /** Whose CPU counts; null for direct. */

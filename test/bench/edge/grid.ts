@@ -36,7 +36,7 @@ interface Wanted {
 const KB = 1_024;
 export const SIZES = [2 * KB, 64 * KB, 220 * KB, 4_096 * KB];
 const REQUESTS: Record<number, number> = { [2 * KB]: 1_600, [64 * KB]: 800, [220 * KB]: 400, [4_096 * KB]: 24 };
-const ROUNDS = 2;
+const ROUNDS = 4;
 
 function cellsOf(quick: boolean): Wanted[] {
   const cells: Wanted[] = [];
@@ -103,6 +103,19 @@ function print(cell: Cell): void {
   const title = `${cell.promptBytes / KB} KB ${cell.mode} c=${cell.concurrency}${cell.nonAscii ? " not ASCII" : ""}`;
   const arms = Object.entries(cell.arms).map(([name, arm]) => `${name} ${arm.cpuMsPerRequest ?? "-"} cpu-ms, ${arm.p50Ms}/${arm.p99Ms} ms`);
   process.stdout.write(`${title.padEnd(30)} ${arms.join(" | ")}\n`);
+}
+
+/** The four APIs beside each other, unary, at concurrency 16: what a request costs the edge through each. */
+export async function apis(load: Load, edge: Arm, quick: boolean): Promise<Cell[]> {
+  const arms = (["chat", "completions", "responses", "messages"] as const).map((api): Arm => ({ ...edge, name: api, api }));
+  const cells: Cell[] = [];
+  for (const promptBytes of SIZES.slice(0, 3)) {
+    const requests = Math.ceil((REQUESTS[promptBytes] ?? 0) / (quick ? 2 : 0.5));
+    const cell = await measureCell(load, arms, { promptBytes, stream: false, concurrency: 16, requests });
+    print(cell);
+    cells.push(cell);
+  }
+  return cells;
 }
 
 export async function grid(load: Load, arms: readonly Arm[], quick: boolean): Promise<Cell[]> {

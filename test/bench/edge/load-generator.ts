@@ -1,6 +1,7 @@
 /** Sends requests in a closed loop and times them. A process of its own, so that its work is nobody else's. */
 import { Pool } from "undici";
 import { serveCommands } from "./child.ts";
+import type { ApiName } from "../../../src/wire/inner.ts";
 import { bodyTemplate, type BodyTemplate, MARK_LENGTH } from "./prompts.ts";
 
 export interface LoadCommand {
@@ -9,6 +10,7 @@ export interface LoadCommand {
   promptBytes: number;
   nonAscii?: boolean;
   stream: boolean;
+  api?: ApiName;
   concurrency: number;
   requests: number;
   /** Sent before and not timed. */
@@ -30,6 +32,12 @@ export interface LoadReply {
   bodyBytes: number;
 }
 
+const PATHS: Record<ApiName, string> = {
+  chat: "/v1/chat/completions",
+  completions: "/v1/completions",
+  responses: "/v1/responses",
+  messages: "/v1/messages",
+};
 const DATA = Buffer.from("data:");
 let counter = Date.now() % 1e9;
 
@@ -61,7 +69,7 @@ class Lane {
     reply.sent++;
     const response = await this.#pool.request({
       method: "POST",
-      path: "/v1/chat/completions",
+      path: PATHS[this.#command.api ?? "chat"],
       headers: { "content-type": "application/json", ...this.#command.headers },
       body: this.#body,
     });
@@ -79,7 +87,7 @@ class Lane {
 }
 
 async function load(command: LoadCommand): Promise<LoadReply> {
-  const template = bodyTemplate(command.promptBytes, command.stream, command.nonAscii);
+  const template = bodyTemplate(command.promptBytes, command.stream, command.nonAscii, command.api);
   const pool = new Pool(command.origin, { connections: command.concurrency, pipelining: 1 });
   const reply: LoadReply = {
     totalMs: [],

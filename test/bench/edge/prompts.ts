@@ -3,6 +3,7 @@ import xxhash from "xxhash-wasm";
 import { chainOf, chainRoot, type Hash64 } from "../../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../../src/prefix/segment.ts";
+import type { ApiName } from "../../../src/wire/inner.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
 
 export const MODEL = "bench-model";
@@ -37,11 +38,24 @@ export interface BodyTemplate {
   tailAt: number;
 }
 
+interface Message {
+  role: string;
+  content: string;
+}
+
+/** The same conversation as each API wants it. */
+const BODIES: Record<ApiName, (messages: Message[]) => object> = {
+  chat: (messages) => ({ max_tokens: 16, messages }),
+  completions: (messages) => ({ max_tokens: 16, prompt: messages.map(({ content }) => content).join("\n") }),
+  responses: (messages) => ({ max_output_tokens: 16, store: false, input: messages }),
+  messages: ([system, ...messages]) => ({ max_tokens: 16, system: system?.content, messages }),
+};
+
 /** `promptBytes`: of text; the JSON around it is a few percent more. */
-export function bodyTemplate(promptBytes: number, stream: boolean, nonAscii = false): BodyTemplate {
+export function bodyTemplate(promptBytes: number, stream: boolean, nonAscii = false, api: ApiName = "chat"): BodyTemplate {
   const tail = Math.max(200, Math.floor(promptBytes / 10));
   const system = Math.min(8_000, Math.floor(promptBytes / 4));
-  const messages = [{ role: "system", content: FRONT + text(system - FRONT.length, 1, nonAscii) }];
+  const messages: Message[] = [{ role: "system", content: FRONT + text(system - FRONT.length, 1, nonAscii) }];
   let left = promptBytes - tail - system;
   for (let turn = 0; left > 0; turn++) {
     const size = Math.min(TURN_BYTES, left);
@@ -49,7 +63,7 @@ export function bodyTemplate(promptBytes: number, stream: boolean, nonAscii = fa
     left -= size;
   }
   messages.push({ role: "user", content: TAIL + text(tail - TAIL.length, 99_991, nonAscii) });
-  const bytes = Buffer.from(JSON.stringify({ model: MODEL, stream, max_tokens: 16, messages }));
+  const bytes = Buffer.from(JSON.stringify({ model: MODEL, stream, ...BODIES[api](messages) }));
   return { bytes, frontAt: bytes.indexOf(FRONT), tailAt: bytes.indexOf(TAIL) };
 }
 

@@ -70,7 +70,8 @@ export interface Measured {
 /** One run of load through `arm`, with the CPU that its process took for it. */
 export async function measure(load: Load, arm: Arm, command: Omit<LoadCommand, "origin" | "headers">): Promise<Measured> {
   const before = arm.pid === null ? 0 : cpuMs(arm.pid);
-  const reply = await load.ask({ ...command, origin: arm.origin, headers: arm.headers });
+  const api = arm.api === undefined ? {} : { api: arm.api };
+  const reply = await load.ask({ ...command, ...api, origin: arm.origin, headers: arm.headers });
   const after = arm.pid === null ? 0 : cpuMs(arm.pid);
   if (reply.failed > 0) process.stdout.write(`  ${arm.name}: ${reply.failed} of ${reply.sent} failed: ${reply.firstFailure}\n`);
   return { reply, cpuMs: after - before };

@@ -28,6 +28,16 @@ function againstSmg(cells: readonly Cell[]): Verdict[] {
   return found;
 }
 
+function againstChat(cells: readonly Cell[]): Verdict[] {
+  return cells.flatMap(({ promptBytes, arms: { chat, ...others } }) =>
+    Object.entries(others).map(([api, arm]): Verdict => {
+      const ratio = (arm.cpuMsPerRequest ?? 0) / (chat?.cpuMsPerRequest ?? 0);
+      const figure = `${ratio.toFixed(2)} (${arm.cpuMsPerRequest} / ${chat?.cpuMsPerRequest} ms)`;
+      return { name: `CPU at ${promptBytes / KB} KB, ${api} / chat`, figure, aim: "≤ 1.1", met: ratio <= 1.1 };
+    }),
+  );
+}
+
 function nagle(cells: readonly Cell[]): Verdict {
   const alone = cells.filter(({ concurrency, promptBytes }) => concurrency === 1 && promptBytes <= 220 * KB);
   const slow = alone.reduce((sum, { arms }) => sum + (arms["edge"]?.near40Ms ?? 0), 0);
@@ -55,12 +65,14 @@ function decisions(decide: DecideResult): Verdict[] {
 
 export function verdicts(told: {
   grid: Cell[] | null;
+  apis: Cell[] | null;
   events: EventRates[] | null;
   memory: Memory | null;
   decide: DecideResult | null;
 }): Verdict[] {
   const found: Verdict[] = [];
   if (told.grid !== null) found.push(...againstSmg(told.grid), nagle(told.grid));
+  if (told.apis !== null) found.push(...againstChat(told.apis));
   if (told.decide !== null) found.push(...decisions(told.decide));
   for (const { edgeToPassthrough: ratio, eventsPerStream } of told.events ?? []) {
     const name = `streamed events a second, ${eventsPerStream} a stream, edge / passthrough`;
