@@ -11,7 +11,7 @@ import { canonicalPrompt } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
 import type { EngineKey } from "./engine/engine.ts";
 import type { Anchor } from "./held-segments.ts";
-import type { ChatTemplate } from "./template.ts";
+import type { Renderer } from "./template.ts";
 
 /** A run of bytes that stand unchanged in both prompts. A tool's has length 0: only where it begins is known. */
 export interface VerbatimRun {
@@ -37,7 +37,7 @@ export interface RenderedPrompt {
 }
 
 /** null: the template treats a marked text differently or leaves the canonical order; the request is not anchored. */
-export function promptOffsets(template: ChatTemplate, request: RenderedPrompt): PromptOffsets | null {
+export function promptOffsets(template: Renderer, request: RenderedPrompt): PromptOffsets | null {
   const { prompt, order, pieces, rendered } = request;
   const sentinels = makeSentinels(rendered, pieces);
   if (sentinels === null) return null;
@@ -112,12 +112,7 @@ export interface AnchoredRequest {
 }
 
 /** The whole way: which engine block holds which segment of this prompt, as far as can be told; empty = not anchored. */
-export function anchorsOf(
-  template: ChatTemplate,
-  prompt: ChatPrompt | TextPrompt,
-  order: TemplateOrder,
-  request: AnchoredRequest,
-): Anchor[] {
+export function anchorsOf(template: Renderer, prompt: ChatPrompt | TextPrompt, order: TemplateOrder, request: AnchoredRequest): Anchor[] {
   const { chain, pieces, rendered, queued, blockTokens } = request;
   const offsets =
     "text" in prompt ? textOffsets(prompt.text) : promptOffsets(template, { prompt, order, pieces, rendered, addGenerationPrompt: true });

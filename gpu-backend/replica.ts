@@ -152,7 +152,13 @@ export class Replica {
     const { blockTokens } = this.#engine.card;
     const anchors = (queued: Queued) =>
       this.#exact
-        ? anchorsOf(this.#template, request.prompt, this.#hashSpec.order, { chain, pieces, rendered: prompt, queued, blockTokens })
+        ? anchorsOf(this.#template.withReasoning(request.reasoningEffort), request.prompt, this.#hashSpec.order, {
+            chain,
+            pieces,
+            rendered: prompt,
+            queued,
+            blockTokens,
+          })
         : [];
     return { ok: true, run: { events: this.#follow(choices, request.n, admission, anchors), prompt, cancel: () => choices.cancel() } };
   }
@@ -170,7 +176,7 @@ export class Replica {
 
   #render(request: InnerRequest): Prompted {
     if ("text" in request.prompt) return { ok: true, text: request.prompt.text };
-    const rendered = this.#template.render(request.prompt, true);
+    const rendered = this.#template.withReasoning(request.reasoningEffort).render(request.prompt, true);
     if (rendered.ok) return rendered;
     const message = `The model's chat template refuses these messages: ${rendered.message}`;
     return { ok: false, error: apiError("invalid_request", message, promptParam(request)) };

@@ -2,6 +2,7 @@
  * The model's chat template: messages and tools → the text that the engine tokenizes. Also finds out, by rendering marked prompts at boot, in
  * which order the template lays a prompt out, which is what the hash spec of the pool has to follow.
  */
+import type { ReasoningEffort } from "../src/wire/inner.ts";
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
@@ -17,7 +18,12 @@ const clockTemplate = new Template("{{ strftime_now(format) }}");
 
 const PROBE = "WarmpathProbe";
 
-export class ChatTemplate {
+/** What turns a prompt into text. */
+export interface Renderer {
+  render(prompt: ChatPrompt, addGenerationPrompt?: boolean): Rendered;
+}
+
+export class ChatTemplate implements Renderer {
   readonly #program: Template["parsed"];
   readonly #specialTokens: Readonly<Record<string, string>>;
   readonly #knowsDeveloper: boolean;
@@ -40,8 +46,15 @@ export class ChatTemplate {
     }
   }
 
-  /** The prompt as text, special tokens spelled out. */
-  render(prompt: ChatPrompt, addGenerationPrompt = true): Rendered {
+  /** The template as a request with this effort sees it, by the names the field's templates read: Qwen's and DeepSeek's switch, gpt-oss's level. */
+  withReasoning(effort: ReasoningEffort | null): Renderer {
+    if (effort === null) return this;
+    const variables = { reasoning_effort: effort, enable_thinking: effort !== "none", thinking: effort !== "none" };
+    return { render: (prompt, addGenerationPrompt) => this.render(prompt, addGenerationPrompt, variables) };
+  }
+
+  /** The prompt as text, special tokens spelled out. `variables`: what else the template may read. */
+  render(prompt: ChatPrompt, addGenerationPrompt = true, variables: Readonly<Record<string, unknown>> = {}): Rendered {
     try {
       return {
         ok: true,
@@ -49,6 +62,7 @@ export class ChatTemplate {
           prompt.messages.map((message) => this.#adapt(message)),
           prompt.tools,
           addGenerationPrompt,
+          variables,
         ),
       };
     } catch (cause) {
@@ -117,7 +131,12 @@ export class ChatTemplate {
     return renamed;
   }
 
-  #run(messages: readonly ChatMessage[], tools: readonly Tool[], addGenerationPrompt: boolean): string {
+  #run(
+    messages: readonly ChatMessage[],
+    tools: readonly Tool[],
+    addGenerationPrompt: boolean,
+    variables: Readonly<Record<string, unknown>>,
+  ): string {
     const globals: Record<string, unknown> = {
       true: true,
       false: false,
@@ -133,6 +152,7 @@ export class ChatTemplate {
         this.#clockReads += 1;
         return clockTemplate.render({ format });
       },
+      ...variables,
       ...this.#specialTokens,
       messages,
       tools: tools.length > 0 ? tools : null,

@@ -60,3 +60,15 @@ test("a refusal of the template and a broken template are values", () => {
   expect(templateOf(samples.TOOLS_IN_LAST_USER).render(prompt)).toEqual({ ok: false, message: "System role not supported" });
   expect(ChatTemplate.parse("{% if %}")).toMatchObject({ message: expect.stringMatching(/not valid Jinja/) });
 });
+
+test.each([
+  ["none", "effort none, thinking off"],
+  ["high", "effort high, thinking on"],
+  [null, "no effort"],
+] as const)("a template reads the effort %s", (effort, text) => {
+  const template = ChatTemplate.parse(
+    "{% if reasoning_effort %}effort {{ reasoning_effort }}, thinking {{ 'on' if enable_thinking else 'off' }}{% else %}no effort{% endif %}",
+  );
+  if (!(template instanceof ChatTemplate)) throw new Error(template.message);
+  expect(template.withReasoning(effort).render({ messages: [{ role: "user", content: "x" }], tools: [] })).toEqual({ ok: true, text });
+});
