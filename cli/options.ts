@@ -3,9 +3,20 @@ import { resolve } from "node:path";
 
 const PROFILES = ["cache-aware", "least-loaded", "round-robin", "random"] as const;
 
+const TOPOLOGIES = ["aggregated", "disaggregated"] as const;
+export type Topology = (typeof TOPOLOGIES)[number];
+export type ReplicaRole = "prefill" | "decode" | "both";
+
+/** Replicas of a topology unless told otherwise; a disaggregated one has one that prefills, the others decode. */
+const REPLICAS: Readonly<Record<Topology, { usual: number; least: number }>> = {
+  aggregated: { usual: 2, least: 1 },
+  disaggregated: { usual: 3, least: 2 },
+};
+
 export interface StartOptions {
   port: number;
   replicas: number;
+  topology: Topology;
   /** A GGUF file; null = the demo model, made on first start. */
   model: string | null;
   stateDirectory: string;
@@ -18,7 +29,8 @@ export interface StartOptions {
 
 export const USAGE = `npm start -- [options]
   --port N            where the edge listens (default 8787; 0 = any free port)
-  --replicas N        llama.cpp replicas on this machine (default 2)
+  --replicas N        llama.cpp replicas on this machine (default 2, disaggregated 3)
+  --topology NAME     aggregated: every replica prefills and decodes; disaggregated: one prefills, the others decode (default aggregated)
   --model FILE.gguf   a model of your own with a byte-level BPE tokenizer (default: a tiny demo model, made on first start)
   --state DIR         keys, model and the edge's objects (default .warmpath)
   --profile NAME      ${PROFILES.join(", ")} (default cache-aware)
@@ -38,7 +50,8 @@ export function parseOptions(args: string[]): StartOptions | "help" {
     args,
     options: {
       port: { type: "string", default: "8787" },
-      replicas: { type: "string", default: "2" },
+      replicas: { type: "string" },
+      topology: { type: "string", default: "aggregated" },
       model: { type: "string" },
       state: { type: "string", default: ".warmpath" },
       profile: { type: "string", default: "cache-aware" },
@@ -52,9 +65,14 @@ export function parseOptions(args: string[]): StartOptions | "help" {
   const profile = PROFILES.find((name) => name === values.profile);
   if (profile === undefined)
     throw new RangeError(`--profile must be one of ${PROFILES.join(", ")}, not ${JSON.stringify(values.profile)}.`);
+  const topology = TOPOLOGIES.find((name) => name === values.topology);
+  if (topology === undefined)
+    throw new RangeError(`--topology must be one of ${TOPOLOGIES.join(", ")}, not ${JSON.stringify(values.topology)}.`);
+  const { usual, least } = REPLICAS[topology];
   return {
     port: integer(values.port, "port", 0, 65_535),
-    replicas: integer(values.replicas, "replicas", 1, 64),
+    replicas: values.replicas === undefined ? usual : integer(values.replicas, "replicas", least, 64),
+    topology,
     model: values.model === undefined ? null : resolve(values.model),
     stateDirectory: resolve(values.state),
     profile,
@@ -62,4 +80,10 @@ export function parseOptions(args: string[]): StartOptions | "help" {
     contextTokens: integer(values.context, "context", 128, 131_072),
     dev: values.dev,
   };
+}
+
+/** Of the `number`th replica, from 1. */
+export function roleOf(topology: Topology, number: number): ReplicaRole {
+  if (topology === "aggregated") return "both";
+  return number === 1 ? "prefill" : "decode";
 }

@@ -1,11 +1,22 @@
+import { roleOf, type Topology } from "./options.ts";
+
 export interface ScreenFacts {
   url: string;
   apiKey: string;
   model: string;
   replicas: number;
+  topology: Topology;
   readyMs: number;
   /** The tiny model with random weights that we make ourselves. */
   demo: boolean;
+}
+
+/** Nothing of a topology where every replica does everything. */
+function rolesLine({ replicas, topology }: ScreenFacts): string {
+  if (topology === "aggregated") return "";
+  const roles = Array.from({ length: replicas }, (_, index) => roleOf(topology, index + 1));
+  const countOf = (role: string): number => roles.filter((each) => each === role).length;
+  return `\n  Topology  ${topology}: ${countOf("prefill")} prefill, ${countOf("decode")} decode`;
 }
 
 /** What the user sees once everything is ready. */
@@ -15,7 +26,7 @@ export function screen(facts: ScreenFacts): string {
     ? `\n  ${facts.model} is tiny and untrained: it answers at once, and gibberish. Bring your own with --model FILE.gguf.\n`
     : "";
   return `
-  Warmpath is ready: ${facts.replicas} replica${facts.replicas === 1 ? "" : "s"} of ${facts.model}, in ${(facts.readyMs / 1000).toFixed(1)} s
+  Warmpath is ready: ${facts.replicas} replica${facts.replicas === 1 ? "" : "s"} of ${facts.model}, in ${(facts.readyMs / 1000).toFixed(1)} s${rolesLine(facts)}
 
   URL   ${facts.url}/v1
   Key   ${facts.apiKey}

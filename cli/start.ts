@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
 import { bundleEdge } from "./bundle.ts";
 import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";
-import { parseOptions, type StartOptions, USAGE } from "./options.ts";
+import { parseOptions, roleOf, type StartOptions, USAGE } from "./options.ts";
 import { type ReplicaProcess, startReplica } from "./replica-process.ts";
 import { screen } from "./screen.ts";
 import { loadSecrets, type Secrets } from "./secrets.ts";
@@ -110,11 +110,15 @@ class Launcher {
 
   #startReplicas(port: number, modelPath: string): void {
     for (let i = 1; i <= this.#options.replicas; i++) {
+      const disk = process.env.WARMPATH_DISK_DIRECTORY ?? join(this.#options.stateDirectory, "blocks");
+      // Over what this process was given, which reaches every replica as it is: the tiers' sizes (WARMPATH_HOST_BYTES, WARMPATH_DISK_BYTES), the store.
       const environment = {
         WARMPATH_JOIN: `ws://127.0.0.1:${port}/announce/${POOL}`,
         WARMPATH_JOIN_TOKEN: this.#secrets.joinToken(POOL),
         WARMPATH_REPLICA: `replica-${i}`,
         WARMPATH_MODEL: modelPath,
+        WARMPATH_ROLES: roleOf(this.#options.topology, i),
+        WARMPATH_DISK_DIRECTORY: join(disk, `replica-${i}`),
         WARMPATH_SEQUENCES: String(this.#options.sequences),
         WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
       };
@@ -133,10 +137,16 @@ class Launcher {
   }
 
   async #startEdge(port: number): Promise<boolean> {
+    const remotePrefillTokens = process.env.WARMPATH_REMOTE_PREFILL_TOKENS;
     const edgeOptions: EdgeOptions = {
       port,
       stateDirectory: this.#options.stateDirectory,
-      variables: { WARMPATH_SECRET: this.#secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: this.#options.profile },
+      variables: {
+        WARMPATH_SECRET: this.#secrets.deployment,
+        WARMPATH_POOLS: POOL,
+        WARMPATH_PROFILE: this.#options.profile,
+        ...(remotePrefillTokens === undefined ? {} : { WARMPATH_REMOTE_PREFILL_TOKENS: remotePrefillTokens }),
+      },
     };
     const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch(
       (error: unknown) => ({
@@ -174,19 +184,18 @@ class Launcher {
       apiKey: this.#secrets.apiKey,
       model,
       edge: { pid: this.#edge?.pid },
-      replicas: this.#replicas.map((replica) => ({
+      replicas: this.#replicas.map((replica, index) => ({
         name: replica.name,
         url: this.#urls.get(replica.name),
-        role: "both",
+        role: roleOf(this.#options.topology, index + 1),
         pid: replica.pid(),
       })),
     };
     const file = join(this.#options.stateDirectory, "dev.json");
     writeFileSync(`${file}.new`, `${JSON.stringify(ready, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file);
-    process.stdout.write(
-      screen({ url, apiKey: this.#secrets.apiKey, model, replicas: this.#options.replicas, readyMs, demo: this.#options.model === null }),
-    );
+    const { replicas, topology, model: given } = this.#options;
+    process.stdout.write(screen({ url, apiKey: this.#secrets.apiKey, model, replicas, topology, readyMs, demo: given === null }));
   }
 }
 

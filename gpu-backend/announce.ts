@@ -27,7 +27,7 @@ export interface Announcer {
   residency(entry: ResidencyEntry): void;
   lease(report: LeaseReport): void;
   /** A new life of the engine: everything announced before is void. */
-  restart(): void;
+  restart(stillHeld: Iterable<ResidencyEntry>): void;
   drain(): void;
   close(): void;
 }
@@ -91,10 +91,10 @@ class Announcement implements Announcer {
     this.#flushSoon();
   }
 
-  restart(): void {
+  restart(stillHeld: Iterable<ResidencyEntry>): void {
     this.#seq = 0;
     this.#journal = [];
-    this.#pending = [];
+    this.#pending = [...stillHeld];
     this.#reports = [];
     if (this.#joined) this.#sayHello();
   }

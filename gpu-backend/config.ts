@@ -1,5 +1,6 @@
 /** The only reader of process.env in the replica. */
 import { z } from "zod";
+import type { S3Location } from "./blocks/s3-bucket.ts";
 
 const Environment = z.object({
   /** ws: or wss: address of the edge, as wss://HOST/announce/POOL. */
@@ -15,6 +16,33 @@ const Environment = z.object({
   WARMPATH_CONTEXT_TOKENS: z.coerce.number().int().min(128).max(131_072).default(8_192),
   WARMPATH_BLOCK_TOKENS: z.coerce.number().int().min(8).max(256).default(32),
   WARMPATH_QUEUE_LIMIT: z.coerce.number().int().min(0).max(4_096).default(32),
+  /** prefill: computes prompts for others only; decode: has long prompts computed elsewhere where that pays. */
+  WARMPATH_ROLES: z.enum(["prefill", "decode", "both"]).default("both"),
+  /** KV blocks in this process's memory; 0 = no host tier. */
+  WARMPATH_HOST_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(128 * 1024 * 1024),
+  /** Where KV blocks lie on disk; absent = no disk tier. The directory belongs to this replica alone. */
+  WARMPATH_DISK_DIRECTORY: z.string().min(1).optional(),
+  WARMPATH_DISK_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(1024 * 1024 * 1024),
+  /** An S3 API; absent = no store tier. */
+  WARMPATH_STORE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  WARMPATH_STORE_BUCKET: z.string().min(1).default("warmpath"),
+  WARMPATH_STORE_REGION: z.string().min(1).default("auto"),
+  WARMPATH_STORE_PREFIX: z.string().default(""),
+  WARMPATH_STORE_KEY_ID: z.string().default(""),
+  WARMPATH_STORE_SECRET: z.string().default(""),
+  WARMPATH_STORE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(16 * 1024 * 1024 * 1024),
 });
 
 export interface ReplicaConfig {
@@ -30,9 +58,37 @@ export interface ReplicaConfig {
   contextTokens: number;
   blockTokens: number;
   queueLimit: number;
+  roles: ("prefill" | "decode")[];
+  tiers: TierConfig;
+}
+
+export interface TierConfig {
+  hostBytes: number;
+  disk: { directory: string; budgetBytes: number } | null;
+  store: (S3Location & { prefix: string; budgetBytes: number }) | null;
 }
 
 export type ConfigResult = { ok: true; config: ReplicaConfig } | { ok: false; message: string };
+
+function tiersOf(values: z.infer<typeof Environment>): TierConfig {
+  const { WARMPATH_DISK_DIRECTORY: directory, WARMPATH_STORE_URL: endpoint } = values;
+  return {
+    hostBytes: values.WARMPATH_HOST_BYTES,
+    disk: directory === undefined || values.WARMPATH_DISK_BYTES === 0 ? null : { directory, budgetBytes: values.WARMPATH_DISK_BYTES },
+    store:
+      endpoint === undefined
+        ? null
+        : {
+            endpoint,
+            bucket: values.WARMPATH_STORE_BUCKET,
+            region: values.WARMPATH_STORE_REGION,
+            prefix: values.WARMPATH_STORE_PREFIX,
+            accessKeyId: values.WARMPATH_STORE_KEY_ID,
+            secretAccessKey: values.WARMPATH_STORE_SECRET,
+            budgetBytes: values.WARMPATH_STORE_BYTES,
+          },
+  };
+}
 
 export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
   const parsed = Environment.safeParse(environment);
@@ -58,6 +114,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
       contextTokens: values.WARMPATH_CONTEXT_TOKENS,
       blockTokens: values.WARMPATH_BLOCK_TOKENS,
       queueLimit: values.WARMPATH_QUEUE_LIMIT,
+      roles: values.WARMPATH_ROLES === "both" ? ["prefill", "decode"] : [values.WARMPATH_ROLES],
+      tiers: tiersOf(values),
     },
   };
 }

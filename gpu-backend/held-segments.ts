@@ -1,13 +1,11 @@
 /**
- * Which segments this replica holds, derived from which blocks its engine holds.
+ * Which segments this replica holds, and on which tiers, derived from which blocks it holds.
  *
  * A segment is anchored to the block that holds its last token. Several blocks may anchor one segment (two prompts that part inside
- * the block); the segment is held while any of them is. Anchors live while a run needs them or their block is held.
+ * the block); the segment is held where any of them is. Anchors live while a run needs them or their block is held anywhere.
  */
 import type { EngineKey } from "./engine/engine.ts";
 import type { ResidencyEntry } from "../src/wire/residency-frame.ts";
-
-const DEVICE = 1;
 
 export interface Anchor {
   hash: bigint;
@@ -17,16 +15,24 @@ export interface Anchor {
 }
 
 interface Block {
-  held: boolean;
+  tierBits: number;
   /** Runs that named this block and have not ended. */
   runs: number;
+  /** Hash → tokens. */
   segments: Map<bigint, number>;
+}
+
+interface Segment {
+  tokens: number;
+  /** Held blocks that anchor it. */
+  blocks: Set<Block>;
+  /** As announced last. */
+  tierBits: number;
 }
 
 export class HeldSegments {
   readonly #blocks = new Map<EngineKey, Block>();
-  /** hash → tokens and how many held blocks anchor it. */
-  readonly #segments = new Map<bigint, { tokens: number; blocks: number }>();
+  readonly #segments = new Map<bigint, Segment>();
   readonly #changed: (entry: ResidencyEntry) => void;
 
   constructor(changed: (entry: ResidencyEntry) => void) {
@@ -38,7 +44,7 @@ export class HeldSegments {
   }
 
   *entries(): Generator<ResidencyEntry> {
-    for (const [hash, { tokens }] of this.#segments) yield { hash, tokens, tierBits: DEVICE };
+    for (const [hash, { tokens, tierBits }] of this.#segments) yield { hash, tokens, tierBits };
   }
 
   /** Names the anchors of a run; those whose block is held already are held from now on. Returns the function that ends the run's interest. */
@@ -52,7 +58,7 @@ export class HeldSegments {
       }
       if (block.segments.has(hash)) continue;
       block.segments.set(hash, tokens);
-      if (block.held) this.#hold(hash, tokens);
+      if (block.tierBits !== 0) this.#hold(hash, tokens, block);
     }
     return () => {
       for (const key of touched) {
@@ -65,47 +71,52 @@ export class HeldSegments {
     };
   }
 
-  blockChanged(key: EngineKey, held: boolean): void {
+  /** Of the tiers in `mask`, the block lies on those in `tierBits` from now on. */
+  blockChanged(key: EngineKey, mask: number, tierBits: number): void {
     const block = this.#block(key);
-    if (block.held === held) return;
-    block.held = held;
+    const before = block.tierBits;
+    block.tierBits = (before & ~mask) | (tierBits & mask);
+    if (block.tierBits === before) return this.#dropUnused(key, block);
     for (const [hash, tokens] of block.segments) {
-      if (held) this.#hold(hash, tokens);
-      else this.#letGo(hash);
+      if (block.tierBits === 0) this.#letGo(hash, block);
+      else this.#hold(hash, tokens, block);
     }
     this.#dropUnused(key, block);
   }
 
-  /** The engine is empty again. */
-  clear(): void {
-    this.#blocks.clear();
-    this.#segments.clear();
+  /** A tier lost all at once, as the device does when the engine dies. */
+  tierCleared(tierBit: number): void {
+    for (const [key, block] of this.#blocks) if ((block.tierBits & tierBit) !== 0) this.blockChanged(key, tierBit, 0);
   }
 
   #block(key: EngineKey): Block {
     let block = this.#blocks.get(key);
-    if (block === undefined) this.#blocks.set(key, (block = { held: false, runs: 0, segments: new Map() }));
+    if (block === undefined) this.#blocks.set(key, (block = { tierBits: 0, runs: 0, segments: new Map() }));
     return block;
   }
 
   #dropUnused(key: EngineKey, block: Block): void {
-    if (!block.held && block.runs <= 0) this.#blocks.delete(key);
+    if (block.tierBits === 0 && block.runs <= 0) this.#blocks.delete(key);
   }
 
-  #hold(hash: bigint, tokens: number): void {
-    const segment = this.#segments.get(hash);
-    if (segment !== undefined) {
-      segment.blocks++;
-      return;
-    }
-    this.#segments.set(hash, { tokens, blocks: 1 });
-    this.#changed({ hash, tokens, tierBits: DEVICE });
+  #hold(hash: bigint, tokens: number, block: Block): void {
+    let segment = this.#segments.get(hash);
+    if (segment === undefined) this.#segments.set(hash, (segment = { tokens, blocks: new Set(), tierBits: 0 }));
+    segment.blocks.add(block);
+    this.#announce(hash, segment);
   }
 
-  #letGo(hash: bigint): void {
+  #letGo(hash: bigint, block: Block): void {
     const segment = this.#segments.get(hash);
-    if (segment === undefined || --segment.blocks > 0) return;
-    this.#segments.delete(hash);
-    this.#changed({ hash, tokens: 0, tierBits: 0 });
+    if (segment?.blocks.delete(block) === true) this.#announce(hash, segment);
+  }
+
+  #announce(hash: bigint, segment: Segment): void {
+    let tierBits = 0;
+    for (const block of segment.blocks) tierBits |= block.tierBits;
+    if (tierBits === segment.tierBits) return;
+    segment.tierBits = tierBits;
+    if (tierBits === 0) this.#segments.delete(hash);
+    this.#changed({ hash, tokens: tierBits === 0 ? 0 : segment.tokens, tierBits });
   }
 }

@@ -3,13 +3,23 @@ import { performance } from "node:perf_hooks";
 import type { LeaseReport, Running } from "../src/wire/control.ts";
 import type { ChoiceEvent } from "./choices.ts";
 import type { EngineEvent } from "./engine/engine.ts";
+import type { Supplied } from "./kv-supply.ts";
 
 type Usage = Omit<Extract<EngineEvent, { type: "finished" }>, "type" | "message" | "stopText">;
+
+export interface Reported {
+  id: string;
+  attempt: number;
+  choices: number;
+  /** What came from elsewhere; null before it is known. */
+  supplied: () => Supplied | null;
+}
 
 export class LeaseReporter {
   /** As the next heartbeat names it. */
   readonly running: Running;
   readonly #report: (report: LeaseReport) => void;
+  readonly #supplied: () => Supplied | null;
   /** Choices that have not finished. */
   #open: number;
   #startedAtMs = 0;
@@ -19,31 +29,34 @@ export class LeaseReporter {
   #usage: Usage | null = null;
   #settled = false;
 
-  constructor(id: string, attempt: number, choices: number, report: (report: LeaseReport) => void) {
+  constructor({ id, attempt, choices, supplied }: Reported, report: (report: LeaseReport) => void) {
     this.running = { id, attempt, state: "started", outputTokens: 0 };
     this.#open = choices;
+    this.#supplied = supplied;
     this.#report = report;
   }
 
-  see({ choice, event }: ChoiceEvent): void {
+  /** Not null once: when the first token is here, what its prefill computed and how long that took, loads left out. */
+  see({ choice, event }: ChoiceEvent): { computedTokens: number; elapsedMs: number } | null {
     const { id, attempt } = this.running;
     switch (event.type) {
       case "queued":
         if (choice === 0) this.#promptTokens = event.promptTokens;
-        return;
+        return null;
       case "started":
-        if (choice > 0) return;
+        if (choice > 0) return null;
         this.#startedAtMs = performance.now();
         this.#cachedTokens = event.cachedTokens;
-        return this.#report({ event: "started", id, attempt });
+        this.#report({ event: "started", id, attempt });
+        return null;
       case "delta":
         this.running.outputTokens += event.tokens;
-        if (this.running.state === "started") this.#firstToken();
-        return;
+        return this.running.state === "started" ? this.#firstToken() : null;
       case "finished":
         this.#usage = sum(this.#usage, event);
         this.#open -= 1;
         if (this.#open === 0) this.#settle({ ...this.#usage, promptTokens: this.#promptTokens, cachedTokens: this.#cachedTokens });
+        return null;
     }
   }
 
@@ -61,11 +74,23 @@ export class LeaseReporter {
     });
   }
 
-  #firstToken(): void {
+  #firstToken(): { computedTokens: number; elapsedMs: number } {
     this.running.state = "decoding";
     const { id, attempt } = this.running;
-    const prefillMs = performance.now() - this.#startedAtMs;
-    this.#report({ event: "decoding", id, attempt, promptTokens: this.#promptTokens, cachedTokens: this.#cachedTokens, prefillMs });
+    const elapsedMs = performance.now() - this.#startedAtMs;
+    const supplied = this.#supplied();
+    const { loadMs = 0, loadedTokens = 0, transfer } = supplied ?? {};
+    this.#report({
+      event: "decoding",
+      id,
+      attempt,
+      promptTokens: this.#promptTokens,
+      cachedTokens: this.#cachedTokens,
+      prefillMs: elapsedMs + loadMs + (transfer?.ms ?? 0),
+      ...(loadedTokens > 0 ? { loadedTokens, loadMs } : {}),
+      ...(transfer === undefined ? {} : { transfer }),
+    });
+    return { computedTokens: this.#promptTokens - this.#cachedTokens, elapsedMs };
   }
 
   #settle(usage: Usage): void {

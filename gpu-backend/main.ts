@@ -24,7 +24,7 @@ const started = await startLlamaEngine(config);
 if ("type" in started) fail(started.message);
 const engine: Engine = started;
 
-const created = Replica.create(engine, config);
+const created = await Replica.create(engine, config);
 if (!(created instanceof Replica)) fail(created.message);
 const replica: Replica = created;
 const server = createReplicaServer(replica);
@@ -47,7 +47,7 @@ async function leave(): Promise<void> {
   leaving = true;
   replica.drain();
   await Promise.race([replica.idle(), new Promise((resolve) => setTimeout(resolve, DRAIN_MS).unref())]);
-  replica.close();
+  await replica.close();
   server.close();
   server.closeAllConnections();
   await engine.close();

@@ -1,39 +1,40 @@
-/** What one replica is: its engine, its place in the pool, and the requests that run on it. */
-import xxhash from "xxhash-wasm";
+/** What one replica is: its engine, its tiers, its place in the pool, and the requests that run on it. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import { type Chain, chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
-import type { ChatPrompt, TextPrompt } from "../src/prefix/prompt.ts";
-import { PromptEncoder, type PromptPiece } from "../src/prefix/prompt-encoder.ts";
-import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
 import type { Admission } from "../src/wire/admission.ts";
 import type { Running } from "../src/wire/control.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { AdmissionGate } from "./admission-gate.ts";
-import { anchorsOf } from "./anchor.ts";
+import { AnchorLog } from "./anchor-log.ts";
 import { announce, type Announcer } from "./announce.ts";
+import type { TierStack } from "./blocks/tier-stack.ts";
 import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
-import type { Engine, EngineEvent, EngineRefusal, EngineRequest, EngineRun } from "./engine/engine.ts";
-import { choiceRequest, engineRequest, grammarOf, promptParam, refusalError } from "./engine-request.ts";
+import type { Engine, EngineRefusal, EngineRequest, EngineRun, Prepared } from "./engine/engine.ts";
+import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-request.ts";
 import { HeldSegments } from "./held-segments.ts";
+import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
-import { ChatTemplate } from "./template.ts";
+import { openTiers } from "./open-tiers.ts";
+import { type Opened, Prompts } from "./prompts.ts";
+import { suppliedRun } from "./supplied-run.ts";
+import { type Sender, senderOf } from "./transfers.ts";
 
-const xxh = await xxhash();
-const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
+/** Bit of the device tier, as announced, and those of all others. */
+const DEVICE = 1;
+const BELOW_DEVICE = 14;
 
-/** A request that the engine has accepted. */
+/** A request that the engine has accepted, or will when its KV is here. */
 export interface Run {
   events: AsyncIterable<ChoiceEvent>;
   /** As the engine got it. */
   prompt: string;
+  /** Its prompt's blocks stay below the device for so long: somebody will come back to them. */
+  pin(ms: number): void;
   cancel(): void;
 }
 
 export type Started = { ok: true; run: Run } | { ok: false; error: ApiError };
 export type Counted = { ok: true; tokens: number } | { ok: false; error: ApiError };
-type Prompted = { ok: true; text: string } | { ok: false; error: ApiError };
-type Queued = Extract<EngineEvent, { type: "queued" }>;
 
 interface Live {
   running: Running;
@@ -43,39 +44,42 @@ interface Live {
 export class Replica {
   readonly gate = new AdmissionGate();
   readonly config: ReplicaConfig;
+  readonly prompts: Prompts;
+  /** Gives blocks to other replicas and computes prompts for them. */
+  readonly sender: Sender;
   readonly #engine: Engine;
-  readonly #template: ChatTemplate;
-  readonly #hashSpec: HashSpec;
-  /** False: no known template order fits, so what the engine holds cannot be told in segments. */
-  readonly #exact: boolean;
   readonly #held: HeldSegments;
-  readonly #encoder = new PromptEncoder(hash64, { recordPieces: true });
   readonly #live = new Map<string, Live>();
+  #supply: KvSupply;
+  #anchors: AnchorLog | null = null;
   #announcer: Announcer | null = null;
   #epoch = Date.now();
   #onIdle: (() => void) | null = null;
 
-  private constructor(engine: Engine, config: ReplicaConfig, template: ChatTemplate) {
+  private constructor(engine: Engine, config: ReplicaConfig, prompts: Prompts) {
     this.config = config;
+    this.prompts = prompts;
     this.#engine = engine;
-    this.#template = template;
-    const order = template.findTemplateOrder();
-    this.#exact = order !== null;
-    this.#hashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: order ?? "system-then-tools" };
     this.#held = new HeldSegments((entry) => this.#announcer?.residency(entry));
+    this.#supply = new KvSupply(engine, null);
+    this.sender = senderOf({ engine, prompts, source: () => this.#supply.source, report: (lease) => this.#announcer?.lease(lease) });
     engine.onBlocks((changes) => {
-      for (const { key, held } of changes) this.#held.blockChanged(key, held);
+      for (const { key, held } of changes) this.#held.blockChanged(key, DEVICE, held ? DEVICE : 0);
     });
     engine.onRestart(() => {
-      this.#held.clear();
+      this.#held.tierCleared(DEVICE);
       this.#epoch = Math.max(Date.now(), this.#epoch + 1);
-      this.#announcer?.restart();
+      this.#announcer?.restart(this.#held.entries());
     });
   }
 
-  static create(engine: Engine, config: ReplicaConfig): Replica | { message: string } {
-    const template = ChatTemplate.parse(engine.card.chatTemplate, engine.card.specialTokens);
-    return template instanceof ChatTemplate ? new Replica(engine, config, template) : { message: template.message };
+  static async create(engine: Engine, config: ReplicaConfig): Promise<Replica | { message: string }> {
+    const prompts = Prompts.of(engine.card);
+    if (!(prompts instanceof Prompts)) return prompts;
+    const replica = new Replica(engine, config, prompts);
+    const tiers = await openTiers(config.tiers, engine.card, (key, tierBits) => replica.#held.blockChanged(key, BELOW_DEVICE, tierBits));
+    if (tiers !== null) replica.#use(tiers);
+    return replica;
   }
 
   get model(): string {
@@ -83,11 +87,12 @@ export class Replica {
   }
 
   get runningCount(): number {
-    return this.#live.size;
+    return this.#live.size + this.sender.load.prefills + this.sender.load.pulls;
   }
 
   join(url: string, onState: (joined: boolean) => void): void {
     const { card } = this.#engine;
+    const { hashSpec } = this.prompts;
     this.#announcer = announce({
       join: this.config.join,
       hello: () => ({
@@ -96,10 +101,11 @@ export class Replica {
         replica: this.config.name,
         epoch: this.#epoch,
         url,
-        roles: ["prefill", "decode"],
+        roles: this.config.roles,
+        transfers: true,
         model: card.model,
-        hashSpec: { ...this.#hashSpec, schedule: [...this.#hashSpec.schedule] },
-        anchors: this.#exact ? "exact" : "predicted",
+        hashSpec: { ...hashSpec, schedule: [...hashSpec.schedule] },
+        anchors: this.prompts.exact ? "exact" : "predicted",
         capacity: {
           sequences: card.sequences,
           kvTokens: card.kvTokens,
@@ -109,12 +115,18 @@ export class Replica {
         },
         token: this.config.joinToken,
       }),
-      running: () => [...this.#live.values()].map(({ running }) => running),
+      running: () => [...[...this.#live.values()].map(({ running }) => running), ...this.sender.running()],
       load: () => this.#engine.load(),
       entries: () => this.#held.entries(),
       entryCount: () => this.#held.size,
-      onWelcome: ({ admissionKey, poolNowMs }) => this.gate.welcome(admissionKey, poolNowMs, Date.now()),
-      onCancel: (id, attempt) => this.#live.get(`${id}/${attempt}`)?.run.cancel(),
+      onWelcome: ({ admissionKey, poolNowMs }) => {
+        this.gate.welcome(admissionKey, poolNowMs, Date.now());
+        this.sender.welcome(admissionKey, poolNowMs, Date.now());
+      },
+      onCancel: (id, attempt) => {
+        this.#live.get(`${id}/${attempt}`)?.run.cancel();
+        this.sender.cancel(id, attempt);
+      },
       onRefused: (message) => process.stderr.write(`${this.config.name} was refused by its pool: ${message}\n`),
       onState,
     });
@@ -129,43 +141,34 @@ export class Replica {
     return this.#live.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#onIdle = resolve));
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#announcer?.close();
+    this.sender.close();
+    await this.#supply.close();
   }
 
-  async start(request: InnerRequest, admission: Admission): Promise<Started> {
-    const { chain, pieces } = this.#chainOf(request, admission.salt);
-    const tip = chain.hashes.at(-1)?.toString(16) ?? "";
-    if (tip !== admission.chainTip) {
-      return { ok: false, error: apiError("invalid_admission", "The admission was given for another prompt.") };
+  async start(request: InnerRequest, admission: Admission, order: SupplyOrder & { pinMs: number | null }): Promise<Started> {
+    const opened = this.prompts.open(request, admission.salt, admission.chainTip);
+    if (!opened.ok) return opened;
+    const submitted = await this.#submit(request, admission, opened, order);
+    if (!submitted.ok) {
+      const { reason } = submitted.refusal;
+      if (reason === "busy" || reason === "unavailable")
+        this.#announcer?.lease({ event: "refused", id: admission.id, attempt: admission.attempt });
+      return { ok: false, error: refusalError(request, submitted.refusal, submitted.first.grammar) };
     }
-    const rendered = this.#render(request);
-    if (!rendered.ok) return rendered;
-    const prompt = rendered.text;
-    const { first, submitted } = await this.#submit(request, admission, prompt);
-    if (submitted.type === "refused") {
-      const ours = submitted.reason === "busy" || submitted.reason === "unavailable";
-      if (ours) this.#announcer?.lease({ event: "refused", id: admission.id, attempt: admission.attempt });
-      return { ok: false, error: refusalError(request, submitted, first.grammar) };
-    }
-    const choices = new Choices(submitted, request.n, (choice) => this.#engine.submit(choiceRequest(first, choice)));
-    const { blockTokens } = this.#engine.card;
-    const anchors = (queued: Queued) =>
-      this.#exact
-        ? anchorsOf(this.#template.withReasoning(request.reasoningEffort), request.prompt, this.#hashSpec.order, {
-            chain,
-            pieces,
-            rendered: prompt,
-            queued,
-            blockTokens,
-          })
-        : [];
-    return { ok: true, run: { events: this.#follow(choices, request.n, admission, anchors), prompt, cancel: () => choices.cancel() } };
+    const { first, run, prepared, supplied } = submitted;
+    const choices = new Choices(run, request.n, (choice) => this.#engine.submit(choiceRequest(first, choice)));
+    const pin = (ms: number): void => void this.#supply.keep(prepared, { salt: admission.salt, ms }).catch(() => undefined);
+    const begun = (): void =>
+      void this.#supply.keep(prepared, order.pinMs === null ? null : { salt: admission.salt, ms: order.pinMs }).catch(() => undefined);
+    const events = this.#follow({ choices, count: request.n, admission, opened, supplied, begun });
+    return { ok: true, run: { events, prompt: opened.text, pin, cancel: () => choices.cancel() } };
   }
 
   /** Tokens of the prompt as the engine would get it. */
   async count(request: InnerRequest): Promise<Counted> {
-    const rendered = this.#render(request);
+    const rendered = this.prompts.render(request);
     if (!rendered.ok) return rendered;
     try {
       return { ok: true, tokens: await this.#engine.countTokens(rendered.text) };
@@ -174,59 +177,87 @@ export class Replica {
     }
   }
 
-  #render(request: InnerRequest): Prompted {
-    if ("text" in request.prompt) return { ok: true, text: request.prompt.text };
-    const rendered = this.#template.withReasoning(request.reasoningEffort).render(request.prompt, true);
-    if (rendered.ok) return rendered;
-    const message = `The model's chat template refuses these messages: ${rendered.message}`;
-    return { ok: false, error: apiError("invalid_request", message, promptParam(request)) };
+  /** The tiers found on disk what an earlier life left: it is announced with the hello. */
+  #use(tiers: TierStack): void {
+    this.#supply = new KvSupply(this.#engine, tiers);
+    for (const [key, tierBits] of tiers.entries()) this.#held.blockChanged(key, BELOW_DEVICE, tierBits);
+    const { disk } = this.config.tiers;
+    if (disk === null) return;
+    const log = new AnchorLog(`${disk.directory}.anchors`, (key) => tiers.bitsOf(key) !== 0);
+    this.#held.anchor([...log.anchors()])();
+    this.#anchors = log;
   }
 
   /** A schema that the engine can't follow is let go where the caller does not insist on it. */
-  async #submit(
-    request: InnerRequest,
-    { id, attempt, salt }: Admission,
-    prompt: string,
-  ): Promise<{ first: EngineRequest; submitted: EngineRun | EngineRefusal }> {
-    const given = { id: `${id}/${attempt}`, prompt, salt, contextTokens: this.#engine.card.contextTokens };
+  async #submit(request: InnerRequest, { id, attempt, salt }: Admission, opened: Opened, order: SupplyOrder): Promise<Submitted> {
+    const given = { id: `${id}/${attempt}`, prompt: opened.text, salt, contextTokens: this.#engine.card.contextTokens };
     const first = engineRequest(request, { ...given, grammar: grammarOf(request) });
-    const submitted = await this.#engine.submit(first);
-    if (submitted.type === "accepted" || submitted.reason !== "grammar") return { first, submitted };
+    const prepared = await this.#engine.prepare(first);
+    if (prepared.type === "refused") return { ok: false, first, refusal: prepared };
+    const supplied: { now: Supplied | null } = { now: null };
+    const begin = async (engineFirst: EngineRequest, signal: AbortSignal): Promise<EngineRun | EngineRefusal> => {
+      supplied.now ??= await this.#supply.supply(prepared, order, signal);
+      return this.#engine.submit(engineFirst, supplied.now.restore);
+    };
+    // What another replica computes may take a while: the edge is told at once that the request is here.
+    if (order.prefill !== null || order.pull !== null) {
+      return { ok: true, first, prepared, supplied, run: suppliedRun((signal) => begin(first, signal)) };
+    }
+    const { signal } = new AbortController();
+    const run = await begin(first, signal);
+    if (run.type === "accepted") return { ok: true, first, prepared, supplied, run };
     const loose = engineRequest(request, { ...given, grammar: grammarOf(request, true) });
-    if (JSON.stringify(loose.grammar) === JSON.stringify(first.grammar)) return { first, submitted };
-    return { first: loose, submitted: await this.#engine.submit(loose) };
-  }
-
-  #chainOf(request: { model: string; prompt: ChatPrompt | TextPrompt }, salt: string): { chain: Chain; pieces: PromptPiece[] } {
-    const bytes = this.#encoder.encode(request.prompt, this.#hashSpec.order);
-    const root = chainRoot(hash64, { spec: this.#hashSpec, model: request.model, adapter: null, salt });
-    return { chain: chainOf(hash64, root, bytes, this.#hashSpec.schedule), pieces: [...this.#encoder.pieces] };
+    if (run.reason !== "grammar" || JSON.stringify(loose.grammar) === JSON.stringify(first.grammar))
+      return { ok: false, first, refusal: run };
+    const again = await begin(loose, signal);
+    return again.type === "accepted"
+      ? { ok: true, first: loose, prepared, supplied, run: again }
+      : { ok: false, first: loose, refusal: again };
   }
 
   /** Passes the runs' events on and tells the pool of each step. */
-  async *#follow(
-    run: Choices,
-    count: number,
-    { id, attempt }: Admission,
-    anchors: (queued: Queued) => ReturnType<typeof anchorsOf>,
-  ): AsyncGenerator<ChoiceEvent> {
-    const reporter = new LeaseReporter(id, attempt, count, (report) => this.#announcer?.lease(report));
+  async *#follow({ choices, count, admission: { id, attempt }, opened, supplied, begun }: Followed): AsyncGenerator<ChoiceEvent> {
+    const reporter = new LeaseReporter({ id, attempt, choices: count, supplied: () => supplied.now }, (report) =>
+      this.#announcer?.lease(report),
+    );
     const name = `${id}/${attempt}`;
-    this.#live.set(name, { running: reporter.running, run });
+    this.#live.set(name, { running: reporter.running, run: choices });
     let endInterest = (): void => undefined;
     try {
-      for await (const step of run.events()) {
+      for await (const step of choices.events()) {
         // The others' blocks are the same.
-        if (step.event.type === "queued" && step.choice === 0) endInterest = this.#held.anchor(anchors(step.event));
-        reporter.see(step);
+        if (step.event.type === "queued" && step.choice === 0) {
+          const anchors = opened.anchors(step.event);
+          endInterest = this.#held.anchor(anchors);
+          this.#anchors?.add(anchors);
+        }
+        const prefilled = reporter.see(step);
+        if (prefilled !== null) {
+          this.#supply.learnPrefill(prefilled, supplied.now);
+          begun();
+        }
         yield step;
       }
     } finally {
-      run.cancel();
+      choices.cancel();
       endInterest();
       reporter.end();
       this.#live.delete(name);
       if (this.#live.size === 0) this.#onIdle?.();
     }
   }
+}
+
+type Submitted =
+  | { ok: true; first: EngineRequest; prepared: Prepared; supplied: { now: Supplied | null }; run: EngineRun }
+  | { ok: false; first: EngineRequest; refusal: EngineRefusal };
+
+interface Followed {
+  choices: Choices;
+  count: number;
+  admission: Admission;
+  opened: Opened;
+  supplied: { readonly now: Supplied | null };
+  /** The prompt is computed. */
+  begun: () => void;
 }

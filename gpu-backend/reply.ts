@@ -6,12 +6,11 @@ import { answerBody, answerStream } from "../src/wire/answer-writer.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { WholeAnswer } from "../src/wire/whole-answer.ts";
 import { type AnswerStep, answerSteps } from "./answer.ts";
+import { Pulse } from "./pulse.ts";
 import type { Run } from "./replica.ts";
 
-/** While a prompt is computed nothing else shows the edge that this replica lives. */
-const ALIVE_MS = 1_000;
-/** An answer that pauses in the middle, for others' prompts or a long tool call: clients want a byte every 15 s or so. */
-const PAUSE_MS = 10_000;
+/** A session that waits for a tool's result keeps its prefix at least in the host tier for so long. */
+const TOOL_WAIT_MS = 300_000;
 
 export interface Reply {
   request: InnerRequest;
@@ -33,7 +32,7 @@ export async function reply({ request, run, head, response, keep }: Reply): Prom
   response.flushHeaders();
   const pulse = new Pulse(response, request.stream);
   try {
-    const given = { request, head, response, keep, steps: answerSteps(request, head, run), pulse };
+    const given = { request, run, head, response, keep, steps: answerSteps(request, head, run), pulse };
     await (request.stream ? stream(given) : whole(given));
   } finally {
     pulse.end();
@@ -41,31 +40,11 @@ export async function reply({ request, run, head, response, keep }: Reply): Prom
   }
 }
 
-type Given = Omit<Reply, "run"> & { steps: AsyncIterable<AnswerStep>; pulse: Pulse };
+type Given = Reply & { steps: AsyncIterable<AnswerStep>; pulse: Pulse };
 
-/** Writes something harmless whenever the answer has been silent: a comment to an SSE reader, white space to a JSON parser. */
-class Pulse {
-  readonly #timer: NodeJS.Timeout;
-  #writtenAtMs = performance.now();
-  #patienceMs = ALIVE_MS;
-
-  constructor(response: ServerResponse, sse: boolean) {
-    this.#timer = setInterval(() => {
-      if (performance.now() - this.#writtenAtMs < this.#patienceMs) return;
-      response.write(sse ? ": computing\n\n" : "\n");
-      this.#writtenAtMs = performance.now();
-    }, ALIVE_MS);
-  }
-
-  /** Content has gone out. */
-  wrote(): void {
-    this.#writtenAtMs = performance.now();
-    this.#patienceMs = PAUSE_MS;
-  }
-
-  end(): void {
-    clearInterval(this.#timer);
-  }
+/** Who asked for a tool comes back with its result. */
+function awaited(step: AnswerStep, run: Run): void {
+  if (step.type === "finished" && step.reason === "tool_calls") run.pin(TOOL_WAIT_MS);
 }
 
 /** Resolves when more may be written, or never will be. */
@@ -81,19 +60,20 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-async function whole({ request, head, response, keep, steps, pulse }: Given): Promise<void> {
+async function whole({ request, run, head, response, keep, steps, pulse }: Given): Promise<void> {
   const answer = new WholeAnswer();
   for await (const step of steps) {
     // The edge takes a cut for a lost replica and asks another one.
     if (step.type === "lost") return void response.destroy();
     answer.add(step);
+    awaited(step, run);
   }
   await keep(answer);
   pulse.end();
   response.end(JSON.stringify(answerBody(head, request, answer)));
 }
 
-async function stream({ request, head, response, keep, steps, pulse }: Given): Promise<void> {
+async function stream({ request, run, head, response, keep, steps, pulse }: Given): Promise<void> {
   const writer = answerStream(head, request);
   const answer = new WholeAnswer();
   let first = true;
@@ -104,6 +84,7 @@ async function stream({ request, head, response, keep, steps, pulse }: Given): P
       return;
     }
     answer.add(step);
+    awaited(step, run);
     let text = "";
     if (first && step.type !== "started") {
       first = false;

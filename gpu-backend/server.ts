@@ -1,13 +1,14 @@
 /** The replica's HTTP side: every API's answers and token counts for the edge, and a health page. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { ChatMessage } from "../src/prefix/prompt.ts";
-import { apiOfPath, errorBody, errorStatus, parserOf } from "../src/wire/envelope.ts";
+import { apiOfPath, errorBody, errorStatus } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
-import { decodeJsonBody } from "../src/wire/json-body.ts";
+import { parseSource } from "../src/wire/ticket.ts";
 import { handUp } from "./hand-up.ts";
-import type { Replica } from "./replica.ts";
+import { parseBody } from "./parse-body.ts";
+import { Pulse } from "./pulse.ts";
+import type { Replica, Run } from "./replica.ts";
 import { reply } from "./reply.ts";
 
 const MOST_BODY_BYTES = 8 * 1024 * 1024;
@@ -16,9 +17,12 @@ const COUNTS: ReadonlyMap<string, { api: ApiName; body: (tokens: number) => obje
   ["/v1/responses/input_tokens", { api: "responses", body: (tokens) => ({ object: "response.input_tokens", input_tokens: tokens }) }],
 ]);
 
-const decoder = new TextDecoder("utf-8", { fatal: true });
+type Parsed = { ok: true; request: InnerRequest; body: Uint8Array; historyBytes: number } | { ok: false; error: ApiError };
 
-type Parsed = { ok: true; request: InnerRequest; bodyBytes: number } | { ok: false; error: ApiError };
+interface Route {
+  api: ApiName;
+  work: "generate" | "count" | "prewarm";
+}
 
 export function createReplicaServer(replica: Replica): Server {
   const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 120_000 }, (request, response) => {
@@ -39,23 +43,40 @@ async function handle(replica: Replica, request: IncomingMessage, response: Serv
     sendJson(response, 200, { status: "ok", model: replica.model, running: replica.runningCount });
     return;
   }
-  const counts = COUNTS.get(path);
-  const api = counts?.api ?? apiOfPath(path);
-  if (request.method !== "POST" || api === null) {
+  if (await replica.sender.handle(request, response)) return;
+  const route = routeOf(path);
+  if (request.method !== "POST" || route === null) {
     const message = "A replica answers POST on the paths of its APIs (/v1/chat/completions, …) and GET /healthz.";
     return sendError(response, "chat", apiError("not_found", message), "");
   }
+  await infer(replica, request, response, route);
+}
+
+function routeOf(path: string): Route | null {
+  const counts = COUNTS.get(path);
+  if (counts !== undefined) return { api: counts.api, work: "count" };
+  if (path === "/v1/prewarm") return { api: "chat", work: "prewarm" };
+  const api = apiOfPath(path);
+  return api === null ? null : { api, work: "generate" };
+}
+
+async function infer(replica: Replica, request: IncomingMessage, response: ServerResponse, route: Route): Promise<void> {
+  const { api, work } = route;
   const refuse = (error: ApiError): void => sendError(response, api, error, headerText(request, HEADER.requestId) ?? "");
-  const parsed = await parse(request, api, counts !== undefined);
+  const parsed = await parse(request, route);
   if (!parsed.ok) return refuse(parsed.error);
-  const admitted = replica.gate.spend(headerText(request, HEADER.admission), parsed.bodyBytes, Date.now());
+  const admitted = replica.gate.spend(headerText(request, HEADER.admission), parsed.body.byteLength, Date.now());
   if (!admitted.ok) return refuse(apiError("invalid_admission", `The admission is not accepted: ${admitted.why}.`));
-  if (counts !== undefined) {
+  if (work === "count") {
     const counted = await replica.count(parsed.request);
-    return counted.ok ? sendJson(response, 200, counts.body(counted.tokens)) : refuse(counted.error);
+    const { body } = COUNTS.get((request.url ?? "").split("?", 1)[0] ?? "") ?? { body: (tokens: number) => ({ input_tokens: tokens }) };
+    return counted.ok ? sendJson(response, 200, body(counted.tokens)) : refuse(counted.error);
   }
-  const started = await replica.start(parsed.request, admitted.admission);
+  const order = orderOf(request, api, parsed);
+  const asked = work === "prewarm" ? { ...parsed.request, maxTokens: 1, stream: false, n: 1 } : parsed.request;
+  const started = await replica.start(asked, admitted.admission, order);
   if (!started.ok) return refuse(started.error);
+  if (work === "prewarm") return prewarmed(replica, started.run, response);
   const head = { requestId: admitted.admission.id, createdS: Math.floor(Date.now() / 1000), model: parsed.request.model };
   const ticket = headerText(request, HEADER.resultTicket) ?? null;
   await reply({
@@ -67,26 +88,47 @@ async function handle(replica: Replica, request: IncomingMessage, response: Serv
   });
 }
 
-/** The body is the client's own, behind the conversation so far where the edge keeps that. */
-async function parse(request: IncomingMessage, api: ApiName, counts: boolean): Promise<Parsed> {
+/** The prompt is computed and kept; its first token is nobody's. A failure cuts the answer, and the edge asks another replica. */
+async function prewarmed(replica: Replica, run: Run, response: ServerResponse): Promise<void> {
+  response.on("close", () => run.cancel());
+  response.writeHead(200, { "content-type": "application/json" });
+  response.flushHeaders();
+  const pulse = new Pulse(response, false);
+  try {
+    for await (const { event } of run.events) {
+      if (event.type !== "finished") continue;
+      if (event.reason === "error" || event.reason === "cancelled") return void response.destroy();
+      const { promptTokens, cachedTokens } = event;
+      const told = { object: "prewarm", model: replica.model, replica: replica.config.name, tier: "device" };
+      response.end(JSON.stringify({ ...told, prompt_tokens: promptTokens, cached_tokens: cachedTokens }));
+    }
+  } finally {
+    pulse.end();
+    run.cancel();
+  }
+}
+
+async function parse(request: IncomingMessage, { api, work }: Route): Promise<Parsed> {
   const body = await readBody(request);
   if (body === null) return { ok: false, error: apiError("request_too_large", "The body is larger than 8 MiB.") };
-  const historyBytes = Number(headerText(request, HEADER.historyBytes) ?? 0);
-  if (!Number.isInteger(historyBytes) || historyBytes < 0 || historyBytes > body.byteLength) {
-    return { ok: false, error: apiError("invalid_request", "The body is shorter than its history is said to be.") };
-  }
-  let history: ChatMessage[] = [];
-  if (historyBytes > 0) {
-    const decoded = decodeJsonBody(body.subarray(0, historyBytes), decoder);
-    if (!decoded.ok) return decoded;
-    if (!Array.isArray(decoded.value)) return { ok: false, error: apiError("invalid_request", "The history is not an array of messages.") };
-    // The edge's own, made here or in another replica by the same code.
-    history = decoded.value as ChatMessage[];
-  }
-  const json = decodeJsonBody(body.subarray(historyBytes), decoder);
-  if (!json.ok) return json;
-  const parsed = parserOf(api)(json.value, { headers: (name) => headerText(request, name), history, counts });
-  return parsed.ok ? { ...parsed, bodyBytes: body.byteLength } : parsed;
+  const headers = (name: string): string | undefined => headerText(request, name);
+  const historyBytes = Number(headers(HEADER.historyBytes) ?? 0);
+  const parsed = parseBody(body, { api, historyBytes, headers, counts: work === "count" });
+  return parsed.ok ? { ...parsed, body, historyBytes } : parsed;
+}
+
+/** Where else the KV is to be had, and for how long it should stay, as the edge says it. */
+function orderOf(request: IncomingMessage, api: ApiName, { body, historyBytes }: { body: Uint8Array; historyBytes: number }) {
+  const source = (name: string) => parseSource(headerText(request, name) ?? "");
+  const pinMs = Number(headerText(request, HEADER.pinMs) ?? Number.NaN);
+  return {
+    prefill: source(HEADER.prefill),
+    pull: source(HEADER.pull),
+    api,
+    historyBytes,
+    body,
+    pinMs: Number.isFinite(pinMs) && pinMs > 0 ? pinMs : null,
+  };
 }
 
 function headerText(request: IncomingMessage, name: string): string | undefined {

@@ -34,8 +34,9 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
   const lost: FailedAttempt[] = [];
   for (;;) {
     const body = await readWhole(placed, MOST_ANSWER_BYTES);
-    // What no engine runs, no replica reports the end of: its place would stay taken for seconds.
-    if (job.counts || placed.response.status !== 200) await job.env.POOL.getByName(job.pool).release(job.decide.id, placed.attempt);
+    // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
+    if (job.work !== "generate" || placed.response.status !== 200)
+      await job.env.POOL.getByName(job.pool).release(job.decide.id, placed.attempt);
     if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });

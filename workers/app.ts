@@ -34,6 +34,7 @@ export function createApp(): Hono<AppEnv> {
   app.post("/v1/messages/count_tokens", inference);
   app.post("/v1/responses", inference);
   app.post("/v1/responses/input_tokens", inference);
+  app.post("/v1/prewarm", inference);
   app.get("/v1/responses/:id", getResponse);
   app.delete("/v1/responses/:id", deleteResponse);
   app.get("/v1/responses/:id/input_items", inputItems);

@@ -7,13 +7,18 @@ import type { Config, Env } from "./env.ts";
 export type AppEnv = { Bindings: Env; Variables: { config: Config; tenant: string; requestId: string } };
 
 /** `/v1/messages/count_tokens` speaks the API that it counts for. */
+const PREWARM = "/v1/prewarm";
 const COUNTS = /^(\/v1\/messages)\/count_tokens$|^(\/v1\/responses)\/input_tokens$/;
 
-/** The API of an inference path, and whether it only counts tokens. */
-export function apiOfRequest(path: string): { api: ApiName; counts: boolean } | null {
+/** generate: an answer is written. count: only the prompt's tokens are counted. prewarm: the prompt is prefilled and kept for who comes next. */
+export type Work = "generate" | "count" | "prewarm";
+
+/** The API of an inference path, and what is to be done. */
+export function apiOfRequest(path: string): { api: ApiName; work: Work } | null {
+  if (path === PREWARM) return { api: "chat", work: "prewarm" };
   const counted = COUNTS.exec(path);
   const api = apiOfPath(counted?.[1] ?? counted?.[2] ?? path);
-  return api === null ? null : { api, counts: counted !== null };
+  return api === null ? null : { api, work: counted === null ? "generate" : "count" };
 }
 
 /** Whose shapes the client expects: its path says so, and on /v1/models a header that only Anthropic's clients send. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { PoolObject } from "./objects/pool-object.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
+import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/routing/pool-state.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
@@ -9,6 +10,7 @@ export interface Env {
   WARMPATH_SECRET: string;
   WARMPATH_POOLS: string;
   WARMPATH_PROFILE: string;
+  WARMPATH_REMOTE_PREFILL_TOKENS?: string;
 }
 
 const Vars = z.object({
@@ -20,11 +22,15 @@ const Vars = z.object({
       .filter((name) => name !== ""),
   ),
   WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random"]),
+  /** Uncached tokens from which on another replica prefills, where one is there for it; 0: never. */
+  WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
 });
 
 export interface Config {
   pools: readonly string[];
   profile: z.infer<typeof Vars>["WARMPATH_PROFILE"];
+  /** Null: never. */
+  remotePrefillTokens: number | null;
   /** HMAC-SHA-256 under the deployment's secret. */
   mac: (text: string) => Uint8Array;
   /** The token with which a replica joins `pool`. */
@@ -44,6 +50,7 @@ export function configOf(env: Env): Config {
   config = {
     pools: vars.WARMPATH_POOLS,
     profile: vars.WARMPATH_PROFILE,
+    remotePrefillTokens: vars.WARMPATH_REMOTE_PREFILL_TOKENS === 0 ? null : vars.WARMPATH_REMOTE_PREFILL_TOKENS,
     mac: (text) => hmac(text).digest(),
     joinToken: (pool) => `wpj_${hmac(`join:${pool}`).digest("base64url")}`,
     saltOf: (tenant) => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22),

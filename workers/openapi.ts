@@ -8,6 +8,14 @@ const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
 const content = (schema: Json, type = "application/json"): Json => ({ content: { [type]: { schema } } });
 const query = (name: string, schema: Json): Json => ({ name, in: "query", required: false, schema });
 
+const PIN = {
+  name: "x-warmpath-pin",
+  in: "header",
+  required: false,
+  description: "How long the prompt's blocks should stay, 1s to 1h, as 15m; on every request that has a prompt.",
+  schema: { type: "string", pattern: "^[0-9]{1,6}[smh]$" },
+};
+
 const OPENAI_FAILS = { default: { description: "An error, in OpenAI's envelope.", ...content(ref("OpenaiError")) } };
 const ANTHROPIC_FAILS = { default: { description: "An error, in Anthropic's envelope.", ...content(ref("AnthropicError")) } };
 
@@ -48,6 +56,7 @@ const body = (required: readonly string[], properties: Json): Json => ({
 const text: Json = { type: "string" };
 const flag: Json = { type: "boolean" };
 const tokens: Json = { type: "integer", minimum: 1 };
+const count: Json = { type: "integer", minimum: 0 };
 const anything: Json = {};
 const list: Json = { type: "array", items: anything };
 const objects: Json = { type: "array", items: { type: "object" } };
@@ -85,6 +94,13 @@ const SCHEMAS: Json = {
     stream: flag,
     tools: objects,
     max_output_tokens: tokens,
+  }),
+  Prewarmed: body(["object", "prompt_tokens", "cached_tokens", "replica", "tier"], {
+    object: { const: "prewarm" },
+    prompt_tokens: count,
+    cached_tokens: count,
+    replica: text,
+    tier: { enum: ["device", "host", "disk", "store"] },
   }),
   Result: body(["response", "inputItems", "messages"], { response: { type: "object" }, inputItems: objects, messages: objects }),
   OpenaiError: body(["error"], {
@@ -147,6 +163,13 @@ const PATHS: Record<string, Json> = {
   "/v1/responses": { post: asks("createResponse", "OpenAI responses", "ResponsesRequest") },
   "/v1/responses/input_tokens": {
     post: asks("countResponseTokens", "Count a response's input tokens", "ResponsesRequest", { streams: false }),
+  },
+  "/v1/prewarm": {
+    post: {
+      ...says("prewarm", "Prefill a chat's prompt and keep it for who comes next", "It is prefilled.", ref("Prewarmed")),
+      requestBody: { required: true, ...content(ref("ChatRequest")) },
+      parameters: [PIN],
+    },
   },
   "/v1/responses/{id}": {
     get: says("getResponse", "A stored response", "The response as it was answered."),

@@ -1,8 +1,10 @@
 /** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { DecideRequest, FailedAttempt, PoolCard } from "../src/routing/dispatcher.ts";
+import type { DecideRequest, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName } from "../src/wire/inner.ts";
+import { encodeSource } from "../src/wire/ticket.ts";
+import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
 
@@ -35,8 +37,8 @@ export interface Job {
   opened: Promise<void>;
   body: Uint8Array;
   stream: boolean;
-  /** Only counts tokens: the lease ends with the answer. */
-  counts: boolean;
+  /** Unless an answer is written the lease ends with the reply. */
+  work: Work;
   /** Everything but `failed`, which `place` adds. */
   decide: Omit<DecideRequest, "failed">;
   clientSignal: AbortSignal;
@@ -46,10 +48,15 @@ export type PlaceResult = { type: "placed"; placed: Placed } | { type: "error"; 
 
 type Tried = { type: "placed"; placed: Placed } | { type: "failed" };
 
-async function tryReplica(
-  job: Job,
-  answer: { url: string; replica: string; attempt: number; admission: string; cachedTokens: number },
-): Promise<Tried> {
+/** For the replica alone, by the pool's word; a client's headers go no further than the edge. */
+function sourceHeaders({ prefill, pull }: ReplicaAnswer): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (prefill !== undefined) headers[HEADER.prefill] = encodeSource(prefill);
+  if (pull !== undefined) headers[HEADER.pull] = encodeSource(pull);
+  return headers;
+}
+
+async function tryReplica(job: Job, answer: ReplicaAnswer): Promise<Tried> {
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
   job.clientSignal.addEventListener("abort", onClientGone);
@@ -60,6 +67,7 @@ async function tryReplica(
       method: "POST",
       headers: {
         ...job.headers,
+        ...(job.work === "count" ? {} : sourceHeaders(answer)),
         "content-type": "application/json",
         [HEADER.requestId]: job.decide.id,
         [HEADER.admission]: answer.admission,

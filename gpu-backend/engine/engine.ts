@@ -31,6 +31,10 @@ export interface EngineCard {
   specialTokens: Readonly<Record<string, string>>;
   /** Name and exact version of the engine. */
   release: string;
+  /** Hex SHA-256 over engine release, weights, KV types and layout, and block size: blocks of equal spaces can be exchanged. */
+  kvSpace: string;
+  /** KV bytes of one token outside the engine. */
+  kvTokenBytes: number;
 }
 
 export interface EngineRequest {
@@ -115,6 +119,58 @@ export type EngineRefusal =
   | { type: "refused"; reason: "grammar"; message: string }
   | { type: "refused"; reason: "unavailable"; message: string };
 
+/** Keys and values of consecutive tokens outside the engine: what `exportBlocks` gives and `Restore` takes back, opaque to all others. */
+export interface BlockPayload {
+  tokens: Uint32Array;
+  /** `tokens.length * card.kvTokenBytes` bytes. */
+  data: Uint8Array;
+}
+
+export interface KeyedBlock extends BlockPayload {
+  key: EngineKey;
+}
+
+/** A prompt as tokens, before it runs. */
+export interface Prepared {
+  type: "prepared";
+  tokens: Uint32Array;
+  /** One a full block. */
+  blockKeys: EngineKey[];
+  /** Leading blocks that some sequence holds now. */
+  heldBlocks: number;
+  /** At most so many blocks can be reused: at least two tokens are always computed (facts: llama.md §3), unless a tail comes too. */
+  reusableBlocks: number;
+}
+
+/** The first token of an answer, sampled where the prompt was computed. */
+export interface FirstToken {
+  token: number;
+  /** UTF-8 of the token. */
+  bytes: Uint8Array;
+  logprobs: TokenLogprob | null;
+}
+
+/** KV that comes with a request. The engine takes what it lacks and computes the rest; what does not fit the prompt's own tokens is refused whole. */
+export interface Restore {
+  /** Block index of `blocks[0]`. */
+  from: number;
+  blocks: readonly BlockPayload[];
+  /** The tokens after the last full block and the first token of the answer: the whole prompt was computed elsewhere. */
+  tail: { payload: BlockPayload; first: FirstToken } | null;
+}
+
+/** What a prefill for another replica gives. Ends the run instead of `finished`. */
+export interface Prefilled {
+  type: "prefilled";
+  promptTokens: number;
+  cachedTokens: number;
+  prefillMs: number;
+  first: FirstToken;
+  /** Full blocks of the prompt that `wanted` named and that are held. */
+  blocks: KeyedBlock[];
+  tail: BlockPayload;
+}
+
 export interface EngineRun {
   type: "accepted";
   /** Ends after `finished`. Pulling slowly slows only this run. */
@@ -138,7 +194,18 @@ export interface EngineLoad {
 
 export interface Engine {
   readonly card: EngineCard;
-  submit(request: EngineRequest): Promise<EngineRun | EngineRefusal>;
+  /** Tokenises only; names what could be reused or restored. */
+  prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
+  /** `restore`: KV from a lower tier or another replica. `started.cachedTokens` counts what was restored as well. */
+  submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal>;
+  /** Computes the prompt and its first token, and gives the KV away. `wanted`: keys the other side lacks. The signal ends it within one step. */
+  prefill(
+    request: EngineRequest,
+    wanted: ReadonlySet<EngineKey>,
+    signal: AbortSignal,
+  ): Promise<Prefilled | EngineRefusal | { type: "failed"; message: string }>;
+  /** Reads blocks out of device memory, between steps; those that are gone by then are left out. */
+  exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]>;
   /** Every change of residency since the engine's start. One listener. */
   onBlocks(listener: (changes: BlockChange[]) => void): void;
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */

@@ -16,7 +16,9 @@ import { SeededRandom } from "./random.ts";
 
 export const demoModelName = "warmpath-demo";
 
-const shape = { layers: 4, width: 128, heads: 4, kvHeads: 2, feedForward: 384, vocabulary: 2048, contextTokens: 32_768 };
+/** The model's dimensions; widths are multiples of 32. */
+export const demoShape = { layers: 4, width: 128, heads: 4, kvHeads: 2, feedForward: 384, vocabulary: 2048, contextTokens: 32_768 };
+export type DemoShape = typeof demoShape;
 
 const specialTokens = [
   { text: "<|endoftext|>", type: "control" },
@@ -30,7 +32,7 @@ const tokenTypes = { normal: 1, control: 3, userDefined: 4 };
 /** Raise when the code that turns the recipe into bytes changes what it makes. */
 const recipeVersion = 2;
 
-function metadataOf(vocabulary: BpeVocabulary): Record<string, GgufValue> {
+function metadataOf(vocabulary: BpeVocabulary, shape: DemoShape): Record<string, GgufValue> {
   const tokens = [...vocabulary.tokens, ...specialTokens.map((token) => token.text)];
   const types = [...vocabulary.tokens.map(() => tokenTypes.normal), ...specialTokens.map((token) => tokenTypes[token.type])];
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
@@ -69,8 +71,8 @@ function metadataOf(vocabulary: BpeVocabulary): Record<string, GgufValue> {
 }
 
 /** Zeroes the output rows of tokens that are no whole characters or no text, so that the gibberish is seldom broken UTF-8. */
-function mute(rows: Float32Array, tokens: readonly string[]): Float32Array {
-  const muteRow = (id: number) => rows.fill(0, id * shape.width, (id + 1) * shape.width);
+function mute(rows: Float32Array, tokens: readonly string[], width: number): Float32Array {
+  const muteRow = (id: number) => rows.fill(0, id * width, (id + 1) * width);
   for (const [id, token] of tokens.entries()) {
     if (!isUtf8(Uint8Array.from(Array.from(token, (character) => byteOfCharacter.get(character) ?? 0)))) muteRow(id);
   }
@@ -80,7 +82,7 @@ function mute(rows: Float32Array, tokens: readonly string[]): Float32Array {
 }
 
 /** Weights of variance about 1 / inputs; embedding and output differ, because a tied output tends to echo its input. */
-function tensorsOf(vocabulary: BpeVocabulary): GgufTensor[] {
+function tensorsOf(vocabulary: BpeVocabulary, shape: DemoShape): GgufTensor[] {
   const vocabularySize = vocabulary.tokens.length + specialTokens.length;
   const random = new SeededRandom(1);
   const { width, feedForward } = shape;
@@ -112,19 +114,19 @@ function tensorsOf(vocabulary: BpeVocabulary): GgufTensor[] {
   return [
     matrix("token_embd", width, vocabularySize, Math.sqrt(width)),
     norm("output_norm"),
-    { ...output, values: () => mute(output.values(), vocabulary.tokens) },
+    { ...output, values: () => mute(output.values(), vocabulary.tokens, width) },
     ...layers.flat(),
   ];
 }
 
 /** The GGUF file's bytes; takes a few tenths of a second. */
-export function encodeDemoModel(corpus = demoCorpus()): Buffer {
+export function encodeDemoModel(corpus = demoCorpus(), shape = demoShape): Buffer {
   const vocabulary = trainBpe(corpus, shape.vocabulary - specialTokens.length);
-  return encodeGguf(metadataOf(vocabulary), tensorsOf(vocabulary));
+  return encodeGguf(metadataOf(vocabulary, shape), tensorsOf(vocabulary, shape));
 }
 
 /** Path of the model in `directory`, which is made when missing. The name carries a hash of the recipe, so a changed recipe builds anew. */
-export async function ensureDemoModel(directory: string): Promise<string> {
+export async function ensureDemoModel(directory: string, shape = demoShape): Promise<string> {
   const corpus = demoCorpus();
   const recipe = JSON.stringify([recipeVersion, shape, specialTokens, chatMlTemplate, corpus]);
   const hash = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
@@ -137,7 +139,7 @@ export async function ensureDemoModel(directory: string): Promise<string> {
   await mkdir(directory, { recursive: true });
   // Two processes may build at once: each writes its own file, and the last rename wins with the same bytes.
   const temporary = `${file}.${randomUUID()}`;
-  await writeFile(temporary, encodeDemoModel(corpus));
+  await writeFile(temporary, encodeDemoModel(corpus, shape));
   await rename(temporary, file);
   return file;
 }

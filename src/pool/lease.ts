@@ -17,15 +17,27 @@ export interface LeaseKey {
   attempt: number;
 }
 
+/** Ends the id of the lease that a request has on the replica that prefills for it. Ids that edges mint end in a hex digit. */
+const PREFILL_SUFFIX = "~prefill";
+
+/** The lease on another replica that prefills for this one; it lives and ends by that replica's own reports, and with this one. */
+export function prefillLease({ id, attempt }: LeaseKey): LeaseKey {
+  return { id: id + PREFILL_SUFFIX, attempt };
+}
+
+export function isPrefillLease({ id }: LeaseKey): boolean {
+  return id.endsWith(PREFILL_SUFFIX);
+}
+
 export interface Reservation extends LeaseKey {
   /** Slot. */
   replica: number;
   /** Pool clock. */
   nowMs: number;
   promptTokens: number;
-  /** Of these, what the replica has to compute. */
+  /** Of these, what is new on the replica's device: computed, loaded from a lower tier or fetched. */
   uncachedTokens: number;
-  /** Its own predicted prefill. */
+  /** Its own predicted prefill, loading and fetching included. */
   predictedMs: number;
   /** Tenant's salt, for the admission. */
   salt: string;

@@ -88,9 +88,14 @@ export function nextMembershipDeadlineMs(state: MembershipState): number | null 
   return next;
 }
 
-/** May take new requests. */
+/** May be given new work of its roles. */
 export function isReady(replica: Replica): boolean {
   return replica.state === "ready";
+}
+
+/** May take new requests: whoever does not decode only prefills for others. */
+export function takesRequests(replica: Replica): boolean {
+  return isReady(replica) && replica.roles.includes("decode");
 }
 
 type ReplicaEvent = Exclude<MembershipEvent, { kind: "hello" | "tick" }>;
@@ -130,15 +135,24 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
   if (known !== undefined && hello.epoch === known.epoch) {
     const capacity = hello.capacity;
     const url = hello.url;
-    const back = { ...known, url, capacity, roles: hello.roles, connection, closedAtMs: null, lastHeardMs: nowMs };
+    const back = {
+      ...known,
+      url,
+      capacity,
+      roles: hello.roles,
+      transfers: hello.transfers,
+      connection,
+      closedAtMs: null,
+      lastHeardMs: nowMs,
+    };
     // A proof given for one URL says nothing of another.
     const next = settled({ ...back, admitted: admitted || (known.admitted && known.url === url) });
     return { state: put(fitting, next), effects: [...effects, { kind: "reconnected", replica: next, oldConnection: known.connection }] };
   }
   const slot = known?.slot ?? freeSlot(fitting);
   if (slot === null) return refuse(state, hello, `the pool is full: ${MAX_REPLICAS} replicas are here already`);
-  const { name, epoch, url, roles, capacity } = hello;
-  const identity = { slot, name, epoch, url, roles, capacity };
+  const { name, epoch, url, roles, capacity, transfers } = hello;
+  const identity = { slot, name, epoch, url, roles, capacity, transfers };
   const fresh = settled({
     ...identity,
     state: "joining",

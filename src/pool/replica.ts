@@ -29,6 +29,8 @@ export interface ReplicaHello {
   /** Fingerprint of its hash spec. */
   specFingerprint: string;
   capacity: Capacity;
+  /** It sends blocks to other replicas and fetches theirs; absent: it does not. */
+  transfers?: boolean | undefined;
 }
 
 export interface Replica {
@@ -39,6 +41,7 @@ export interface Replica {
   url: string;
   roles: readonly Role[];
   capacity: Capacity;
+  transfers?: boolean | undefined;
   state: ReplicaState;
   /** The shell's number for the socket it speaks through; null while there is none. */
   connection: number | null;

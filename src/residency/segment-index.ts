@@ -23,6 +23,8 @@ export interface Overlap {
   /** The same, counting only what lies on the device. */
   deviceSegments: Uint16Array;
   deviceTokens: Uint32Array;
+  /** Token position of the last one of those that lie on the device or in host memory: what another replica can be sent at once. */
+  memoryTokens: Uint32Array;
 }
 
 /** What is held of one segment by one replica. */

@@ -6,8 +6,9 @@ import {
   type MembershipState,
   restoreMembership,
 } from "../pool/membership.ts";
-import type { LeaseKey } from "../pool/lease.ts";
+import { isPrefillLease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import type { TransferOutcome } from "./explain.ts";
 import type { PoolState } from "./pool-state.ts";
 
 /** A resync that was asked for gets this long before it is asked for again. */
@@ -27,8 +28,21 @@ export type ResyncNeed = { afterSeq: number | null } | null;
 
 export type LeaseStep =
   | { event: "started" | "refused"; id: string; attempt: number }
-  | { event: "decoding"; id: string; attempt: number; promptTokens: number; cachedTokens: number; prefillMs: number }
+  | DecodingStep
   | { event: "settled"; id: string; attempt: number; promptTokens: number; cachedTokens: number; outputTokens: number };
+
+/** The first token is there. */
+interface DecodingStep extends LeaseKey {
+  event: "decoding";
+  promptTokens: number;
+  /** What was not computed: on its device, loaded or fetched. */
+  cachedTokens: number;
+  /** From its start to the first token, loads and transfer included. */
+  prefillMs: number;
+  loadMs?: number | undefined;
+  loadedTokens?: number | undefined;
+  transfer?: TransferOutcome | undefined;
+}
 
 interface Sync {
   /** Of the last frame applied. */
@@ -139,9 +153,8 @@ export class AnnounceIntake {
   }
 
   lease(slot: number, step: LeaseStep, nowMs: number): void {
-    const { leases, rates, ring, counters } = this.#state;
+    const { leases, counters } = this.#state;
     const key: LeaseKey = { id: step.id, attempt: step.attempt };
-    const record = ring.get(step.id, step.attempt);
     switch (step.event) {
       case "started":
         leases.started(key);
@@ -149,30 +162,58 @@ export class AnnounceIntake {
       case "refused":
         if (leases.release(key, nowMs).kind === "ended") counters.released++;
         return;
-      case "decoding": {
-        leases.decoding(key, 1, nowMs);
-        rates.reportPrefill(slot, step.promptTokens - step.cachedTokens, step.prefillMs);
-        if (record === undefined) return;
-        rates.reportPrompt(record.request.promptBytes, step.promptTokens);
-        ring.complete(step.id, step.attempt, {
-          cachedTokens: step.cachedTokens,
-          promptTokens: step.promptTokens,
-          ttftMs: nowMs - record.decidedAtMs,
-        });
-        return;
-      }
-      case "settled": {
-        const { promptTokens, cachedTokens, outputTokens } = step;
-        const ended = leases.settle(key, { promptTokens, cachedTokens, outputTokens }, nowMs);
-        if (ended.kind === "repeated") return;
-        counters.settled++;
-        counters.promptTokens += promptTokens;
-        counters.reportedCachedTokens += cachedTokens;
-        counters.outputTokens += outputTokens;
-        rates.reportOutput(outputTokens);
-        ring.complete(step.id, step.attempt, { cachedTokens, promptTokens, outputTokens, ended: "settled" });
-      }
+      case "decoding":
+        return this.#decoding(slot, step, nowMs);
+      case "settled":
+        return this.#settled(step, nowMs);
     }
+  }
+
+  #decoding(slot: number, step: DecodingStep, nowMs: number): void {
+    const { leases, rates, ring } = this.#state;
+    const { id, attempt, promptTokens, cachedTokens, transfer, loadMs = null, loadedTokens = null } = step;
+    leases.decoding(step, 1, nowMs);
+    // A prompt that was prefilled elsewhere says nothing of how fast this replica computes.
+    if (transfer?.kind !== "prefill" || transfer.outcome === "fallback") {
+      const computingMs = step.prefillMs - (loadMs ?? 0) - (transfer?.ms ?? 0);
+      rates.reportPrefill(slot, promptTokens - cachedTokens, computingMs);
+    }
+    if (loadMs !== null && loadedTokens !== null) rates.reportLoad(slot, loadedTokens, loadMs);
+    if (transfer !== undefined) this.#transferred(slot, step, transfer, nowMs);
+    const record = ring.get(id, attempt);
+    if (record === undefined) return;
+    rates.reportPrompt(record.request.promptBytes, promptTokens);
+    const ttftMs = nowMs - record.decidedAtMs;
+    ring.complete(id, attempt, { cachedTokens, promptTokens, ttftMs, loadMs, loadedTokens, transfer: transfer ?? null });
+  }
+
+  #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {
+    const { leases, rates, counters } = this.#state;
+    if (transfer.outcome === "used") {
+      counters.transfersUsed++;
+      // Only a pull's time is the transfer's alone beyond doubt.
+      if (transfer.kind === "pull") rates.reportTransfer(slot, transfer.tokens, transfer.ms);
+      return;
+    }
+    counters.transfersFallenBack++;
+    // Nobody waits for it any more.
+    leases.release(prefillLease(key), nowMs);
+  }
+
+  #settled(step: Extract<LeaseStep, { event: "settled" }>, nowMs: number): void {
+    const { leases, rates, ring, counters } = this.#state;
+    const { id, attempt, promptTokens, cachedTokens, outputTokens } = step;
+    const ended = leases.settle(step, { promptTokens, cachedTokens, outputTokens }, nowMs);
+    // What was prefilled for another replica is that one's to count.
+    if (ended.kind === "repeated" || isPrefillLease(step)) return;
+    leases.release(prefillLease(step), nowMs);
+    counters.settled++;
+    counters.promptTokens += promptTokens;
+    counters.reportedCachedTokens += cachedTokens;
+    counters.outputTokens += outputTokens;
+    // A prewarm writes nothing.
+    if (outputTokens > 0) rates.reportOutput(outputTokens);
+    ring.complete(id, attempt, { cachedTokens, promptTokens, outputTokens, ended: "settled" });
   }
 
   /** Time passes: replicas fall silent, leases and claims run out. */

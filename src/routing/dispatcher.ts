@@ -1,54 +1,19 @@
 /** From a request to a replica: look up, predict, choose and lease in one turn; wait in line when all are full. */
-import { type LeaseKey } from "../pool/lease.ts";
+import { type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { liveKvTokens } from "../pool/load.ts";
+import { isReady, takesRequests } from "../pool/membership.ts";
 import type { Replica } from "../pool/replica.ts";
 import { decide } from "./decide.ts";
-import type { CandidateView, PoolView, Profile, RequestView } from "./decision.ts";
+import type { CandidateView, Decision, PlannedTransfer, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
 import { explain } from "./explain.ts";
-import type { PoolCard, PoolState } from "./pool-state.ts";
+import type { PoolState } from "./pool-state.ts";
+import type { AdmissionClaims, DecideAnswer, DecideRequest, ReplicaAnswer, TicketClaims, TransferSource } from "./question.ts";
 
 export type { PoolCard } from "./pool-state.ts";
+export type * from "./question.ts";
 
 /** A replica that takes the request has 5 s to do so (facts: lease.ts), its admission a little longer. */
 const ADMISSION_LIVES_MS = 15_000;
-
-export interface FailedAttempt {
-  replica: string;
-  attempt: number;
-}
-
-export interface DecideRequest {
-  /** Minted by the edge. */
-  id: string;
-  tenant: string;
-  salt: string;
-  /** Of the hash spec that `chain` was made with. */
-  fingerprint: string;
-  chain: BigUint64Array;
-  promptBytes: number;
-  bodyBytes: number;
-  /** Kept over renewals, so that nobody loses the place in line. */
-  arrivedAtMs: number;
-  /** What binds the requests of one conversation, as the client said it; null when it said nothing. Not looked at yet. */
-  session?: string | null;
-  /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again at once. */
-  failed?: FailedAttempt[];
-}
-
-export type DecideAnswer =
-  | { type: "replica"; replica: string; url: string; attempt: number; admission: string; cachedTokens: number }
-  | { type: "waiting"; position: number; retryWithinMs: number }
-  | { type: "refused"; message: string; retryAfterSeconds: number }
-  | { type: "stale_card"; card: PoolCard };
-
-export interface AdmissionClaims {
-  id: string;
-  attempt: number;
-  salt: string;
-  bodyBytes: number;
-  chainTip: string;
-  expiresAtMs: number;
-}
 
 export interface DispatcherOptions {
   profile: Profile;
@@ -56,6 +21,16 @@ export interface DispatcherOptions {
   random(): number;
   /** The admission as text, under the key of this replica's epoch; null when the replica has no key. */
   mint(replica: Replica, claims: AdmissionClaims): string | null;
+  /** The ticket as text, under the key of the replica that sends; null when it has no key. */
+  mintTicket(sender: Replica, claims: TicketClaims): string | null;
+}
+
+/** One attempt at a request. */
+interface Trying {
+  request: DecideRequest;
+  attempt: number;
+  promptTokens: number;
+  nowMs: number;
 }
 
 interface Held {
@@ -106,7 +81,9 @@ export class Dispatcher {
     this.#state.line.drop(id);
   }
 
+  /** And the lease on the replica that prefills for it. */
   release(key: LeaseKey, nowMs: number): void {
+    this.#state.leases.release(prefillLease(key), nowMs);
     const ended = this.#state.leases.release(key, nowMs);
     if (ended.kind !== "ended") return;
     this.#state.counters.released++;
@@ -137,8 +114,9 @@ export class Dispatcher {
     const failed = request.failed ?? [];
     const excluded = exclude ? failed.flatMap(({ replica }) => state.named(replica)?.slot ?? []) : [];
     const promptTokens = state.rates.promptTokens(request.promptBytes);
-    const seen: RequestView = { promptTokens, promptBytes: request.promptBytes, segments: request.chain.length, excluded };
-    const view = this.#view(request.chain);
+    const { promptBytes, chain, counts = false } = request;
+    const seen: RequestView = { promptTokens, promptBytes, segments: chain.length, excluded, ...(counts ? { counts } : {}) };
+    const view = this.#view(chain);
     const draw = this.#options.random();
     const turn = this.#turn;
     const decision = decide(view, seen, this.#options.profile, draw, turn);
@@ -146,39 +124,73 @@ export class Dispatcher {
     const replica = chosen === undefined ? undefined : state.replica(chosen.replica);
     if (chosen === undefined || replica === undefined) return null;
     const attempt = this.#nextAttempt(request, nowMs);
-    const { id, tenant, salt, bodyBytes } = request;
-    const tip = request.chain.at(-1);
-    const claims = {
-      id,
-      attempt,
-      salt,
-      bodyBytes,
-      chainTip: tip === undefined ? "" : tip.toString(16),
-      expiresAtMs: nowMs + ADMISSION_LIVES_MS,
-    };
-    const admission = this.#options.mint(replica, claims);
+    const { id, tenant } = request;
+    const answer = this.#reserve({ request, attempt, promptTokens, nowMs }, replica, chosen, decision.transfer);
+    if (answer === null) return null;
+    this.#turn++;
+    const { profile } = this.#options;
+    state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, decision }));
+    this.#count(answer);
+    return answer;
+  }
+
+  /** Leases on the chosen replica and, for a remote prefill, on the one that prefills: both or, when the second can't be had, the first alone. */
+  #reserve(trying: Trying, replica: Replica, chosen: ScoredCandidate, transfer: Decision["transfer"]): ReplicaAnswer | null {
+    const { request, attempt, promptTokens, nowMs } = trying;
+    const { id, salt, bodyBytes } = request;
+    const expiresAtMs = nowMs + ADMISSION_LIVES_MS;
+    const admission = this.#options.mint(replica, { id, attempt, salt, bodyBytes, chainTip: tipOf(request), expiresAtMs });
     if (admission === null) return null;
-    const predictedMs = chosen.terms.prefillMs;
-    const reserved = state.leases.reserve({
+    const { terms, uncachedTokens, loadedTokens, deviceTokens } = chosen;
+    const reserved = this.#state.leases.reserve({
       id,
       attempt,
       replica: replica.slot,
       nowMs,
       promptTokens,
-      uncachedTokens: chosen.uncachedTokens,
-      predictedMs,
+      uncachedTokens: uncachedTokens + loadedTokens,
+      predictedMs: transfer?.receiverMs ?? terms.prefillMs + terms.loadMs,
       salt,
     });
     if (reserved.kind === "refused") return null;
-    this.#turn++;
-    state.ring.add(
-      explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile: this.#options.profile, draw, turn, decision }),
-    );
-    const { counters } = state;
+    const cachedTokens = deviceTokens + loadedTokens;
+    const answer: ReplicaAnswer = { type: "replica", replica: replica.name, url: replica.url, attempt, admission, cachedTokens };
+    const source = transfer === null ? null : this.#sourceOf(trying, transfer);
+    if (transfer === null || source === null) return answer;
+    if (transfer.kind === "prefill") return { ...answer, prefill: source };
+    return { ...answer, cachedTokens: chosen.cachedTokens + transfer.tokens, pull: { ...source, tokens: transfer.tokens } };
+  }
+
+  #sourceOf({ request, attempt, promptTokens, nowMs }: Trying, transfer: PlannedTransfer): TransferSource | null {
+    const { kind } = transfer;
+    const sender = this.#state.replica(transfer.replica);
+    if (sender === undefined) return null;
+    const key = kind === "prefill" ? prefillLease({ id: request.id, attempt }) : { id: request.id, attempt };
+    const claims = { ...key, salt: request.salt, from: sender.url, chainTip: tipOf(request), kind };
+    const ticket = this.#options.mintTicket(sender, { ...claims, expiresAtMs: nowMs + ADMISSION_LIVES_MS });
+    if (ticket === null) return null;
+    if (kind === "prefill") {
+      const reserved = this.#state.leases.reserve({
+        ...key,
+        replica: sender.slot,
+        nowMs,
+        promptTokens,
+        uncachedTokens: transfer.senderNewTokens,
+        predictedMs: transfer.senderWorkMs,
+        salt: request.salt,
+      });
+      if (reserved.kind === "refused") return null;
+    }
+    return { replica: sender.name, url: sender.url, ticket };
+  }
+
+  #count({ cachedTokens, attempt, prefill, pull }: ReplicaAnswer): void {
+    const { counters } = this.#state;
     counters.decisions++;
-    counters.predictedCachedTokens += chosen.cachedTokens;
+    counters.predictedCachedTokens += cachedTokens;
     if (attempt > 1) counters.retries++;
-    return { type: "replica", replica: replica.name, url: replica.url, attempt, admission, cachedTokens: chosen.cachedTokens };
+    if (prefill !== undefined) counters.remotePrefills++;
+    if (pull !== undefined) counters.pulls++;
   }
 
   /** One more than the last. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */
@@ -190,7 +202,7 @@ export class Dispatcher {
   }
 
   #view(chain: BigUint64Array): PoolView {
-    const { index, leases, rates, membership } = this.#state;
+    const { index, leases, rates, membership, remotePrefillTokens } = this.#state;
     const overlap = index.overlap(chain);
     const candidates = membership.replicas.map((replica): CandidateView => {
       const { slot, name, capacity } = replica;
@@ -200,16 +212,29 @@ export class Dispatcher {
         name,
         overlapSegments: overlap.segments[slot] ?? 0,
         cachedTokens: overlap.tokens[slot] ?? 0,
+        deviceTokens: overlap.deviceTokens[slot] ?? 0,
+        memoryTokens: overlap.memoryTokens[slot] ?? 0,
         inFlight: load.inFlight,
         queuedPrefillMs: load.queuedPrefillMs,
         liveKvTokens: liveKvTokens(load),
         kvTokens: capacity.kvTokens,
         sequences: capacity.sequences,
         queueLimit: capacity.queueLimit,
-        rates: { prefillMsPerToken: rates.prefillMsPerToken(slot) },
-        eligible: replica.state === "ready",
+        rates: {
+          prefillMsPerToken: rates.prefillMsPerToken(slot),
+          loadMsPerToken: rates.loadMsPerToken(slot),
+          transferMsPerToken: rates.transferMsPerToken(slot),
+        },
+        eligible: takesRequests(replica),
+        prefills: isReady(replica) && !replica.roles.includes("decode"),
+        // Whoever has one role only lives by it.
+        transfers: replica.transfers ?? replica.roles.length === 1,
       };
     });
-    return { candidates, meanOutputTokens: rates.meanOutputTokens };
+    return { candidates, meanOutputTokens: rates.meanOutputTokens, remotePrefillTokens };
   }
+}
+
+function tipOf({ chain }: DecideRequest): string {
+  return chain.at(-1)?.toString(16) ?? "";
 }

@@ -1,5 +1,6 @@
 import { decide } from "./decide.ts";
-import type { CandidateView, Decision, PoolView, Profile, RequestView } from "./decision.ts";
+import type { CandidateView, Decision, PlannedTransfer, PoolView, Profile, RequestView } from "./decision.ts";
+import { NOTHING } from "./profiles.ts";
 
 export const MAX_RECORDS = 1_024;
 
@@ -17,7 +18,7 @@ export interface ExplainRecord {
   draw: number;
   turn: number;
   /** What was decided; the candidates' numbers come back by `replay`. */
-  decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string };
+  decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string; transfer: PlannedTransfer | null };
   /** Filled in later. */
   outcome: DecisionOutcome;
 }
@@ -29,16 +30,38 @@ export interface DecisionOutcome {
   outputTokens: number | null;
   /** From the decision to the first token; null until then. */
   ttftMs: number | null;
+  /** What it loaded from lower tiers, and how long that took. */
+  loadedTokens: number | null;
+  loadMs: number | null;
+  /** How the transfer went that the decision planned; null until its replica says so. */
+  transfer: TransferOutcome | null;
   /** How its lease ended; null while it lives. */
   ended: "settled" | "released" | "expired" | null;
+}
+
+/** By the receiver's own word. */
+export interface TransferOutcome {
+  kind: "prefill" | "pull";
+  /** Name of the sender. */
+  replica: string;
+  /** fallback: it came to nothing, or not in time, and the receiver computed instead. */
+  outcome: "used" | "fallback";
+  why?: string | undefined;
+  bytes: number;
+  /** From asking to the last byte; of a prefill, the wait for it not counted. */
+  ms: number;
+  tokens: number;
 }
 
 /** A PoolView with its numbers in one row per candidate, in the order of FIELDS. */
 export interface PackedView {
   names: readonly string[];
   eligible: readonly boolean[];
+  prefills: readonly boolean[];
+  transfers: readonly boolean[];
   numbers: Float64Array;
   meanOutputTokens: number;
+  remotePrefillTokens: number | null;
 }
 
 const FIELDS = [
@@ -51,9 +74,11 @@ const FIELDS = [
   "kvTokens",
   "sequences",
   "queueLimit",
+  "deviceTokens",
+  "memoryTokens",
 ] as const satisfies readonly (keyof CandidateView)[];
-/** And the rate. */
-const COLUMNS = FIELDS.length + 1;
+const RATES = ["prefillMsPerToken", "loadMsPerToken", "transferMsPerToken"] as const satisfies readonly (keyof CandidateView["rates"])[];
+const COLUMNS = FIELDS.length + RATES.length;
 
 export interface DecisionContext {
   id: string;
@@ -70,9 +95,10 @@ export interface DecisionContext {
 
 export function explain(context: DecisionContext): ExplainRecord {
   const { view, decision, ...rest } = context;
-  const { chosen, outcome, reason } = decision;
-  const open = { cachedTokens: null, promptTokens: null, outputTokens: null, ttftMs: null, ended: null };
-  return { ...rest, view: packView(view), decision: { chosen, outcome, reason }, outcome: open };
+  const { chosen, outcome, reason, transfer } = decision;
+  const tokens = { cachedTokens: null, promptTokens: null, outputTokens: null, loadedTokens: null };
+  const open = { ...tokens, ttftMs: null, loadMs: null, transfer: null, ended: null };
+  return { ...rest, view: packView(view), decision: { chosen, outcome, reason, transfer }, outcome: open };
 }
 
 /** Decides again from the record: the same decision, with every candidate's numbers. */
@@ -81,16 +107,18 @@ export function replay(record: ExplainRecord): Decision {
 }
 
 export function packView(view: PoolView): PackedView {
-  const { candidates, meanOutputTokens } = view;
+  const { candidates, meanOutputTokens, remotePrefillTokens } = view;
   const numbers = new Float64Array(candidates.length * COLUMNS);
   let at = 0;
   for (const candidate of candidates) {
     for (const field of FIELDS) numbers[at++] = candidate[field];
-    numbers[at++] = candidate.rates.prefillMsPerToken;
+    for (const rate of RATES) numbers[at++] = candidate.rates[rate];
   }
   const names = candidates.map((candidate) => candidate.name);
   const eligible = candidates.map((candidate) => candidate.eligible);
-  return { names, eligible, numbers, meanOutputTokens };
+  const prefills = candidates.map((candidate) => candidate.prefills);
+  const transfers = candidates.map((candidate) => candidate.transfers);
+  return { names, eligible, prefills, transfers, numbers, meanOutputTokens, remotePrefillTokens };
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -107,11 +135,15 @@ export function unpackView(packed: PackedView): PoolView {
       kvTokens: number(6),
       sequences: number(7),
       queueLimit: number(8),
-      rates: { prefillMsPerToken: number(9) },
+      deviceTokens: number(9),
+      memoryTokens: number(10),
+      rates: { prefillMsPerToken: number(11), loadMsPerToken: number(12), transferMsPerToken: number(13) },
       eligible: packed.eligible[row] ?? false,
+      prefills: packed.prefills[row] ?? false,
+      transfers: packed.transfers[row] ?? false,
     };
   });
-  return { candidates, meanOutputTokens: packed.meanOutputTokens };
+  return { candidates, meanOutputTokens: packed.meanOutputTokens, remotePrefillTokens: packed.remotePrefillTokens };
 }
 
 /** JSON-safe twin of a record. */
@@ -123,7 +155,26 @@ export function encodeRecord(record: ExplainRecord): EncodedRecord {
 
 /** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
 export function decodeRecord(encoded: EncodedRecord): ExplainRecord {
-  return { ...encoded, view: { ...encoded.view, numbers: Float64Array.from(encoded.view.numbers) } };
+  const now = encoded.view.transfers === undefined ? fromBeforeTiers(encoded) : encoded;
+  return { ...now, view: { ...now.view, numbers: Float64Array.from(now.view.numbers) } };
+}
+
+/** A row from before tiers and transfers were weighed, in today's shape: all that was held counted as on the device, and it decides the same. */
+function fromBeforeTiers(encoded: EncodedRecord): EncodedRecord {
+  const { view, profile, decision, outcome } = encoded;
+  const none = view.names.map(() => false);
+  const numbers = view.names.flatMap((_name, row) => {
+    const old = view.numbers.slice(row * 10, row * 10 + 10);
+    const held = old[2] ?? 0;
+    return [...old.slice(0, 9), held, held, old[9] ?? 0, 0, 0];
+  });
+  return {
+    ...encoded,
+    view: { ...view, numbers, prefills: none, transfers: none, remotePrefillTokens: null },
+    profile: { ...profile, weights: { ...NOTHING, ...profile.weights } },
+    decision: { ...decision, transfer: null },
+    outcome: { ...outcome, loadedTokens: null, loadMs: null, transfer: null },
+  };
 }
 
 /** The last decisions, oldest overwritten first. */

@@ -1,6 +1,6 @@
 /** Everything one pool knows, and the card it shows. The dispatcher decides over it, the announce intake keeps it true. */
 import { LeaseBook } from "../pool/lease.ts";
-import { emptyMembership, isReady, type MembershipState } from "../pool/membership.ts";
+import { emptyMembership, takesRequests, type MembershipState } from "../pool/membership.ts";
 import { WaitingLine } from "../pool/queue.ts";
 import type { Replica } from "../pool/replica.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
@@ -32,7 +32,16 @@ export interface PoolCounters {
   released: number;
   expired: number;
   resyncs: number;
+  /** Planned by decisions. */
+  remotePrefills: number;
+  pulls: number;
+  /** As receivers reported them. */
+  transfersUsed: number;
+  transfersFallenBack: number;
 }
+
+/** Unless the deployment says otherwise. */
+export const DEFAULT_REMOTE_PREFILL_TOKENS = 512;
 
 export class PoolState {
   membership: MembershipState = emptyMembership();
@@ -57,10 +66,17 @@ export class PoolState {
     released: 0,
     expired: 0,
     resyncs: 0,
+    remotePrefills: 0,
+    pulls: 0,
+    transfersUsed: 0,
+    transfersFallenBack: 0,
   };
+  /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */
+  readonly remotePrefillTokens: number | null;
 
-  constructor(index: SegmentIndex) {
+  constructor(index: SegmentIndex, remotePrefillTokens: number | null = DEFAULT_REMOTE_PREFILL_TOKENS) {
     this.index = index;
+    this.remotePrefillTokens = remotePrefillTokens;
   }
 
   card(pool: string): PoolCard {
@@ -70,7 +86,7 @@ export class PoolState {
       model: membership.model,
       createdAtSeconds,
       hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
-      replicas: membership.replicas.filter(isReady).length,
+      replicas: membership.replicas.filter(takesRequests).length,
     };
   }
 

@@ -2,6 +2,10 @@ import { MAX_REPLICAS } from "../residency/segment-index.ts";
 
 /** Until anything was reported. Overestimating a prefill is harmless, underestimating costs (facts/routing.md §3). */
 export const COLD_PREFILL_MS_PER_TOKEN = 1;
+/** Of the prefill rate; a replica loads what it finds quicker to load, so the first reports come by themselves. */
+const COLD_LOAD_SHARE = 0.25;
+/** 128 KB of KV a token (8B models) over 50 Gbit/s. */
+export const COLD_TRANSFER_MS_PER_TOKEN = 0.02;
 export const COLD_BYTES_PER_TOKEN = 4;
 export const COLD_MEAN_OUTPUT_TOKENS = 256;
 /** Share of the past that a new report leaves. */
@@ -27,20 +31,49 @@ class DecayingRatio {
   }
 }
 
-/** Rates learnt from replicas' own reports: prefill per replica, bytes per token and output length per pool. */
+/** One ratio per replica, and the pool's for those that have not reported yet. */
+class ReplicaRatios {
+  readonly #own: DecayingRatio[] = Array.from({ length: MAX_REPLICAS }, () => new DecayingRatio());
+  readonly #pool = new DecayingRatio();
+
+  add(replica: number, top: number, bottom: number): void {
+    const own = this.#own[replica];
+    if (own === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
+    const pool = this.#pool.value;
+    own.add(top, bottom, own.value ?? pool);
+    this.#pool.add(top, bottom, pool);
+  }
+
+  forget(replica: number): void {
+    if (replica in this.#own) this.#own[replica] = new DecayingRatio();
+  }
+
+  of(replica: number): number | null {
+    return this.#own[replica]?.value ?? this.#pool.value;
+  }
+}
+
+/** Rates learnt from replicas' own reports: prefill, loads and transfers per replica, bytes per token and output length per pool. */
 export class RateBook {
-  readonly #prefill: DecayingRatio[] = Array.from({ length: MAX_REPLICAS }, () => new DecayingRatio());
-  #pool = new DecayingRatio();
+  readonly #prefill = new ReplicaRatios();
+  readonly #load = new ReplicaRatios();
+  readonly #transfer = new ReplicaRatios();
   readonly #bytes = new DecayingRatio();
   readonly #output = new DecayingRatio();
 
   /** A prefill ended: `uncachedTokens` were computed in `prefillMs`, from its start to the first token, its time in the queue not counted. */
   reportPrefill(replica: number, uncachedTokens: number, prefillMs: number): void {
-    const own = this.#prefill[replica];
-    if (own === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
-    const pool = this.#pool.value;
-    own.add(prefillMs, uncachedTokens, own.value ?? pool);
-    this.#pool.add(prefillMs, uncachedTokens, pool);
+    this.#prefill.add(replica, prefillMs, uncachedTokens);
+  }
+
+  /** Tokens came from lower tiers. */
+  reportLoad(replica: number, loadedTokens: number, loadMs: number): void {
+    this.#load.add(replica, loadMs, loadedTokens);
+  }
+
+  /** `replica` fetched tokens from another one. */
+  reportTransfer(replica: number, tokens: number, ms: number): void {
+    this.#transfer.add(replica, ms, tokens);
   }
 
   /** A prompt was tokenized. */
@@ -55,12 +88,22 @@ export class RateBook {
 
   /** The slot is free, its next replica may be another kind of machine. */
   forgetReplica(replica: number): void {
-    if (replica in this.#prefill) this.#prefill[replica] = new DecayingRatio();
+    for (const ratios of [this.#prefill, this.#load, this.#transfer]) ratios.forget(replica);
   }
 
   /** ms per uncached prompt token; the pool's mean until the replica has reported. */
   prefillMsPerToken(replica: number): number {
-    return this.#prefill[replica]?.value ?? this.#pool.value ?? COLD_PREFILL_MS_PER_TOKEN;
+    return this.#prefill.of(replica) ?? COLD_PREFILL_MS_PER_TOKEN;
+  }
+
+  /** ms per token loaded from a lower tier. */
+  loadMsPerToken(replica: number): number {
+    return this.#load.of(replica) ?? COLD_LOAD_SHARE * this.prefillMsPerToken(replica);
+  }
+
+  /** ms per token fetched from another replica. */
+  transferMsPerToken(replica: number): number {
+    return this.#transfer.of(replica) ?? COLD_TRANSFER_MS_PER_TOKEN;
   }
 
   get bytesPerToken(): number {

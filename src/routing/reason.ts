@@ -1,4 +1,4 @@
-import type { Decision, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import type { Decision, PlannedTransfer, Profile, RequestView, ScoredCandidate } from "./decision.ts";
 
 /** One sentence a person can check against the numbers beside it. */
 export function reasonFor(
@@ -7,11 +7,16 @@ export function reasonFor(
   outcome: Decision["outcome"],
   request: RequestView,
   profile: Profile,
+  transfer: PlannedTransfer | null,
 ): string {
   const winner = chosen === null ? undefined : candidates[chosen];
   if (winner === undefined) return whyNone(candidates, outcome);
+  return whyChosen(candidates, winner, request, profile) + howFetched(transfer);
+}
+
+function whyChosen(candidates: readonly ScoredCandidate[], winner: ScoredCandidate, request: RequestView, profile: Profile): string {
   const rivals = candidates.filter((candidate) => candidate !== winner && candidate.barred === null);
-  const holds = `${winner.name} holds ${count(winner.cachedTokens)} of ~${count(request.promptTokens)} prompt tokens`;
+  const holds = `${winner.name} holds ${count(winner.cachedTokens)} of ~${count(request.promptTokens)} prompt tokens${whereHeld(winner)}`;
   const ms = `predicted ${millis(winner.predictedTtftMs)} to first token`;
   const next = best(rivals, (candidate) => -candidate.cost);
   if (next === undefined) return `${holds}; ${ms}; no other replica can take it now`;
@@ -21,6 +26,20 @@ export function reasonFor(
   if (longest === undefined || longest.cachedTokens <= winner.cachedTokens) return against;
   const margin = millis(longest.cost - winner.cost);
   return `${against}; ${longest.name} holds ${count(longest.cachedTokens)}, but its predicted cost is ${margin} higher (${whyMore(longest, winner)})`;
+}
+
+/** Nothing while all of it is on the device. */
+function whereHeld({ cachedTokens, deviceTokens, loadedTokens, terms }: ScoredCandidate): string {
+  if (cachedTokens <= deviceTokens) return "";
+  const lower = `${count(cachedTokens - deviceTokens)} of them on lower tiers`;
+  return loadedTokens > 0 ? ` (${lower}, loaded in ${millis(terms.loadMs)})` : ` (${lower}, sooner computed than loaded)`;
+}
+
+function howFetched(transfer: PlannedTransfer | null): string {
+  if (transfer === null) return "";
+  const { kind, name, tokens, transferMs, senderMs, insteadOfMs } = transfer;
+  if (kind === "pull") return `; pulls ${count(tokens)} more from ${name} (${millis(transferMs)} instead of ${millis(insteadOfMs)})`;
+  return `; ${name} prefills the ${count(tokens)} missing (${millis(senderMs)}, and ${millis(transferMs)} to move them)`;
 }
 
 function whyNone(candidates: readonly ScoredCandidate[], outcome: Decision["outcome"]): string {
@@ -36,6 +55,7 @@ function whyMore(loser: ScoredCandidate, winner: ScoredCandidate): string {
   const parts: [string, number][] = [
     ["the queue ahead", loser.terms.queueMs - winner.terms.queueMs],
     ["its own prefill", loser.terms.prefillMs - winner.terms.prefillMs],
+    ["loading lower tiers", loser.terms.loadMs - winner.terms.loadMs],
     [`${loser.terms.inFlight} requests slowed`, loser.terms.stallMs - winner.terms.stallMs],
     ["prefixes evicted", loser.terms.displacementMs - winner.terms.displacementMs],
   ];

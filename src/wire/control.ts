@@ -11,6 +11,8 @@ export const CLOSE = { refused: 4000, replaced: 4001, silent: 4002 } as const;
 const name = z.string().regex(/^[0-9A-Za-z._-]{1,64}$/);
 const count = z.number().int().nonnegative().max(0xffffffff);
 const millis = z.number().nonnegative().finite();
+/** A request's, or that of the prefill another replica does for it (`<request id>~prefill`). */
+const leaseId = z.string().max(128);
 
 const HashSpecShape = z.object({
   version: z.number().int(),
@@ -31,7 +33,7 @@ const HashSpecShape = z.object({
 });
 
 const Running = z.object({
-  id: z.string().max(80),
+  id: leaseId,
   attempt: z.number().int(),
   state: z.enum(["started", "decoding"]),
   outputTokens: count,
@@ -49,20 +51,43 @@ const Capacity = z.object({
 const Load = z.object({ running: count, queued: count, usedKvTokens: count });
 export type ReplicaLoad = z.infer<typeof Load>;
 
+/** How a transfer went that the edge's headers asked for, as its receiver saw it. */
+const Transfer = z.object({
+  kind: z.enum(["prefill", "pull"]),
+  /** Name of the sender. */
+  replica: name,
+  /** fallback: the receiver computed instead. */
+  outcome: z.enum(["used", "fallback"]),
+  why: z.string().max(200).optional(),
+  /** Received. */
+  bytes: z.number().int().nonnegative(),
+  /** From asking to the last byte; of a prefill without the wait for it. Part of `prefillMs`. */
+  ms: millis,
+  /** Tokens whose blocks came. */
+  tokens: count,
+});
+export type TransferReport = z.infer<typeof Transfer>;
+
 /** One step in a lease's life as its replica saw it. */
 const LeaseReport = z.discriminatedUnion("event", [
-  z.object({ event: z.literal("started"), id: z.string().max(80), attempt: z.number().int() }),
+  z.object({ event: z.literal("started"), id: leaseId, attempt: z.number().int() }),
   z.object({
     event: z.literal("decoding"),
-    id: z.string().max(80),
+    id: leaseId,
     attempt: z.number().int(),
     promptTokens: count,
+    /** Not computed for this request: found on its device, loaded or fetched. */
     cachedTokens: count,
+    /** From its start to the first token, loads and transfer included. */
     prefillMs: millis,
+    /** Of these, what came from lower tiers of its own, and how long that took. */
+    loadedTokens: count.optional(),
+    loadMs: millis.optional(),
+    transfer: Transfer.optional(),
   }),
   z.object({
     event: z.literal("settled"),
-    id: z.string().max(80),
+    id: leaseId,
     attempt: z.number().int(),
     reason: z.enum(["stop", "length", "cancelled", "error"]),
     promptTokens: count,
@@ -71,7 +96,7 @@ const LeaseReport = z.discriminatedUnion("event", [
     prefillMs: millis,
     decodeMs: millis,
   }),
-  z.object({ event: z.literal("refused"), id: z.string().max(80), attempt: z.number().int() }),
+  z.object({ event: z.literal("refused"), id: leaseId, attempt: z.number().int() }),
 ]);
 export type LeaseReport = z.infer<typeof LeaseReport>;
 
@@ -85,6 +110,8 @@ const FromReplica = z.discriminatedUnion("type", [
     epoch: z.number().int().positive(),
     url: z.url({ protocol: /^https?$/ }).max(512),
     roles: z.array(z.enum(["prefill", "decode"])).min(1),
+    /** It sends blocks to other replicas and fetches theirs. Absent: only if it has a single role, which it could not live by otherwise. */
+    transfers: z.boolean().optional(),
     model: z.string().min(1).max(128),
     hashSpec: HashSpecShape,
     /** "exact": residency is announced. "predicted": the engine's truth cannot be anchored. */

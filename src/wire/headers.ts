@@ -12,4 +12,11 @@ export const HEADER = {
   historyBytes: "x-warmpath-history-bytes",
   /** Edge → replica, and back with the result: the right to store it once. */
   resultTicket: "x-warmpath-result-ticket",
+  /** Edge → replica: which replica prefills for it, or holds what it lacks; JSON of a `Source` (ticket.ts). Never taken from a client. */
+  prefill: "x-warmpath-prefill",
+  pull: "x-warmpath-pull",
+  /** Client → edge: how long the prompt's blocks should stay, as `15m`. */
+  pin: "x-warmpath-pin",
+  /** Edge → replica: the same in ms. */
+  pinMs: "x-warmpath-pin-ms",
 } as const;

@@ -40,12 +40,14 @@ export class MapIndex implements ResidencyIndex {
 
   overlap(chain: BigUint64Array): Overlap {
     const any = Array.from({ length: MAX_REPLICAS }, (_, replica) => this.#leading(chain, replica, 15));
+    const memory = Array.from({ length: MAX_REPLICAS }, (_, replica) => this.#leading(chain, replica, 3));
     const device = Array.from({ length: MAX_REPLICAS }, (_, replica) => this.#leading(chain, replica, 1));
     return {
       segments: Uint16Array.from(any, ([segments]) => segments),
       tokens: Uint32Array.from(any, ([, tokens]) => tokens),
       deviceSegments: Uint16Array.from(device, ([segments]) => segments),
       deviceTokens: Uint32Array.from(device, ([, tokens]) => tokens),
+      memoryTokens: Uint32Array.from(memory, ([, tokens]) => tokens),
     };
   }
 

@@ -30,7 +30,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
 );
 
 function plain(overlap: Overlap): number[][] {
-  return [overlap.segments, overlap.tokens, overlap.deviceSegments, overlap.deviceTokens].map((array) => [...array]);
+  return [overlap.segments, overlap.tokens, overlap.deviceSegments, overlap.deviceTokens, overlap.memoryTokens].map((array) => [...array]);
 }
 
 function held(index: ResidencyIndex, slot: number): string[] {

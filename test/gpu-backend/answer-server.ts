@@ -61,7 +61,7 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     });
   });
   const edgeAddress = await listen(edge);
-  const replica = Replica.create(engine, {
+  const replica = await Replica.create(engine, {
     join: `ws://${edgeAddress}/announce/p`,
     joinToken: "",
     pool: "p",
@@ -74,6 +74,8 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     contextTokens: 1024,
     blockTokens: 32,
     queueLimit: 8,
+    roles: ["prefill", "decode"],
+    tiers: { hostBytes: 0, disk: null, store: null },
   });
   if (!(replica instanceof Replica)) throw new Error(replica.message);
   const key = randomBytes(32);

@@ -1,5 +1,6 @@
 /** A replica that speaks the announce protocol by hand: it sends when told to, keeps what the pool says, and its link may drop, delay and reorder. */
 import { env } from "cloudflare:workers";
+import { createHmac } from "node:crypto";
 import { DEFAULT_SCHEDULE } from "../../src/prefix/segment.ts";
 import {
   type FromPool,
@@ -11,6 +12,7 @@ import {
   type Running,
 } from "../../src/wire/control.ts";
 import { encodeResidencyFrame, type ResidencyEntry } from "../../src/wire/residency-frame.ts";
+import type { Mac } from "../../src/wire/sealed.ts";
 import { configOf } from "../../workers/env.ts";
 
 export type Said<T extends FromPool["type"]> = Extract<FromPool, { type: T }>;
@@ -84,7 +86,7 @@ export class MockReplica {
       pool: this.pool,
       replica: this.name,
       epoch: this.epoch,
-      url: `http://${this.name.toLowerCase()}.test:8000`,
+      url: this.url,
       roles: ["prefill", "decode"],
       model: "demo",
       hashSpec: { version: 1, schedule: [...DEFAULT_SCHEDULE], order: "system-then-tools" },
@@ -111,6 +113,16 @@ export class MockReplica {
 
   close(): void {
     this.#socket?.close(1000, "bye");
+  }
+
+  /** Its word that the pool's signature is under its own key. */
+  get mac(): Mac {
+    const key = this.heard.findLast((frame) => frame.type === "welcome")?.admissionKey ?? "";
+    return (text) => createHmac("sha256", Buffer.from(key, "base64url")).update(text).digest("base64url");
+  }
+
+  get url(): string {
+    return `http://${this.name.toLowerCase()}.test:8000`;
   }
 
   heartbeat(): void {
@@ -140,6 +152,11 @@ export class MockReplica {
 
   report(...reports: LeaseReport[]): void {
     this.say({ type: "leases", reports });
+  }
+
+  /** The first token came. */
+  decoding(id: string, more: Partial<Extract<LeaseReport, { event: "decoding" }>> = {}): void {
+    this.report({ event: "decoding", id, attempt: 1, promptTokens: 1_000, cachedTokens: 0, prefillMs: 50, ...more });
   }
 
   settle(id: string, attempt = 1): void {

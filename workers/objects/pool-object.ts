@@ -4,7 +4,7 @@
  * came after is asked of the replicas again. The thinking is in src/; here are sockets, rows and timers.
  */
 import { DurableObject } from "cloudflare:workers";
-import { createHmac } from "node:crypto";
+import { prefillLease } from "../../src/pool/lease.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica } from "../../src/pool/replica.ts";
 import { specFingerprint } from "../../src/prefix/segment.ts";
@@ -15,10 +15,10 @@ import { tell } from "../../src/routing/explain.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
-import { encodeAdmission } from "../../src/wire/admission.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
+import { AdmissionKeys } from "./admission-keys.ts";
 import { PoolStore } from "./pool-store.ts";
 import {
   ask,
@@ -43,12 +43,12 @@ const FRAMES_PER_SECOND = 600;
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
   readonly #store: PoolStore;
-  readonly #state = new PoolState(createSegmentIndex({}));
+  readonly #state: PoolState;
   readonly #intake: AnnounceIntake;
   readonly #dispatcher: Dispatcher;
-  /** By slot: the socket and the key under which admissions for its epoch are signed. */
+  /** By slot. */
   readonly #sockets = new Map<number, WebSocket>();
-  readonly #admissionKeys = new Map<number, Uint8Array>();
+  readonly #keys = new AdmissionKeys();
   #connections = Date.now();
   #checkpointAtMs = 0;
   #flushAtMs = 0;
@@ -59,14 +59,13 @@ export class PoolObject extends DurableObject<Env> {
     super(ctx, env);
     this.#config = configOf(env);
     this.#store = new PoolStore(ctx.storage);
+    this.#state = new PoolState(createSegmentIndex({}), this.#config.remotePrefillTokens);
     this.#intake = new AnnounceIntake(this.#state);
     this.#dispatcher = new Dispatcher(this.#state, {
       profile: PROFILES[this.#config.profile],
       random: () => Math.random(),
-      mint: (replica, claims) => {
-        const key = this.#admissionKeys.get(replica.slot);
-        return key === undefined ? null : encodeAdmission(claims, (text) => createHmac("sha256", key).update(text).digest("base64url"));
-      },
+      mint: (replica, claims) => this.#keys.mint(replica, claims),
+      mintTicket: (sender, claims) => this.#keys.mintTicket(sender, claims),
     });
     this.#restore();
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
@@ -108,10 +107,12 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   release(id: string, attempt: number): void {
-    const replica = this.#state.leases.get({ id, attempt })?.replica;
+    for (const key of [{ id, attempt }, prefillLease({ id, attempt })]) {
+      const replica = this.#state.leases.get(key)?.replica;
+      const socket = replica === undefined ? undefined : this.#sockets.get(replica);
+      if (socket !== undefined) say(socket, { type: "cancel", ...key });
+    }
     this.#dispatcher.release({ id, attempt }, Date.now());
-    const socket = replica === undefined ? undefined : this.#sockets.get(replica);
-    if (socket !== undefined) say(socket, { type: "cancel", id, attempt });
     this.#dispatcher.dispatchWaiting(Date.now());
   }
 
@@ -164,11 +165,11 @@ export class PoolObject extends DurableObject<Env> {
     const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config);
     if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
     const fingerprint = specFingerprint({ ...hello.hashSpec, version: 1 });
-    const { replica: name, epoch, url, roles, model, capacity } = hello;
+    const { replica: name, epoch, url, roles, model, capacity, transfers } = hello;
     const effects = this.#intake.membership(
       {
         kind: "hello",
-        hello: { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity },
+        hello: { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity, transfers },
         connection: at.connection,
         admitted: true,
       },
@@ -195,12 +196,10 @@ export class PoolObject extends DurableObject<Env> {
     const { slot } = replica;
     const old = this.#sockets.get(slot);
     if (old !== socket) closeSaying(old, CLOSE.replaced, "another socket speaks for this replica now");
-    const key = crypto.getRandomValues(new Uint8Array(32));
-    this.#admissionKeys.set(slot, key);
     this.#sockets.set(slot, socket);
     attach(socket, { ...at, slot, epoch: replica.epoch });
     const intervalMs = this.#intervalMs();
-    say(socket, { type: "welcome", slot, admissionKey: Buffer.from(key).toString("base64url"), poolNowMs: nowMs, intervalMs });
+    say(socket, { type: "welcome", slot, admissionKey: this.#keys.renew(slot), poolNowMs: nowMs, intervalMs });
     for (const other of this.#sockets.values()) if (other !== socket) say(other, { type: "pace", intervalMs });
   }
 
@@ -234,7 +233,7 @@ export class PoolObject extends DurableObject<Env> {
     for (const effect of effects) {
       if (effect.kind !== "expired") continue;
       const { slot } = effect.replica;
-      this.#admissionKeys.delete(slot);
+      this.#keys.forget(slot);
       closeSaying(this.#sockets.get(slot), CLOSE.silent, effect.reason);
       this.#sockets.delete(slot);
       this.#dirty = true;

@@ -10,9 +10,10 @@ import type { DecideRequest, PoolCard } from "../../src/routing/dispatcher.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import type { InnerRequest } from "../../src/wire/inner.ts";
+import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
 import { answerHeaders, answerWhole, isEventStream, pump } from "../answer.ts";
-import { apiOfRequest, type AppEnv, background, errorResponse } from "../context.ts";
+import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
 import { type Job, place, type Placed, type PlaceResult } from "../place.ts";
 import { keepCard, poolCard } from "../pool-card.ts";
 import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
@@ -31,8 +32,10 @@ interface Accepted {
   /** What the replica gets: the conversation so far where a stored response holds it, then the client's own body. */
   body: Uint8Array;
   historyBytes: number;
-  /** Counts run no engine, stream nothing and store nothing. */
-  counts: boolean;
+  /** Only what generates streams or is stored; counts run no engine. */
+  work: Work;
+  /** For how long its prompt's blocks are to stay; null: as long as there is room. */
+  pinMs: number | null;
 }
 
 interface History {
@@ -54,18 +57,21 @@ async function historyOf(c: Context<AppEnv>, value: unknown): Promise<History | 
 async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
   const read = await readJson(c.req.raw);
   if ("code" in read) return read;
-  const { api, counts } = apiOfRequest(c.req.path) ?? { api: "chat", counts: false };
+  const { api, work } = apiOfRequest(c.req.path) ?? { api: "chat", work: "generate" };
+  const pin = parsePin(c.req.header(HEADER.pin));
+  if (!pin.ok) return pin.error;
   const history = api === "responses" ? await historyOf(c, read.value) : NO_HISTORY;
   if ("code" in history) return history;
-  const parsed = parserOf(api)(read.value, { headers: (name) => c.req.header(name), history: history.messages, counts });
+  const parsed = parserOf(api)(read.value, { headers: (name) => c.req.header(name), history: history.messages, counts: work === "count" });
   if (!parsed.ok) return parsed.error;
   const historyBytes = history.bytes.byteLength;
-  const { request } = parsed;
-  if (historyBytes === 0) return { request, body: read.bytes, historyBytes, counts };
+  const pinMs = pin.pinMs ?? (api === "messages" ? pinOfMessages(read.value) : null);
+  const accepted = { request: parsed.request, historyBytes, work, pinMs };
+  if (historyBytes === 0) return { ...accepted, body: read.bytes };
   if (historyBytes + read.bytes.byteLength > MOST_BODY_BYTES) {
     return apiError("request_too_large", "The conversation is larger than 8 MiB by now. Begin a new one.", "previous_response_id");
   }
-  return { request, body: Buffer.concat([history.bytes, read.bytes]), historyBytes, counts };
+  return { ...accepted, body: Buffer.concat([history.bytes, read.bytes]) };
 }
 
 async function cardOf(c: Context<AppEnv>, model: string): Promise<PoolCard | undefined> {
@@ -79,7 +85,7 @@ async function cardOf(c: Context<AppEnv>, model: string): Promise<PoolCard | und
 function decideRequest(
   c: Context<AppEnv>,
   card: PoolCard,
-  { body, request }: Accepted,
+  { body, request, work }: Accepted,
   arrivedAtMs: number,
 ): Omit<DecideRequest, "failed"> {
   const salt = c.get("config").saltOf(c.get("tenant"));
@@ -96,6 +102,7 @@ function decideRequest(
     bodyBytes: body.byteLength,
     arrivedAtMs,
     session: request.session,
+    counts: work === "count",
   };
 }
 
@@ -115,20 +122,21 @@ function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult
   return new Response(readable, { headers: answerHeaders(job, placed) });
 }
 
-function jobOf(c: Context<AppEnv>, { request, body, historyBytes, counts }: Accepted): Omit<Job, "pool" | "decide"> {
+function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Omit<Job, "pool" | "decide"> {
   const headers: Record<string, string> = {};
   if (historyBytes > 0) headers[HEADER.historyBytes] = String(historyBytes);
+  if (pinMs !== null && work !== "count") headers[HEADER.pinMs] = String(pinMs);
   const { path } = c.req;
   let stored: Job["stored"] = null;
   let opened: Promise<void> = Promise.resolve();
-  if (request.responses?.store === true && !counts) {
+  if (request.responses?.store === true && work === "generate") {
     const { ticket, object, opening } = openResponse(c.env, c.get("tenant"), c.get("requestId"));
     headers[HEADER.resultTicket] = ticket;
     stored = object;
     opened = opening;
   }
-  const stream = request.stream && !counts;
-  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, counts, clientSignal: c.req.raw.signal };
+  const stream = request.stream && work === "generate";
+  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, clientSignal: c.req.raw.signal };
 }
 
 export const inference: Handler<AppEnv> = async (c) => {

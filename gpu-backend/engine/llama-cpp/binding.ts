@@ -80,10 +80,16 @@ export interface Addon {
   /** Throws when llama.cpp cannot read it. */
   makeGrammar(gbnf: string): AddonGrammar;
   makeGrammarState(grammar: AddonGrammar): GrammarState;
+  /** Advances the state by a token that its own sampler did not choose; false when the grammar does not allow it. */
+  acceptInGrammar(state: GrammarState, token: number): boolean;
 }
 
 interface Bindings {
-  AddonSampler: new (model: AddonModel) => Sampler;
+  AddonSampler: {
+    new (model: AddonModel): Sampler;
+    acceptGrammarEvaluationStateToken(state: GrammarState, token: number): void;
+    canBeNextTokenForGrammarEvaluationState(state: GrammarState, token: number): boolean;
+  };
   AddonGrammar: new (gbnf: string, options: { addonExports: unknown; rootRuleName: string }) => AddonGrammar;
   AddonGrammarEvaluationState: new (model: AddonModel, grammar: AddonGrammar) => GrammarState;
 }
@@ -99,10 +105,15 @@ const contextMethods = [
   "saveSequenceStateToFile",
   "loadSequenceStateFromFile",
 ] satisfies (keyof AddonContext)[];
+const samplerMethods = ["acceptGrammarEvaluationStateToken", "canBeNextTokenForGrammarEvaluationState"];
 const modelMethods = ["tokenize", "isEogToken"] satisfies (keyof AddonModel)[];
 
 function has(target: unknown, methods: readonly string[]): boolean {
-  return typeof target === "object" && target !== null && methods.every((method) => typeof Reflect.get(target, method) === "function");
+  return (
+    (typeof target === "object" || typeof target === "function") &&
+    target !== null &&
+    methods.every((method) => typeof Reflect.get(target, method) === "function")
+  );
 }
 
 /** Undefined when this node-llama-cpp is not shaped as the pinned one. */
@@ -116,6 +127,7 @@ export function openAddon(llama: Llama, model: LlamaModel, context: LlamaContext
     !has(addonContext, contextMethods)
   )
     return undefined;
+  if (!has(Reflect.get(bindings as object, "AddonSampler"), samplerMethods)) return undefined;
   const { AddonSampler, AddonGrammar, AddonGrammarEvaluationState } = bindings as Bindings;
   const typedModel = addonModel as AddonModel;
   return {
@@ -124,5 +136,10 @@ export function openAddon(llama: Llama, model: LlamaModel, context: LlamaContext
     makeSampler: () => new AddonSampler(typedModel),
     makeGrammar: (gbnf) => new AddonGrammar(gbnf, { addonExports: bindings, rootRuleName: "root" }),
     makeGrammarState: (made) => new AddonGrammarEvaluationState(typedModel, made),
+    acceptInGrammar(state, token) {
+      if (!AddonSampler.canBeNextTokenForGrammarEvaluationState(state, token)) return false;
+      AddonSampler.acceptGrammarEvaluationStateToken(state, token);
+      return true;
+    },
   };
 }

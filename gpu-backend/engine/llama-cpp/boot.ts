@@ -12,13 +12,25 @@ import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
 import type { ChildOptions } from "./messages.ts";
+import { tokenBytesOf } from "./kv-state.ts";
+import type { KvLayout } from "./kv-state.ts";
 import { selfTest } from "./self-test.ts";
+import type { StateShape } from "./self-test.ts";
 import { readVocabulary } from "./vocabulary.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export type Unavailable = { type: "unavailable"; message: string };
 export type Boot =
-  | { type: "booted"; card: EngineCard; addon: Addon; vocabulary: Vocabulary; root: Buffer; batchTokens: number; random: boolean }
+  | {
+      type: "booted";
+      card: EngineCard;
+      addon: Addon;
+      vocabulary: Vocabulary;
+      root: Buffer;
+      state: StateShape;
+      batchTokens: number;
+      random: boolean;
+    }
   | Unavailable;
 
 const unavailable = (message: string): Unavailable => ({ type: "unavailable", message });
@@ -88,7 +100,9 @@ async function releaseName(llama: Llama): Promise<string> {
   return `node-llama-cpp ${version} (llama.cpp ${llama.llamaCppRelease.release})`;
 }
 
-function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): EngineCard {
+type CardStart = Omit<EngineCard, "kvSpace" | "kvTokenBytes">;
+
+function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): CardStart {
   const { ggml, chat_template: chatTemplate } = info.metadata.tokenizer;
   return {
     model: options.modelName ?? info.metadata.general.name ?? path.basename(options.modelPath, ".gguf"),
@@ -106,6 +120,16 @@ function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, o
 /** Everything but the weights that KV of equal tokens depends on: the release and how KV is kept. */
 function keyRoot(weights: Buffer, release: string, blockTokens: number): Buffer {
   return createHash("sha256").update(weights).update(`${release} f16 no-flash-attention ${blockTokens}`).digest();
+}
+
+/** The root, and the layout as the context really writes it. */
+function kvSpaceOf(root: Buffer, layout: KvLayout): string {
+  const { transposed, layers, keyType, keyRowBytes, valueType, valueRowBytes, valueElementBytes } = layout;
+  const shape = [Number(transposed), layers, keyType, keyRowBytes, valueType, valueRowBytes, valueElementBytes];
+  return createHash("sha256")
+    .update(root)
+    .update(`kv ${shape.join(" ")}`)
+    .digest("hex");
 }
 
 export async function boot(options: ChildOptions): Promise<Boot> {
@@ -136,16 +160,18 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   addon.context.setThreads(1);
   const { tokens, token_type: types } = info.metadata.tokenizer.ggml;
   const vocabulary = readVocabulary([...tokens], [...(types ?? [])]);
-  const failure = await selfTest(addon, vocabulary, { ...options, vocabularySize: tokens.length });
-  if (failure !== undefined) return unavailable(`the embedded engine's self-test failed: ${failure}`);
+  const tested = await selfTest(addon, vocabulary, { ...options, vocabularySize: tokens.length });
+  if (tested.type === "failed") return unavailable(`the embedded engine's self-test failed: ${tested.message}`);
+  const { layout } = tested.shape;
   const release = await releaseName(llama);
   const root = keyRoot(weights, release, options.blockTokens);
   return {
     type: "booted",
-    card: describe(info, vocabulary, release, options),
+    card: { ...describe(info, vocabulary, release, options), kvSpace: kvSpaceOf(root, layout), kvTokenBytes: tokenBytesOf(layout) },
     addon,
     vocabulary,
     root,
+    state: tested.shape,
     batchTokens,
     random: info.metadata.general.name === demoModelName,
   };

@@ -1,8 +1,23 @@
 /** The embedded engine as the replica sees it: a proxy of a child process that is started again when it dies. */
-import type { BlockChange, Engine, EngineCard, EngineLoad, EngineRefusal, EngineRequest, EngineRun } from "../engine.ts";
+import type {
+  BlockChange,
+  Engine,
+  EngineCard,
+  EngineKey,
+  EngineLoad,
+  EngineRefusal,
+  EngineRequest,
+  EngineRun,
+  KeyedBlock,
+  Prefilled,
+  Prepared,
+  Restore,
+} from "../engine.ts";
 import { startChild } from "./child.ts";
 import type { Child } from "./child.ts";
-import type { ChildMessage, ChildOptions } from "./messages.ts";
+import { exportedBlocksLimit } from "./messages.ts";
+import type { Answer, ChildMessage, ChildOptions, Failed, Question } from "./messages.ts";
+import { Questions } from "./questions.ts";
 import { RunStream } from "./run-stream.ts";
 
 export interface LlamaEngineOptions {
@@ -24,6 +39,8 @@ export interface LlamaEngineOptions {
 export interface LlamaEngine extends Engine {
   /** The child's process id; undefined while it is down. */
   readonly processId: number | undefined;
+  /** Restores of this epoch that came and were not used, because they did not fit the prompt or llama.cpp refused them. */
+  readonly restoreFailures: number;
 }
 
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
@@ -37,19 +54,16 @@ interface PendingRun {
   answer: ((answer: EngineRun | EngineRefusal) => void) | undefined;
 }
 
-interface PendingCount {
-  resolve: (tokens: number) => void;
-  reject: (reason: Error) => void;
-}
+const messageOf = (answer: Answer) => ("message" in answer ? answer.message : "the engine's process spoke out of turn");
 
 class LlamaEngineProxy implements LlamaEngine {
   readonly card: EngineCard;
   readonly #options: Omit<ChildOptions, "scratchDirectory">;
   readonly #runs = new Map<string, PendingRun>();
-  readonly #counts = new Map<number, PendingCount>();
-  #nextCount = 0;
+  readonly #questions = new Questions();
   #child: Child | undefined;
   #load = idle;
+  #restoreFailures = 0;
   #closed = false;
   #pauseMs = firstPauseMs;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -66,16 +80,49 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#child?.processId;
   }
 
-  submit(request: EngineRequest): Promise<EngineRun | EngineRefusal> {
+  get restoreFailures(): number {
+    return this.#restoreFailures;
+  }
+
+  submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
     const child = this.#child;
-    if (child === undefined) return Promise.resolve(refused(this.#closed ? "the engine is closed" : "the engine is starting again"));
+    if (child === undefined) return Promise.resolve(this.#down());
     if (this.#runs.has(request.id)) return Promise.resolve(refused(`a run ${request.id} exists already`));
     const cancel = () => child.send({ type: "cancel", id: request.id });
     const stream = new RunStream({ cancel, acknowledge: (deltas) => child.send({ type: "acknowledge", id: request.id, deltas }) });
     return new Promise((answer) => {
       this.#runs.set(request.id, { stream, answer });
-      child.send({ type: "submit", request });
+      child.send({ type: "submit", request, restore });
     });
+  }
+
+  async prepare(request: EngineRequest): Promise<Prepared | EngineRefusal> {
+    const answer = await this.#ask({ type: "prepare", request });
+    if (answer === undefined) return this.#down();
+    if (answer.type === "prepared" || answer.type === "refused") return answer;
+    return refused(messageOf(answer));
+  }
+
+  async prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, signal: AbortSignal): Promise<Prefilled | EngineRefusal | Failed> {
+    if (signal.aborted) return { type: "failed", message: "cancelled" };
+    const child = this.#child;
+    const asked = this.#ask({ type: "prefill", request, wanted: [...wanted] });
+    const cancel = () => child?.send({ type: "cancel", id: request.id });
+    signal.addEventListener("abort", cancel);
+    const answer = await asked;
+    signal.removeEventListener("abort", cancel);
+    if (answer === undefined) return this.#down();
+    if (answer.type === "prefilled" || answer.type === "refused") return answer;
+    return { type: "failed", message: messageOf(answer) };
+  }
+
+  async exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]> {
+    const blocks: KeyedBlock[] = [];
+    for (let from = 0; from < keys.length; from += exportedBlocksLimit) {
+      const answer = await this.#ask({ type: "export", keys: keys.slice(from, from + exportedBlocksLimit) });
+      if (answer?.type === "exported") blocks.push(...answer.blocks);
+    }
+    return blocks;
   }
 
   onBlocks(listener: (changes: BlockChange[]) => void): void {
@@ -90,14 +137,10 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#load;
   }
 
-  countTokens(prompt: string): Promise<number> {
-    const child = this.#child;
-    if (child === undefined) return Promise.reject(new Error("the engine is not running"));
-    return new Promise((resolve, reject) => {
-      const id = this.#nextCount++;
-      this.#counts.set(id, { resolve, reject });
-      child.send({ type: "count", id, prompt });
-    });
+  async countTokens(prompt: string): Promise<number> {
+    const answer = await this.#ask({ type: "count", prompt });
+    if (answer?.type === "counted") return answer.tokens;
+    throw new Error(answer === undefined ? "the engine is not running" : messageOf(answer));
   }
 
   async close(): Promise<void> {
@@ -107,6 +150,17 @@ class LlamaEngineProxy implements LlamaEngine {
     this.#child = undefined;
     await child?.stop();
     this.#endRuns("the engine was closed");
+  }
+
+  /** Undefined while the engine is down. */
+  async #ask(question: Question): Promise<Answer | undefined> {
+    const child = this.#child;
+    if (child === undefined) return undefined;
+    return this.#questions.ask((id) => child.send({ type: "ask", id, question }));
+  }
+
+  #down(): EngineRefusal {
+    return refused(this.#closed ? "the engine is closed" : "the engine is starting again");
   }
 
   #adopt(child: Child): void {
@@ -120,12 +174,10 @@ class LlamaEngineProxy implements LlamaEngine {
       this.#runs.get(message.id)?.answer?.(message.refusal);
       this.#runs.delete(message.id);
     }
-    if (message.type === "counted") {
-      this.#counts.get(message.id)?.resolve(message.tokens);
-      this.#counts.delete(message.id);
-    }
+    if (message.type === "answer") this.#questions.answer(message.id, message.answer);
     if (message.type !== "step") return;
     this.#load = message.load;
+    this.#restoreFailures = message.restoreFailures;
     // It serves, so the next death is a new story.
     this.#pauseMs = firstPauseMs;
     if (message.changes.length > 0) this.#blockListener(message.changes);
@@ -150,8 +202,7 @@ class LlamaEngineProxy implements LlamaEngine {
     const runs = [...this.#runs.values()];
     this.#runs.clear();
     this.#load = idle;
-    for (const { reject } of this.#counts.values()) reject(new Error(message));
-    this.#counts.clear();
+    this.#questions.fail(message);
     for (const run of runs) {
       run.answer?.(refused(message));
       run.stream.fail(message);

@@ -1,19 +1,17 @@
-/** Moves KV between sequences and out of them, keeping the context and the table of sequences in step. Never during `decodeBatch`. */
+/** Moves KV between sequences, out of them and into them, keeping context and table of sequences in step. Never during `decodeBatch`. */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { EngineKey } from "../engine.ts";
+import type { BlockPayload, EngineKey } from "../engine.ts";
 import type { AddonContext } from "./binding.ts";
-import { cutKvState, joinKvBlocks, parseKvState } from "./kv-state.ts";
-import type { KvState } from "./kv-state.ts";
+import { cutKvBytes, cutKvState, joinKvBlocks, parseKvState } from "./kv-state.ts";
+import type { KvBlock, KvState } from "./kv-state.ts";
+import type { RestorePlan } from "./restore.ts";
+import type { StateShape } from "./self-test.ts";
 import type { Placement, Sequence, SequenceTable } from "./sequences.ts";
 
-export interface KvCells {
-  /** Keeps the first `tokens` tokens of a sequence; returns how many it kept, 0 when the context could not cut there. */
-  trim(sequence: Sequence, tokens: number): number;
-  /** Empties a sequence whose cells are in doubt. */
-  clear(sequence: Sequence): void;
-  /** Gives the target the placement's blocks; returns the tokens it then holds, 0 when a copy failed (the prefix is recomputed). */
-  place(placement: Placement, keys: readonly EngineKey[]): Promise<number>;
+interface Prompt {
+  tokens: Uint32Array;
+  keys: readonly EngineKey[];
 }
 
 /** Saves the sequence's state and parses it. Throws when llama.cpp cannot write it or writes something else than we know. */
@@ -30,19 +28,20 @@ export async function exportState(context: AddonContext, sequence: number, token
   }
 }
 
-/** Replaces what the sequence holds by the first `tokens` tokens of the state. Throws when llama.cpp refuses; the sequence is then empty. */
-export async function importPrefix(
+/** Replaces what the sequence holds by these blocks. Throws when llama.cpp refuses; the sequence is then empty. */
+export async function importBlocks(
   context: AddonContext,
   sequence: number,
-  state: KvState,
-  tokens: number,
+  { layout, streams }: StateShape,
+  tokens: Uint32Array,
+  blocks: readonly KvBlock[],
   scratch: string,
 ): Promise<void> {
   const file = path.join(scratch, `load-${sequence}`);
   try {
-    await writeFile(file, joinKvBlocks(state.layout, state.tokens.subarray(0, tokens), [cutKvState(state, 0, tokens)], state.streams));
-    const loaded = await context.loadSequenceStateFromFile(file, sequence, tokens);
-    if (loaded.length !== tokens) throw new Error("loaded sequence state has another length");
+    await writeFile(file, joinKvBlocks(layout, tokens, blocks, streams));
+    const loaded = await context.loadSequenceStateFromFile(file, sequence, tokens.length);
+    if (loaded.length !== tokens.length) throw new Error("loaded sequence state has another length");
   } catch (error) {
     // A failed load leaves cells behind that only this removes.
     context.disposeSequence(sequence);
@@ -52,40 +51,83 @@ export async function importPrefix(
   }
 }
 
-export function createKvCells(context: AddonContext, table: SequenceTable, scratch: string): KvCells {
-  function trim(sequence: Sequence, tokens: number): number {
-    if (sequence.tokens.length === tokens) return tokens;
-    const cut = tokens > 0 && context.removeTokenCellsFromSequence(sequence.id, tokens, -1);
-    if (!cut) context.disposeSequence(sequence.id);
-    const kept = cut ? tokens : 0;
-    table.truncate(sequence, kept);
-    return kept;
+export class KvCells {
+  readonly #context: AddonContext;
+  readonly #table: SequenceTable;
+  readonly #shape: StateShape;
+  readonly #scratch: string;
+
+  constructor(context: AddonContext, table: SequenceTable, shape: StateShape, scratch: string) {
+    this.#context = context;
+    this.#table = table;
+    this.#shape = shape;
+    this.#scratch = scratch;
   }
 
-  async function copy({ source, target, blocks }: Placement, keys: readonly EngineKey[]): Promise<number> {
-    const tokens = blocks * table.blockTokens;
-    trim(target, 0);
+  /** Keeps the first `tokens` tokens of a sequence, or none when the context could not cut there. */
+  trim(sequence: Sequence, tokens: number): void {
+    if (sequence.tokens.length === tokens) return;
+    const cut = tokens > 0 && this.#context.removeTokenCellsFromSequence(sequence.id, tokens, -1);
+    if (cut) this.#table.truncate(sequence, tokens);
+    else this.clear(sequence);
+  }
+
+  /** Empties a sequence, also one whose cells are in doubt. */
+  clear(sequence: Sequence): void {
+    this.#context.disposeSequence(sequence.id);
+    this.#table.truncate(sequence, 0);
+  }
+
+  /** Gives the target the placement's blocks, or nothing when a copy failed (the prefix is recomputed). */
+  async place(placement: Placement, prompt: Prompt): Promise<void> {
+    const { source, target, blocks } = placement;
+    if (source === target || blocks === 0) return this.trim(target, blocks * this.#table.blockTokens);
     try {
-      const state = await exportState(context, source.id, source.tokens, scratch);
-      await importPrefix(context, target.id, state, tokens, scratch);
+      await this.#load(placement, prompt, []);
     } catch (error) {
       process.emitWarning(`prefix copy failed, recomputing: ${String(error)}`);
-      return 0;
     }
-    target.tokens = source.tokens.slice(0, tokens);
-    for (const key of keys.slice(0, blocks)) table.hold(target, key);
-    return tokens;
   }
 
-  return {
-    trim,
-    clear(sequence) {
-      context.disposeSequence(sequence.id);
-      table.truncate(sequence, 0);
-    },
-    place(placement, keys) {
-      if (placement.source !== placement.target && placement.blocks > 0) return copy(placement, keys);
-      return Promise.resolve(trim(placement.target, placement.blocks * table.blockTokens));
-    },
-  };
+  /** Gives the target the placement's blocks and the plan's behind them. False when that failed: what the target then holds is in the table. */
+  async restore(placement: Placement, prompt: Prompt, plan: RestorePlan): Promise<boolean> {
+    try {
+      await this.#load(placement, prompt, plan.blocks);
+      return true;
+    } catch (error) {
+      process.emitWarning(`restore failed, recomputing: ${String(error)}`);
+      return false;
+    }
+  }
+
+  /** Reads ranges of positions (end exclusive, may be empty). The sequence is saved once. Throws when that fails. */
+  async read(sequence: Sequence, ranges: readonly (readonly [from: number, to: number])[]): Promise<BlockPayload[]> {
+    const filled = ranges.some(([from, to]) => to > from);
+    const state = filled ? await exportState(this.#context, sequence.id, sequence.tokens, this.#scratch) : undefined;
+    return ranges.map(([from, to]) => {
+      const bytes = state === undefined || from === to ? Buffer.alloc(0) : cutKvBytes(state, from, to);
+      const data = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+      return { tokens: Uint32Array.from(sequence.tokens.slice(from, to)), data };
+    });
+  }
+
+  /** One image of the source's blocks and `more`, loaded into the target. Throws. */
+  async #load({ source, target, blocks }: Placement, prompt: Prompt, more: readonly KvBlock[]): Promise<void> {
+    const { blockTokens } = this.#table;
+    const held = blocks * blockTokens;
+    this.trim(target, source === target ? held : 0);
+    if (source.tokens.length < held) throw new Error("the context could not cut the prefix");
+    const prefix = held > 0 ? [cutKvState(await exportState(this.#context, source.id, source.tokens, this.#scratch), 0, held)] : [];
+    const parts = [...prefix, ...more];
+    const cells = parts.reduce((sum, part) => sum + part.cells, 0);
+    const tokens = prompt.tokens.subarray(0, cells);
+    try {
+      await importBlocks(this.#context, target.id, this.#shape, tokens, parts, this.#scratch);
+    } catch (error) {
+      this.clear(target);
+      throw error;
+    }
+    target.tokens = [...tokens];
+    for (const key of prompt.keys.slice(target.blocks.length, Math.floor(cells / blockTokens))) this.#table.hold(target, key);
+  }
 }

@@ -144,37 +144,78 @@ export function parseKvState(bytes: Buffer): KvParse {
   }
 }
 
-/** Copies `cells` columns from column `from` of a width-major matrix into column `to` of another. */
-function copyColumns(
-  source: Buffer,
-  sourceCells: number,
-  from: number,
-  target: Buffer,
-  targetCells: number,
-  to: number,
-  cells: number,
-  elementBytes: number,
-): void {
-  const rows = source.length / (sourceCells * elementBytes);
-  for (let row = 0; row < rows; row++) {
-    const start = (row * sourceCells + from) * elementBytes;
-    source.copy(target, (row * targetCells + to) * elementBytes, start, start + cells * elementBytes);
+interface Columns {
+  bytes: Buffer;
+  /** Columns of the whole matrix. */
+  cells: number;
+  from: number;
+}
+
+// Below this, a copy costs more to call than to do.
+const shortRowBytes = 128;
+
+/** Copies `cells` columns of a width-major matrix into another. */
+function copyColumns(source: Columns, target: Columns, cells: number, elementBytes: number): void {
+  const rows = source.bytes.length / (source.cells * elementBytes);
+  const even = (source.bytes.byteOffset | target.bytes.byteOffset) % 2 === 0;
+  if (elementBytes === 2 && even && cells * elementBytes <= shortRowBytes) {
+    const from = new Uint16Array(source.bytes.buffer, source.bytes.byteOffset, source.bytes.length / 2);
+    const to = new Uint16Array(target.bytes.buffer, target.bytes.byteOffset, target.bytes.length / 2);
+    for (let row = 0; row < rows; row++) {
+      const read = row * source.cells + source.from;
+      const write = row * target.cells + target.from;
+      for (let cell = 0; cell < cells; cell++) to[write + cell] = from[read + cell] ?? 0;
+    }
+    return;
   }
+  for (let row = 0; row < rows; row++) {
+    const start = (row * source.cells + source.from) * elementBytes;
+    source.bytes.copy(target.bytes, (row * target.cells + target.from) * elementBytes, start, start + cells * elementBytes);
+  }
+}
+
+/** Bytes of one token's keys and values over all layers. */
+export function tokenBytesOf(layout: KvLayout): number {
+  return layout.layers * (layout.keyRowBytes + layout.valueRowBytes);
+}
+
+/** Tokens `from` to `to` (exclusive) as bytes of their own: the keys of every layer, then its values. Throws a RangeError outside the state. */
+export function cutKvBytes(state: KvState, from: number, to: number): Buffer {
+  check(from >= 0 && from < to && to <= state.cells, "the cut lies outside the state");
+  const { layout } = state;
+  const cells = to - from;
+  // Not from Node's shared pool; every byte is written below.
+  const bytes = Buffer.allocUnsafeSlow(cells * tokenBytesOf(layout));
+  const block = readKvBlock(layout, cells, bytes);
+  for (const [layer, key] of state.keys.entries()) block.keys[layer]?.set(key.subarray(from * layout.keyRowBytes, to * layout.keyRowBytes));
+  for (const [layer, value] of state.values.entries()) {
+    const target = block.values[layer];
+    if (target === undefined) continue;
+    if (layout.transposed) {
+      copyColumns({ bytes: value, cells: state.cells, from }, { bytes: target, cells, from: 0 }, cells, layout.valueElementBytes);
+    } else target.set(value.subarray(from * layout.valueRowBytes, to * layout.valueRowBytes));
+  }
+  return bytes;
+}
+
+/** What `cutKvBytes` wrote, as a block whose buffers alias it. Throws a RangeError when the length is another. */
+export function readKvBlock(layout: KvLayout, cells: number, bytes: Uint8Array): KvBlock {
+  check(bytes.length === cells * tokenBytesOf(layout), "a block has another size");
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const [keyBytes, valueBytes] = [cells * layout.keyRowBytes, cells * layout.valueRowBytes];
+  const values = layout.layers * keyBytes;
+  return {
+    cells,
+    keys: Array.from({ length: layout.layers }, (_, layer) => whole.subarray(layer * keyBytes, (layer + 1) * keyBytes)),
+    values: Array.from({ length: layout.layers }, (_, layer) =>
+      whole.subarray(values + layer * valueBytes, values + (layer + 1) * valueBytes),
+    ),
+  };
 }
 
 /** Tokens `from` to `to` (exclusive) as a block of its own memory. Throws a RangeError outside the state. */
 export function cutKvState(state: KvState, from: number, to: number): KvBlock {
-  check(from >= 0 && from < to && to <= state.cells, "the cut lies outside the state");
-  const { layout } = state;
-  const cells = to - from;
-  const keys = state.keys.map((key) => Buffer.from(key.subarray(from * layout.keyRowBytes, to * layout.keyRowBytes)));
-  const values = state.values.map((value) => {
-    if (!layout.transposed) return Buffer.from(value.subarray(from * layout.valueRowBytes, to * layout.valueRowBytes));
-    const block = Buffer.alloc(cells * layout.valueRowBytes);
-    copyColumns(value, state.cells, from, block, cells, 0, cells, layout.valueElementBytes);
-    return block;
-  });
-  return { cells, keys, values };
+  return readKvBlock(state.layout, to - from, cutKvBytes(state, from, to));
 }
 
 function joinValues(layout: KvLayout, blocks: readonly KvBlock[], layer: number, cells: number): Buffer {
@@ -184,7 +225,7 @@ function joinValues(layout: KvLayout, blocks: readonly KvBlock[], layer: number,
   let column = 0;
   for (const [index, part] of parts.entries()) {
     const count = blocks[index]?.cells ?? 0;
-    copyColumns(part, count, 0, joined, cells, column, count, layout.valueElementBytes);
+    copyColumns({ bytes: part, cells: count, from: 0 }, { bytes: joined, cells, from: column }, count, layout.valueElementBytes);
     column += count;
   }
   return joined;

@@ -1,9 +1,10 @@
 /** The engine's own process: a fault in native code ends it, and not the replica. Started by engine.ts; lives as long as its channel. */
 import { rmSync } from "node:fs";
 import { boot } from "./boot.ts";
-import { createKvCells } from "./kv-cells.ts";
+import { KvCells } from "./kv-cells.ts";
 import { Grammars } from "./grammars.ts";
-import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
+import { Intake } from "./intake.ts";
+import type { Answer, ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SequenceTable } from "./sequences.ts";
 
@@ -16,23 +17,29 @@ async function start(options: ChildOptions): Promise<void> {
   const booted = await boot(options);
   if (booted.type === "unavailable") return send(booted);
   const table = new SequenceTable(options.sequences, options.blockTokens);
+  const { addon, vocabulary, root, state } = booted;
+  const { contextTokens, blockTokens } = options;
+  const grammars = new Grammars(addon, booted.random);
   const scheduler = new Scheduler({
-    addon: booted.addon,
+    addon,
     table,
-    cells: createKvCells(booted.addon.context, table, options.scratchDirectory),
-    grammars: new Grammars(booted.addon, booted.random),
-    vocabulary: booted.vocabulary,
-    root: booted.root,
-    contextTokens: options.contextTokens,
+    cells: new KvCells(addon.context, table, state, options.scratchDirectory),
+    intake: new Intake({ addon, vocabulary, grammars, root, layout: state.layout, contextTokens, blockTokens }),
+    vocabulary,
     queueLimit: options.queueLimit,
     limits: { batchTokens: booted.batchTokens, prefillChunkTokens: options.prefillChunkTokens },
     send,
     nowMs: () => performance.now(),
   });
   process.on("message", (message: ParentMessage) => {
-    if (message.type === "submit") scheduler.submit(message.request);
-    if (message.type === "count") {
-      send({ type: "counted", id: message.id, tokens: booted.addon.model.tokenize(message.prompt, true).length });
+    if (message.type === "submit") scheduler.submit(message.request, message.restore);
+    if (message.type === "ask") {
+      const { id, question } = message;
+      const answer = (given: Answer) => send({ type: "answer", id, answer: given });
+      if (question.type === "count") answer({ type: "counted", tokens: addon.model.tokenize(question.prompt, true).length });
+      if (question.type === "prepare") answer(scheduler.prepare(question.request));
+      if (question.type === "prefill") scheduler.prefill(question.request, new Set(question.wanted), answer);
+      if (question.type === "export") scheduler.export(question.keys, (blocks) => answer({ type: "exported", blocks }));
     }
     if (message.type === "cancel") scheduler.cancel(message.id);
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);

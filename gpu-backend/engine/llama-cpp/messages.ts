@@ -1,10 +1,24 @@
 /** What parent and child process say to each other over Node's IPC channel ("advanced" serialization: typed arrays survive). */
-import type { BlockChange, EngineCard, EngineEvent, EngineLoad, EngineRefusal, EngineRequest } from "../engine.ts";
+import type {
+  BlockChange,
+  EngineCard,
+  EngineEvent,
+  EngineKey,
+  EngineLoad,
+  EngineRefusal,
+  EngineRequest,
+  KeyedBlock,
+  Prefilled,
+  Prepared,
+  Restore,
+} from "../engine.ts";
 
 /** Deltas a run may have under way before the child leaves it out of the batch. */
 export const unacknowledgedDeltaLimit = 64;
 /** The parent acknowledges in groups; must be well below the limit, or a run waits for nothing. */
 export const acknowledgeEvery = 16;
+/** Blocks one message carries; bounds the pause an export makes between two steps. */
+export const exportedBlocksLimit = 512;
 
 export interface ChildOptions {
   modelPath: string;
@@ -20,10 +34,27 @@ export interface ChildOptions {
   scratchDirectory: string;
 }
 
+/** Answered once each. */
+export type Question =
+  | { type: "count"; prompt: string }
+  | { type: "prepare"; request: EngineRequest }
+  /** Cancelled like a run, by the request's id. */
+  | { type: "prefill"; request: EngineRequest; wanted: EngineKey[] }
+  | { type: "export"; keys: EngineKey[] };
+
+export type Failed = { type: "failed"; message: string };
+export type Answer =
+  | { type: "counted"; tokens: number }
+  | { type: "exported"; blocks: KeyedBlock[] }
+  | Prepared
+  | Prefilled
+  | EngineRefusal
+  | Failed;
+
 export type ParentMessage =
   | { type: "start"; options: ChildOptions }
-  | { type: "submit"; request: EngineRequest }
-  | { type: "count"; id: number; prompt: string }
+  | { type: "submit"; request: EngineRequest; restore: Restore | undefined }
+  | { type: "ask"; id: number; question: Question }
   | { type: "cancel"; id: string }
   | { type: "acknowledge"; id: string; deltas: number };
 
@@ -35,7 +66,7 @@ export interface RunEvent {
 export type ChildMessage =
   | { type: "ready"; card: EngineCard }
   | { type: "unavailable"; message: string }
-  | { type: "counted"; id: number; tokens: number }
+  | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }
   /** One step's news. Changes of residency come first: they allowed the events. */
-  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad };
+  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; restoreFailures: number };

@@ -21,13 +21,18 @@ export function prefillPiece(left: number, budget: number, wholePrompt: boolean)
   return length === 1 && !(wholePrompt && left === 1) ? 0 : Math.max(0, length);
 }
 
-/** Decode tokens first, then pieces of prompts in the order of their start. Empty when no run can go on. */
-export function planStep(runs: Iterable<Run>, limits: StepLimits): PlanItem[] {
+/**
+ * The step's batches: all decode tokens, then each piece of a prompt alone, in the order of their start. Empty when no run can go on.
+ *
+ * A piece shares no batch, because llama.cpp splits a batch over several sequences into parts of equal length for each: beside a decode
+ * token or a piece one token shorter, one token of the prompt would be computed by itself, with other kernels and another last bit.
+ */
+export function planStep(runs: Iterable<Run>, limits: StepLimits): PlanItem[][] {
   const ready = [...runs].filter((run) => !run.lagging);
-  const plan: PlanItem[] = [];
-  for (const run of ready) if (run.next !== undefined) plan.push({ run, tokens: Uint32Array.of(run.next), samples: true });
-  const room = limits.batchTokens - plan.length;
-  let budget = plan.length > 0 ? Math.min(room, limits.prefillChunkTokens) : room;
+  const decode: PlanItem[] = [];
+  for (const run of ready) if (run.next !== undefined) decode.push({ run, tokens: Uint32Array.of(run.next), samples: true });
+  const batches = decode.length > 0 ? [decode] : [];
+  let budget = decode.length > 0 ? Math.min(limits.batchTokens, limits.prefillChunkTokens) : limits.batchTokens;
   for (const run of ready) {
     if (run.next !== undefined) continue;
     const done = run.sequence.tokens.length;
@@ -35,7 +40,7 @@ export function planStep(runs: Iterable<Run>, limits: StepLimits): PlanItem[] {
     const length = prefillPiece(left, budget, done === 0);
     if (length === 0) continue;
     budget -= length;
-    plan.push({ run, tokens: run.tokens.subarray(done, done + length), samples: length === left });
+    batches.push([{ run, tokens: run.tokens.subarray(done, done + length), samples: length === left }]);
   }
-  return plan;
+  return batches;
 }

@@ -1,10 +1,18 @@
 /** One request inside the child: its prompt, its progress, its clock. */
-import type { EngineEvent, EngineKey, EngineRequest, FinishReason } from "../engine.ts";
-import type { Sampler } from "./binding.ts";
+import type { EngineEvent, EngineKey, EngineRequest, FinishReason, FirstToken, Prefilled } from "../engine.ts";
 import { LogprobQueue } from "./logprobs.ts";
-import type { Sequence } from "./sequences.ts";
 import { unacknowledgedDeltaLimit } from "./messages.ts";
+import type { Failed } from "./messages.ts";
+import type { CheckedRestore } from "./restore.ts";
+import type { RunSampler } from "./sampling.ts";
+import type { Sequence } from "./sequences.ts";
 import { TextOutput } from "./text-output.ts";
+
+/** The run ends with its first token, and its KV goes elsewhere. */
+export interface HandOver {
+  wanted: ReadonlySet<EngineKey>;
+  answer: (answer: Prefilled | Failed) => void;
+}
 
 export interface PreparedRequest {
   request: EngineRequest;
@@ -12,6 +20,7 @@ export interface PreparedRequest {
   keys: EngineKey[];
   /** Already clamped to what the context has room for. */
   maxTokens: number;
+  handOver: HandOver | undefined;
 }
 
 export class Run {
@@ -19,11 +28,16 @@ export class Run {
   readonly tokens: Uint32Array;
   readonly keys: EngineKey[];
   readonly maxTokens: number;
-  readonly sampler: Sampler;
+  readonly sampler: RunSampler;
   readonly output: TextOutput;
   /** Alternatives wanted with each token; null for no logprobs. */
   readonly topLogprobs: number | null;
   readonly logprobs: LogprobQueue | null;
+  readonly handOver: HandOver | undefined;
+  /** KV that came with the request; dropped once it is placed. */
+  restore: CheckedRestore | undefined;
+  /** Of a run that hands over: sampled, so the KV can go. */
+  first: FirstToken | undefined;
   cancelled = false;
   cachedTokens = 0;
   /** The last sampled token, whose KV is not computed yet; undefined during prefill. */
@@ -37,11 +51,12 @@ export class Run {
   #firstTokenAtMs = 0;
   #lastTokenAtMs = 0;
 
-  constructor(prepared: PreparedRequest, sampler: Sampler) {
+  constructor(prepared: PreparedRequest, sampler: RunSampler) {
     this.id = prepared.request.id;
     this.tokens = prepared.tokens;
     this.keys = prepared.keys;
     this.maxTokens = prepared.maxTokens;
+    this.handOver = prepared.handOver;
     this.sampler = sampler;
     this.output = new TextOutput(prepared.request.stop);
     this.topLogprobs = prepared.request.logprobs;
@@ -57,6 +72,11 @@ export class Run {
   /** Its consumer lags: leave it out until it has caught up. */
   get lagging(): boolean {
     return this.#outstandingDeltas >= unacknowledgedDeltaLimit;
+  }
+
+  /** From start to first token. */
+  get prefillMs(): number {
+    return Math.max(0, this.#firstTokenAtMs - this.#startedAtMs);
   }
 
   start(sequence: Sequence, nowMs: number): void {
@@ -94,7 +114,7 @@ export class Run {
       promptTokens: this.tokens.length,
       cachedTokens: this.cachedTokens,
       outputTokens: this.outputTokens,
-      prefillMs: Math.max(0, this.#firstTokenAtMs - this.#startedAtMs),
+      prefillMs: this.prefillMs,
       decodeMs: this.#lastTokenAtMs - this.#firstTokenAtMs,
       stopText: this.output.stopText,
       ...(message === undefined ? {} : { message }),

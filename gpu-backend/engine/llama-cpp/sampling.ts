@@ -1,6 +1,6 @@
 /** A request's settings as llama.cpp's sampler. */
 import type { EngineRequest } from "../engine.ts";
-import type { Addon, GrammarState, Sampler, SamplerConfig } from "./binding.ts";
+import type { Addon, GrammarState, LogitIndex, Sampler, SamplerConfig } from "./binding.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 // llama.cpp takes this seed as "choose one at random".
@@ -42,22 +42,77 @@ function extras(request: EngineRequest, vocabulary: Vocabulary, contextTokens: n
   };
 }
 
-export function makeRunSampler(
-  addon: Addon,
-  vocabulary: Vocabulary,
-  request: EngineRequest,
-  contextTokens: number,
-  grammar: GrammarState | undefined,
-): Sampler {
-  const sampler = addon.makeSampler();
-  const seed = request.seed >>> 0;
-  sampler.applyConfig({
-    temperature: request.temperature,
-    topK: 0,
-    topP: request.topP,
-    minP: 0,
-    seed: seed === randomSeed ? seed - 1 : seed,
-    ...extras(request, vocabulary, contextTokens, grammar),
-  });
-  return sampler;
+/**
+ * The seed of output position `position` (0 = the first token): murmur3's 32-bit finalizer over the request's seed, and again over
+ * that plus position times the golden ratio. It depends on nothing else, so that a run can go on in another engine, and so that the
+ * runs it shares a batch with do not matter.
+ */
+export function stepSeed(seed: number, position: number): number {
+  const mix = (word: number) => {
+    let mixed = word >>> 0;
+    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+    return (mixed ^ (mixed >>> 16)) >>> 0;
+  };
+  const mixed = mix(mix(seed) + Math.imul(position, 0x9e3779b9));
+  return mixed === randomSeed ? 0 : mixed;
+}
+
+/** Chooses one run's tokens, and can go on where another engine's sampler stopped. */
+export class RunSampler {
+  readonly #addon: Addon;
+  readonly #sampler: Sampler;
+  readonly #request: EngineRequest;
+  readonly #extras: Extras;
+  /** All output, when there are penalties on it. */
+  readonly #history: number[] | undefined;
+  #position = 0;
+
+  constructor(addon: Addon, vocabulary: Vocabulary, request: EngineRequest, contextTokens: number, grammar: GrammarState | undefined) {
+    this.#addon = addon;
+    this.#sampler = addon.makeSampler();
+    this.#request = request;
+    this.#extras = extras(request, vocabulary, contextTokens, grammar);
+    this.#history = this.#extras.repeatPenaltyTokens === undefined ? undefined : [];
+    this.#configure();
+  }
+
+  /** Negative when no token is possible. */
+  async sample(logit: LogitIndex): Promise<number> {
+    // Greedy has no seed, and its penalties and grammar count what it chooses.
+    if (this.#position > 0 && this.#request.temperature > 0) this.#configure();
+    const token = await this.#addon.context.sampleToken(logit, this.#sampler);
+    this.#position++;
+    this.#history?.push(token);
+    return token;
+  }
+
+  /** Takes a token sampled elsewhere for its own; false when the request's grammar does not allow it. */
+  accept(token: number): boolean {
+    const grammar = this.#extras.grammarEvaluationState;
+    const ends = this.#addon.model.isEogToken(token);
+    if (grammar !== undefined && !ends && !this.#addon.acceptInGrammar(grammar, token)) return false;
+    this.#position++;
+    this.#history?.push(token);
+    this.#configure();
+    return true;
+  }
+
+  dispose(): void {
+    this.#sampler.dispose();
+  }
+
+  /** Only what is not yet as it should be is made anew: the seed, and the penalties' count after `accept`. */
+  #configure(): void {
+    const { temperature, topP, seed } = this.#request;
+    this.#sampler.applyConfig({
+      temperature,
+      topK: 0,
+      topP,
+      minP: 0,
+      seed: stepSeed(seed, this.#position),
+      ...this.#extras,
+      ...(this.#history === undefined ? {} : { repeatPenaltyTokens: Uint32Array.from(this.#history) }),
+    });
+  }
 }

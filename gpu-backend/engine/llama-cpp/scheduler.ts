@@ -1,19 +1,29 @@
 /**
- * The engine's heart: admits runs to sequences and computes step after step, each one batch over all runs that can go on. Everything that
+ * The engine's heart: admits runs to sequences and computes step after step, each a few batches over all runs that can go on. Everything that
  * touches the context happens between two batches, so a cancelled run is gone within one step.
  */
-import type { EngineLoad, EngineRefusal, EngineRequest, FinishReason } from "../engine.ts";
+import type {
+  EngineKey,
+  EngineLoad,
+  EngineRefusal,
+  EngineRequest,
+  FinishReason,
+  FirstToken,
+  KeyedBlock,
+  Prepared,
+  Restore,
+  TokenLogprob,
+} from "../engine.ts";
 import type { Addon, LogitIndex } from "./binding.ts";
-import { blockKeys } from "./block-keys.ts";
-import type { Grammars } from "./grammars.ts";
+import type { Intake } from "./intake.ts";
 import type { KvCells } from "./kv-cells.ts";
 import { LogprobReader } from "./logprobs.ts";
-import type { ChildMessage, RunEvent } from "./messages.ts";
+import type { Answer, ChildMessage, RunEvent } from "./messages.ts";
 import { planStep } from "./plan.ts";
 import type { PlanItem, StepLimits } from "./plan.ts";
-import { Run } from "./run.ts";
-import { makeRunSampler } from "./sampling.ts";
-import type { SequenceTable } from "./sequences.ts";
+import type { Run } from "./run.ts";
+import type { Placement, SequenceTable } from "./sequences.ts";
+import { Transfers } from "./transfers.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface SchedulerParts {
@@ -21,14 +31,16 @@ export interface SchedulerParts {
   table: SequenceTable;
   cells: KvCells;
   vocabulary: Vocabulary;
-  grammars: Grammars;
-  /** Hash of everything that makes KV exchangeable. */
-  root: Buffer;
-  contextTokens: number;
+  intake: Intake;
   queueLimit: number;
   limits: StepLimits;
   send: (message: ChildMessage) => void;
   nowMs: () => number;
+}
+
+interface Export {
+  keys: readonly EngineKey[];
+  answer: (blocks: KeyedBlock[]) => void;
 }
 
 export class Scheduler {
@@ -36,36 +48,56 @@ export class Scheduler {
   readonly #queue: Run[] = [];
   readonly #running = new Set<Run>();
   readonly #logprobs: LogprobReader;
+  readonly #transfers: Transfers;
+  readonly #exports: Export[] = [];
   #events: RunEvent[] = [];
+  /** Runs that hand over have no events, but count. */
+  #loadChanged = false;
   #wake: (() => void) | undefined;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
     this.#logprobs = new LogprobReader(parts.addon, parts.vocabulary);
+    this.#transfers = new Transfers(parts.table, parts.cells);
   }
 
   /** Answers with a `queued` event or a refusal. */
-  submit(request: EngineRequest): void {
-    const { addon, table, contextTokens, queueLimit, send, root, vocabulary, grammars } = this.#parts;
-    const refuse = (refusal: EngineRefusal) => send({ type: "refused", id: request.id, refusal });
-    if (this.#queue.length >= queueLimit + table.freeCount) {
-      return refuse({ type: "refused", reason: "busy", message: `all sequences are busy and ${this.#queue.length} requests wait` });
-    }
-    const tokens = addon.model.tokenize(request.prompt, true);
-    const room = contextTokens - 1 - tokens.length;
-    if (room < 1) {
-      const message = `the prompt has ${tokens.length} tokens; the context holds ${contextTokens} and needs room for an answer`;
-      return refuse({ type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, contextTokens, message });
-    }
-    if (tokens.length === 0) return refuse({ type: "refused", reason: "unavailable", message: "the prompt has no tokens" });
-    const grammar = request.grammar === null ? undefined : grammars.start(request.grammar);
-    if (grammar?.type === "unsupported") return refuse({ type: "refused", reason: "grammar", message: grammar.message });
-    const keys = blockKeys(root, request.salt, tokens, table.blockTokens);
-    const sampler = makeRunSampler(addon, vocabulary, request, contextTokens, grammar?.state);
-    const run = new Run({ request, tokens, keys, maxTokens: Math.min(request.maxTokens, room) }, sampler);
+  submit(request: EngineRequest, restore: Restore | undefined): void {
+    const { intake, send, vocabulary } = this.#parts;
+    const run = this.#busy() ?? intake.run(request);
+    if ("type" in run) return send({ type: "refused", id: request.id, refusal: run });
+    run.restore = restore === undefined ? undefined : intake.check(restore, run);
+    if (restore !== undefined && run.restore === undefined) this.#transfers.countFailure();
     this.#queue.push(run);
+    const { tokens, keys } = run;
     this.#tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: vocabulary.ends(tokens), blockKeys: keys });
     this.#flush();
+    this.#wake?.();
+  }
+
+  prepare(request: EngineRequest): Prepared | EngineRefusal {
+    const { intake, table } = this.#parts;
+    const read = intake.read(request);
+    if (read.type === "refused") return read;
+    const { tokens, keys } = read;
+    return {
+      type: "prepared",
+      tokens,
+      blockKeys: keys,
+      heldBlocks: table.heldBlocks(read),
+      reusableBlocks: table.reusableBlocks(tokens.length),
+    };
+  }
+
+  prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, answer: (answer: Answer) => void): void {
+    const run = this.#busy() ?? this.#parts.intake.run(request, { wanted, answer });
+    if ("type" in run) return answer(run);
+    this.#queue.push(run);
+    this.#wake?.();
+  }
+
+  export(keys: readonly EngineKey[], answer: (blocks: KeyedBlock[]) => void): void {
+    this.#exports.push({ keys, answer });
     this.#wake?.();
   }
 
@@ -93,41 +125,74 @@ export class Scheduler {
     for (const run of this.#running) if (run.cancelled) this.#finish(run, "cancelled");
     await this.#admit();
     this.#flush();
-    const plan = planStep(this.#running, this.#parts.limits);
-    if (plan.length === 0) return false;
-    try {
-      await this.#compute(plan);
-    } catch (error) {
-      for (const { run } of plan) {
-        // Nobody knows what the failed batch left in these sequences.
-        this.#parts.cells.clear(run.sequence);
-        if (this.#running.has(run)) this.#finish(run, "error", `the engine could not compute a step: ${String(error)}`);
-      }
+    // One a step, so that many do not hold up the runs.
+    const asked = this.#exports.shift();
+    if (asked !== undefined) asked.answer(await this.#transfers.read(asked.keys));
+    const batches = planStep(this.#running, this.#parts.limits);
+    for (const batch of batches) {
+      await this.#compute(batch).catch((error: unknown) => this.#giveUp(batch, error));
+      this.#flush();
+      for (const { run } of batch) if (run.first !== undefined && this.#running.has(run)) await this.#handOver(run, run.first);
     }
-    this.#flush();
-    return true;
+    return batches.length > 0 || asked !== undefined;
+  }
+
+  /** Nobody knows what the failed batch left in its sequences. */
+  #giveUp(batch: readonly PlanItem[], error: unknown): void {
+    for (const { run } of batch) {
+      // One that has ended already was computed before the fault.
+      if (!this.#running.has(run)) continue;
+      this.#parts.cells.clear(run.sequence);
+      this.#finish(run, "error", `the engine could not compute a step: ${String(error)}`);
+    }
+  }
+
+  #busy(): EngineRefusal | undefined {
+    const { table, queueLimit } = this.#parts;
+    if (this.#queue.length < queueLimit + table.freeCount) return undefined;
+    return { type: "refused", reason: "busy", message: `all sequences are busy and ${this.#queue.length} requests wait` };
   }
 
   async #admit(): Promise<void> {
-    const { table, cells, nowMs } = this.#parts;
+    const { table } = this.#parts;
     for (let run = this.#queue[0]; run !== undefined; run = this.#queue[0]) {
-      const placement = run.cancelled ? undefined : table.place(run);
+      const placement = run.cancelled ? undefined : table.place(run, run.restore?.tail !== undefined);
       if (!run.cancelled && placement === undefined) break;
       this.#queue.shift();
       if (placement === undefined) {
         this.#finish(run, "cancelled");
         continue;
       }
-      run.start(placement.target, nowMs());
-      table.occupy(placement.target);
-      run.cachedTokens = await cells.place(placement, run.keys);
-      this.#running.add(run);
-      this.#tell(run, { type: "started", cachedTokens: run.cachedTokens });
+      await this.#start(run, placement);
     }
     // Those further back in the queue need not wait for their turn to be gone.
     for (const run of this.#queue.filter((queued) => queued.cancelled)) {
       this.#queue.splice(this.#queue.indexOf(run), 1);
       this.#finish(run, "cancelled");
+    }
+  }
+
+  async #start(run: Run, placement: Placement): Promise<void> {
+    const { table, nowMs } = this.#parts;
+    run.start(placement.target, nowMs());
+    table.occupy(placement.target);
+    const first = await this.#transfers.place(run, placement);
+    run.cachedTokens = run.sequence.blocks.length * table.blockTokens;
+    this.#running.add(run);
+    this.#tell(run, { type: "started", cachedTokens: run.cachedTokens });
+    if (first !== undefined) this.#take(run, first.token, first.logprobs ?? undefined);
+  }
+
+  async #handOver(run: Run, first: FirstToken): Promise<void> {
+    const { handOver } = run;
+    if (handOver === undefined) return;
+    try {
+      const prefilled = await this.#transfers.handOver(run, first, handOver.wanted);
+      this.#end(run);
+      this.#flush();
+      handOver.answer(prefilled);
+    } catch (error) {
+      this.#finish(run, "error", `the engine could not export the prompt: ${String(error)}`);
     }
   }
 
@@ -161,17 +226,26 @@ export class Scheduler {
   }
 
   async #sample(run: Run, logit: LogitIndex): Promise<void> {
-    const { addon, vocabulary, nowMs } = this.#parts;
     let token: number;
     try {
-      token = await addon.context.sampleToken(logit, run.sampler);
+      token = await run.sampler.sample(logit);
       if (token < 0) throw new Error("no token is possible");
     } catch (error) {
       // Its grammar has no way on; the others do.
       return this.#finish(run, "error", `the engine could not choose a token: ${error instanceof Error ? error.message : String(error)}`);
     }
     const logprob = run.topLogprobs === null ? undefined : await this.#logprobs.read(logit, token, run.topLogprobs);
+    this.#take(run, token, logprob);
+  }
+
+  /** The run's next token is known, however. */
+  #take(run: Run, token: number, logprob: TokenLogprob | undefined): void {
+    const { addon, vocabulary, nowMs } = this.#parts;
     run.countToken(token, nowMs());
+    if (run.handOver !== undefined) {
+      run.first = { token, bytes: Uint8Array.from(vocabulary.outputBytes(token)), logprobs: logprob ?? null };
+      return;
+    }
     if (addon.model.isEogToken(token)) return this.#finish(run, "stop");
     const bytes = vocabulary.outputBytes(token);
     const text = run.output.push(bytes);
@@ -182,15 +256,23 @@ export class Scheduler {
   }
 
   #finish(run: Run, reason: FinishReason, message?: string): void {
-    run.sampler.dispose();
     if (reason === "stop" || reason === "length") this.#tellText(run, run.output.end(), true);
+    this.#end(run);
+    this.#tell(run, run.finished(reason, message));
+    if (run.handOver === undefined) return;
+    this.#flush();
+    run.handOver.answer({ type: "failed", message: message ?? reason });
+  }
+
+  #end(run: Run): void {
+    run.sampler.dispose();
+    this.#loadChanged = true;
     if (this.#running.delete(run)) {
       const { table, cells } = this.#parts;
       // What decode computed is never shared, so it need not stay.
       cells.trim(run.sequence, run.sequence.blocks.length * table.blockTokens);
       table.release(run.sequence);
     }
-    this.#tell(run, run.finished(reason, message));
   }
 
   #tellText(run: Run, text: string, last: boolean): void {
@@ -199,7 +281,8 @@ export class Scheduler {
   }
 
   #tell(run: Run, event: RunEvent["event"]): void {
-    this.#events.push({ id: run.id, event });
+    this.#loadChanged = true;
+    if (run.handOver === undefined) this.#events.push({ id: run.id, event });
   }
 
   #load(): EngineLoad {
@@ -209,8 +292,9 @@ export class Scheduler {
   #flush(): void {
     const changes = this.#parts.table.takeChanges();
     const events = this.#events;
-    if (changes.length === 0 && events.length === 0) return;
+    if (changes.length === 0 && !this.#loadChanged) return;
     this.#events = [];
-    this.#parts.send({ type: "step", changes, events, load: this.#load() });
+    this.#loadChanged = false;
+    this.#parts.send({ type: "step", changes, events, load: this.#load(), restoreFailures: this.#transfers.failures });
   }
 }

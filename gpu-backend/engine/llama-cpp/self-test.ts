@@ -1,6 +1,8 @@
 /** Proves at boot that this llama.cpp, this model and this machine do what prefix reuse relies on. */
 import type { Addon, LogitIndex, Sampler } from "./binding.ts";
-import { exportState, importPrefix } from "./kv-cells.ts";
+import { exportState, importBlocks } from "./kv-cells.ts";
+import { cutKvState } from "./kv-state.ts";
+import type { KvLayout } from "./kv-state.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 const sharedTokens = 64;
@@ -8,6 +10,14 @@ const promptTokens = 70;
 const decodedTokens = 4;
 /** Context a sequence needs for the test. */
 export const selfTestTokens = promptTokens + decodedTokens + 1;
+
+/** What this context's sequence states look like. */
+export interface StateShape {
+  layout: KvLayout;
+  streams: number;
+}
+
+export type SelfTest = { type: "passed"; shape: StateShape } | { type: "failed"; message: string };
 
 const spellings = ["Hello, world!  It's 12 o'clock.\r\n\tEnd", "naïve – 你好 🙂 עולם\n", "a\u00a0b"];
 
@@ -31,7 +41,9 @@ async function finishPrompt(addon: Addon, greedy: Sampler, sequence: number, pro
   }
 }
 
-async function testReuse(addon: Addon, vocabularySize: number, sequences: number, scratch: string): Promise<string | undefined> {
+const failed = (message: string): SelfTest => ({ type: "failed", message });
+
+async function testReuse(addon: Addon, vocabularySize: number, sequences: number, scratch: string): Promise<SelfTest> {
   const prompt = Uint32Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 13) % Math.min(vocabularySize, 256));
   const target = sequences > 1 ? 1 : 0;
   const greedy = addon.makeSampler();
@@ -39,29 +51,31 @@ async function testReuse(addon: Addon, vocabularySize: number, sequences: number
   try {
     await feed(addon, 0, 0, prompt.subarray(0, sharedTokens));
     const computed = await finishPrompt(addon, greedy, 0, prompt, sharedTokens);
-    if (!addon.context.removeTokenCellsFromSequence(0, promptTokens, -1)) return "llama.cpp cannot shorten a sequence of this model";
+    if (!addon.context.removeTokenCellsFromSequence(0, promptTokens, -1))
+      return failed("llama.cpp cannot shorten a sequence of this model");
     const state = await exportState(addon.context, 0, [...prompt], scratch);
     addon.context.disposeSequence(0);
-    await importPrefix(addon.context, target, state, sharedTokens, scratch);
+    await importBlocks(addon.context, target, state, prompt.subarray(0, sharedTokens), [cutKvState(state, 0, sharedTokens)], scratch);
     const reused = await finishPrompt(addon, greedy, target, prompt, sharedTokens);
-    return JSON.stringify(computed) === JSON.stringify(reused) ? undefined : "reused KV gives other logits than computed KV";
+    if (JSON.stringify(computed) !== JSON.stringify(reused)) return failed("reused KV gives other logits than computed KV");
+    return { type: "passed", shape: { layout: state.layout, streams: state.streams } };
   } catch (error) {
-    return String(error instanceof Error ? error.message : error);
+    return failed(String(error instanceof Error ? error.message : error));
   } finally {
     greedy.dispose();
     for (const sequence of new Set([0, target])) addon.context.disposeSequence(sequence);
   }
 }
 
-/** What is wrong, or undefined. Leaves all sequences empty. */
+/** Leaves all sequences empty. */
 export async function selfTest(
   addon: Addon,
   vocabulary: Vocabulary,
   options: { vocabularySize: number; sequences: number; scratchDirectory: string },
-): Promise<string | undefined> {
+): Promise<SelfTest> {
   for (const text of spellings) {
     const tokens = addon.model.tokenize(text, true);
-    if (vocabulary.ends(tokens).at(-1) !== Buffer.byteLength(text)) return "the tokenizer does not keep every byte of a prompt";
+    if (vocabulary.ends(tokens).at(-1) !== Buffer.byteLength(text)) return failed("the tokenizer does not keep every byte of a prompt");
   }
   return testReuse(addon, options.vocabularySize, options.sequences, options.scratchDirectory);
 }

@@ -60,13 +60,13 @@ export class SequenceTable {
   /**
    * Where a prompt should run; undefined when every sequence is busy. In place when that costs nobody else's block; otherwise on the
    * sequence used longest ago, with the prefix copied there. At least two tokens stay to be computed: a prefill of one token takes
-   * other kernels and may differ in the last bit.
+   * other kernels and may differ in the last bit. `whole`: nothing will be computed, so every full block counts.
    */
-  place(prompt: Prompt): Placement | undefined {
+  place(prompt: Prompt, whole = false): Placement | undefined {
     const free = this.all.filter((sequence) => !sequence.busy);
     const oldest = free.toSorted((a, b) => Number(a.blocks.length > 0) - Number(b.blocks.length > 0) || a.lastUsed - b.lastUsed)[0];
     if (oldest === undefined) return undefined;
-    const limit = Math.min(prompt.keys.length, Math.floor((prompt.tokens.length - 2) / this.blockTokens));
+    const limit = whole ? prompt.keys.length : this.reusableBlocks(prompt.tokens.length);
     const overlaps = new Map(this.all.map((sequence) => [sequence, this.#overlap(sequence, prompt, limit)]));
     const blocks = Math.max(...overlaps.values());
     const best = this.all.filter((sequence) => overlaps.get(sequence) === blocks);
@@ -74,6 +74,30 @@ export class SequenceTable {
     if (blocks > 0 && inPlace !== undefined) return { target: inPlace, source: inPlace, blocks };
     const source = best.includes(oldest) ? oldest : (best[0] ?? oldest);
     return { target: oldest, source, blocks };
+  }
+
+  /** Blocks of a prompt that can be reused when its end is computed. */
+  reusableBlocks(tokens: number): number {
+    return Math.max(0, Math.floor((tokens - 2) / this.blockTokens));
+  }
+
+  /** Leading blocks of the prompt that some sequence holds. */
+  heldBlocks(prompt: Prompt): number {
+    return Math.max(...this.all.map((sequence) => this.#overlap(sequence, prompt, prompt.keys.length)));
+  }
+
+  /** The wanted blocks by sequence, as few sequences as a greedy choice finds. Blocks that none holds are left out. */
+  locate(keys: Iterable<EngineKey>): Map<Sequence, number[]> {
+    const found = new Map<Sequence, number[]>();
+    const missing = new Set([...keys].filter((key) => this.#holders.has(key)));
+    while (missing.size > 0) {
+      const held = this.all.map((sequence) => [sequence, sequence.blocks.flatMap((key, at) => (missing.has(key) ? [at] : []))] as const);
+      const [best, blocks] = held.reduce((most, next) => (next[1].length > most[1].length ? next : most));
+      if (blocks.length === 0) break;
+      found.set(best, blocks);
+      for (const at of blocks) missing.delete(best.blocks[at] ?? ("" as EngineKey));
+    }
+    return found;
   }
 
   /** A run takes the sequence. */

@@ -82,6 +82,42 @@ describe("residency", () => {
   });
 });
 
+describe("what a lease's reports teach", () => {
+  const decoding = { event: "decoding", attempt: 1, promptTokens: 1_000, cachedTokens: 500, prefillMs: 100 } as const;
+  const moved = { replica: "r1", bytes: 1, tokens: 400 };
+  const learnt = ({ rates }: PoolState) => [rates.prefillMsPerToken(SLOT), rates.loadMsPerToken(SLOT), rates.transferMsPerToken(SLOT)];
+
+  it("loads and transfers are told apart from computing", () => {
+    const { state, intake } = joined();
+    const transfer = { ...moved, kind: "pull", outcome: "used", ms: 40 } as const;
+    intake.lease(SLOT, { ...decoding, id: "a", loadMs: 10, loadedTokens: 100, transfer }, 0);
+    expect(learnt(state)).toEqual([0.1, 0.1, 0.1]);
+    expect(state.counters).toMatchObject({ transfersUsed: 1, transfersFallenBack: 0 });
+  });
+
+  it("a prompt prefilled elsewhere says nothing of this replica's speed; one that fell back does", () => {
+    const { state, intake } = joined();
+    intake.lease(SLOT, { ...decoding, id: "a", transfer: { ...moved, kind: "prefill", outcome: "used", ms: 40 } }, 0);
+    expect(learnt(state)).toEqual([1, 0.25, 0.02]);
+    intake.lease(SLOT, { ...decoding, id: "b", transfer: { ...moved, kind: "prefill", outcome: "fallback", why: "late", ms: 50 } }, 0);
+    expect(learnt(state)).toEqual([0.1, 0.025, 0.02]);
+    expect(state.counters).toMatchObject({ transfersUsed: 1, transfersFallenBack: 1 });
+  });
+
+  it("a settled request ends its prefill's lease, and a settled prefill is not counted as a request", () => {
+    const { state, intake } = joined();
+    const claim = { attempt: 1, nowMs: 0, promptTokens: 9, uncachedTokens: 9, predictedMs: 5, salt: "s", replica: SLOT };
+    for (const id of ["a", "a~prefill", "b", "b~prefill"]) state.leases.reserve({ ...claim, id });
+    const settled = { event: "settled", attempt: 1, promptTokens: 9, cachedTokens: 0, outputTokens: 0 } as const;
+    intake.lease(SLOT, { ...settled, id: "b~prefill" }, 1);
+    expect([state.leases.size, state.counters.settled]).toEqual([3, 0]);
+    for (const id of ["a", "b"]) intake.lease(SLOT, { ...settled, id }, 2);
+    expect([state.leases.size, state.counters.settled, state.counters.promptTokens]).toEqual([0, 2, 18]);
+    // Nothing was written: that says nothing of how long answers are.
+    expect(state.rates.meanOutputTokens).toBe(256);
+  });
+});
+
 describe("a link that loses, repeats and reorders", () => {
   const change = fc.record({ hash: fc.integer({ min: 1, max: 20 }), tierBits: fc.integer({ min: 0, max: 3 }) });
   const event = fc.oneof(

@@ -2,14 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/routing/decide.ts";
 import { CACHE_AWARE, LEAST_LOADED, PROFILES, RANDOM, ROUND_ROBIN, STICKY } from "../../../src/routing/profiles.ts";
-import { anyDraw, anyRequest, anyView, candidate, request } from "./views.ts";
-
-const meanOutputTokens = 200;
+import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "./views.ts";
 
 describe("cache-aware", () => {
   it("goes where the prefix is, and says so with numbers", () => {
     const candidates = [candidate(1), candidate(2, { cachedTokens: 1_824, overlapSegments: 9 })];
-    const decision = decide({ candidates, meanOutputTokens }, request(2_300), CACHE_AWARE, 0, 0);
+    const decision = decide(viewOf(candidates), request(2_300), CACHE_AWARE, 0, 0);
     expect(decision).toMatchObject({ chosen: 1, outcome: "chosen", profile: "cache-aware" });
     expect(decision.reason).toBe(
       "replica-2 holds 1,824 of ~2,300 prompt tokens; predicted 24 ms to first token against 115 ms on replica-1",
@@ -18,7 +16,7 @@ describe("cache-aware", () => {
 
   it("leaves the longest overlap when its queue costs more, and states the margin", () => {
     const candidates = [candidate(1), candidate(2, { cachedTokens: 1_824, inFlight: 3, queuedPrefillMs: 400, liveKvTokens: 9_000 })];
-    const decision = decide({ candidates, meanOutputTokens }, request(2_300), CACHE_AWARE, 0, 0);
+    const decision = decide(viewOf(candidates), request(2_300), CACHE_AWARE, 0, 0);
     const [idle, warm] = decision.candidates;
     expect(decision.chosen).toBe(0);
     const margin = Math.round((warm?.cost ?? 0) - (idle?.cost ?? 0));
@@ -27,16 +25,16 @@ describe("cache-aware", () => {
 
   it("adds up the formula", () => {
     const busy = candidate(0, { cachedTokens: 500, inFlight: 4, queuedPrefillMs: 30, liveKvTokens: 49_500 });
-    const [scored] = decide({ candidates: [busy], meanOutputTokens }, request(1_000), CACHE_AWARE, 0, 0).candidates;
+    const [scored] = decide(viewOf([busy]), request(1_000), CACHE_AWARE, 0, 0).candidates;
     // p = 0.05 * 500 = 25; theta = 40/200; f = 0.5.
-    expect(scored?.terms).toEqual({ queueMs: 30, prefillMs: 25, stallMs: 20, displacementMs: 125, inFlight: 4, away: 0 });
+    expect(scored?.terms).toEqual({ queueMs: 30, prefillMs: 25, loadMs: 0, stallMs: 20, displacementMs: 125, inFlight: 4, away: 0 });
     expect(scored?.cost).toBe(200);
     expect(scored?.predictedTtftMs).toBe(55);
   });
 
   it("breaks ties by the draw alone", () => {
     const candidates = [0, 1, 2, 3].map((slot) => candidate(slot));
-    const chosen = [0, 0.26, 0.5, 0.99].map((draw) => decide({ candidates, meanOutputTokens }, request(100), CACHE_AWARE, draw, 5).chosen);
+    const chosen = [0, 0.26, 0.5, 0.99].map((draw) => decide(viewOf(candidates), request(100), CACHE_AWARE, draw, 5).chosen);
     expect(chosen).toEqual([0, 1, 2, 3]);
   });
 });
@@ -45,30 +43,30 @@ describe("the gate", () => {
   const full = candidate(0, { inFlight: 16, cachedTokens: 900 });
 
   it("takes a full replica never; when all are full the caller waits", () => {
-    expect(decide({ candidates: [full, candidate(1)], meanOutputTokens }, request(1_000), CACHE_AWARE, 0, 0).chosen).toBe(1);
-    const decision = decide({ candidates: [full], meanOutputTokens }, request(1_000), CACHE_AWARE, 0, 0);
+    expect(decide(viewOf([full, candidate(1)]), request(1_000), CACHE_AWARE, 0, 0).chosen).toBe(1);
+    const decision = decide(viewOf([full]), request(1_000), CACHE_AWARE, 0, 0);
     expect(decision).toMatchObject({ chosen: null, outcome: "all-full", reason: "all full: 1 of 1 replicas have no place" });
   });
 
   it("counts the KV cache, but an idle replica is never full", () => {
     const kv = candidate(0, { kvTokens: 2_000, liveKvTokens: 1_200, inFlight: 1 });
-    expect(decide({ candidates: [kv], meanOutputTokens }, request(700), CACHE_AWARE, 0, 0).outcome).toBe("all-full");
+    expect(decide(viewOf([kv]), request(700), CACHE_AWARE, 0, 0).outcome).toBe("all-full");
     const idle = candidate(0, { kvTokens: 2_000 });
-    expect(decide({ candidates: [idle], meanOutputTokens }, request(7_000), CACHE_AWARE, 0, 0).outcome).toBe("chosen");
+    expect(decide(viewOf([idle]), request(7_000), CACHE_AWARE, 0, 0).outcome).toBe("chosen");
   });
 
   it("takes no replica that is excluded or not eligible", () => {
     const candidates = [candidate(0), candidate(1, { eligible: false })];
-    const decision = decide({ candidates, meanOutputTokens }, request(10, { excluded: [0] }), CACHE_AWARE, 0, 0);
+    const decision = decide(viewOf(candidates), request(10, { excluded: [0] }), CACHE_AWARE, 0, 0);
     expect(decision).toMatchObject({ chosen: null, outcome: "none-eligible" });
     expect(decision.reason).toBe("none of 2 replicas may take it now; 1 failed this request before");
-    expect(decide({ candidates: [], meanOutputTokens }, request(10), CACHE_AWARE, 0, 0).reason).toBe("no replica is here");
+    expect(decide(viewOf([]), request(10), CACHE_AWARE, 0, 0).reason).toBe("no replica is here");
   });
 });
 
 describe("other profiles", () => {
   const candidates = [candidate(0, { inFlight: 2, cachedTokens: 90 }), candidate(1, { inFlight: 1 }), candidate(2, { inFlight: 3 })];
-  const view = { candidates, meanOutputTokens };
+  const view = viewOf(candidates);
 
   it("choose by their own measure", () => {
     expect(decide(view, request(100), LEAST_LOADED, 0.9, 0).chosen).toBe(1);

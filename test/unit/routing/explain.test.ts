@@ -11,10 +11,10 @@ import {
   type ExplainRecord,
 } from "../../../src/routing/explain.ts";
 import { CACHE_AWARE, PROFILES } from "../../../src/routing/profiles.ts";
-import { anyDraw, anyRequest, anyView, candidate, request } from "./views.ts";
+import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "./views.ts";
 
 function record(id: string, attempt = 1): ExplainRecord {
-  const view = { candidates: [candidate(0), candidate(1)], meanOutputTokens: 100 };
+  const view = viewOf([candidate(0), candidate(1)]);
   const decision = decide(view, request(100), CACHE_AWARE, 0, 0);
   return explain({
     id,
@@ -51,6 +51,26 @@ describe("replay", () => {
       { seed: 23, numRuns: 1_000 },
     );
   });
+});
+
+it("reads rows from before tiers were weighed, and decides the same from them", () => {
+  const numbers = [0, 3, 400, 1, 20, 900, 100_000, 8, 8, 0.05, 1, 0, 0, 0, 0, 0, 100_000, 8, 8, 0.05];
+  const { loadMs: _loadMs, ...weights } = CACHE_AWARE.weights;
+  const old = {
+    ...encodeRecord(record("old")),
+    view: { names: ["replica-0", "replica-1"], eligible: [true, true], numbers, meanOutputTokens: 200 },
+    profile: { ...CACHE_AWARE, weights },
+    request: request(1_000),
+    decision: { chosen: 1, outcome: "chosen", reason: "as it was" },
+    outcome: { cachedTokens: 0, promptTokens: 1_000, outputTokens: 9, ttftMs: 50, ended: "settled" },
+  };
+  const read = decodeRecord(JSON.parse(JSON.stringify(old)) as EncodedRecord);
+  const again = replay(read);
+  expect(again.candidates).toMatchObject([
+    { cachedTokens: 400, deviceTokens: 400, uncachedTokens: 600, terms: { queueMs: 20, prefillMs: 30, loadMs: 0 } },
+    { cachedTokens: 0, uncachedTokens: 1_000, cost: expect.closeTo(50 * (1 + (5 * 0.01) / 0.99), 9) },
+  ]);
+  expect([again.transfer, read.decision.transfer, read.outcome.transfer]).toEqual([null, null, null]);
 });
 
 describe("the ring", () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { RateBook } from "../../../src/routing/predict.ts";
+import { COLD_TRANSFER_MS_PER_TOKEN, RateBook } from "../../../src/routing/predict.ts";
 
 describe("learnt rates", () => {
   it("start cold, then from the pool's mean, then their own", () => {
@@ -47,6 +47,20 @@ describe("learnt rates", () => {
       ),
       { seed: 29, numRuns: 100 },
     );
+  });
+
+  it("of loads and transfers come from reports, and from guesses before", () => {
+    const rates = new RateBook();
+    rates.reportPrefill(0, 1_000, 100);
+    expect([rates.loadMsPerToken(0), rates.transferMsPerToken(0)]).toEqual([0.025, COLD_TRANSFER_MS_PER_TOKEN]);
+    rates.reportLoad(0, 1_000, 7);
+    rates.reportTransfer(1, 1_000, 90);
+    expect([rates.loadMsPerToken(0), rates.loadMsPerToken(1), rates.transferMsPerToken(0)]).toEqual([0.007, 0.007, 0.09]);
+    for (let n = 0; n < 40; n++) rates.reportTransfer(0, 1_000, 30);
+    expect([rates.transferMsPerToken(0), rates.transferMsPerToken(1)]).toEqual([expect.closeTo(0.03, 2), 0.09]);
+    rates.forgetReplica(1);
+    expect(rates.transferMsPerToken(1)).toBeCloseTo(0.03, 2);
+    expect(rates.prefillMsPerToken(0)).toBe(0.1);
   });
 
   it("learn bytes per token and output length", () => {

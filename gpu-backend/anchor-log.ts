@@ -1,0 +1,91 @@
+/**
+ * Remembers over restarts which segments the blocks on disk end, so that a replica can announce its disk tier before anybody has asked
+ * for it again. An append-only file of 48-byte records, rewritten at open with what is still held.
+ *   record: 32 bytes key · u64 segment hash · u32 tokens · u32 CRC-32 of the 44 bytes before
+ */
+import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { crc32 } from "node:zlib";
+import type { EngineKey } from "./engine/engine.ts";
+import type { Anchor } from "./held-segments.ts";
+
+const RECORD_BYTES = 48;
+/** So many appended records, and the next open is not the only time the file is rewritten. */
+const MOST_APPENDED = 262_144;
+
+function encode({ key, hash, tokens }: Anchor): Buffer {
+  const record = Buffer.alloc(RECORD_BYTES);
+  record.write(key, 0, "hex");
+  record.writeBigUInt64LE(hash, 32);
+  record.writeUInt32LE(tokens, 40);
+  record.writeUInt32LE(crc32(record.subarray(0, 44)), 44);
+  return record;
+}
+
+/** What is left after a crash in the middle of a write, or damage, is skipped: an anchor that is missing only makes a prefix unknown. */
+function* decode(bytes: Buffer): Generator<Anchor> {
+  for (let at = 0; at + RECORD_BYTES <= bytes.length; at += RECORD_BYTES) {
+    const record = bytes.subarray(at, at + RECORD_BYTES);
+    if (record.readUInt32LE(44) !== crc32(record.subarray(0, 44))) continue;
+    yield { key: record.toString("hex", 0, 32) as EngineKey, hash: record.readBigUInt64LE(32), tokens: record.readUInt32LE(40) };
+  }
+}
+
+export class AnchorLog {
+  readonly #file: string;
+  readonly #isHeld: (key: EngineKey) => boolean;
+  /** key → hashes written for it. */
+  readonly #known = new Map<EngineKey, Map<bigint, number>>();
+  #appended = 0;
+
+  /** `isHeld`: whether the key is on a tier that outlives the process. */
+  constructor(file: string, isHeld: (key: EngineKey) => boolean) {
+    this.#file = file;
+    this.#isHeld = isHeld;
+    mkdirSync(dirname(file), { recursive: true });
+    let bytes: Buffer = Buffer.alloc(0);
+    try {
+      bytes = readFileSync(file);
+    } catch {
+      // The first start.
+    }
+    for (const anchor of decode(bytes)) if (isHeld(anchor.key)) this.#remember(anchor);
+    this.#rewrite();
+  }
+
+  *anchors(): Generator<Anchor> {
+    for (const [key, segments] of this.#known) for (const [hash, tokens] of segments) yield { key, hash, tokens };
+  }
+
+  /** Writes those that are new. A full disk loses them, which costs a warm start, nothing else. */
+  add(anchors: readonly Anchor[]): void {
+    const fresh = anchors.filter((anchor) => this.#remember(anchor));
+    if (fresh.length === 0) return;
+    this.#appended += fresh.length;
+    if (this.#appended > MOST_APPENDED) return this.#rewrite();
+    try {
+      appendFileSync(this.#file, Buffer.concat(fresh.map(encode)));
+    } catch {
+      return;
+    }
+  }
+
+  #remember({ key, hash, tokens }: Anchor): boolean {
+    let segments = this.#known.get(key);
+    if (segments === undefined) this.#known.set(key, (segments = new Map()));
+    if (segments.has(hash)) return false;
+    segments.set(hash, tokens);
+    return true;
+  }
+
+  #rewrite(): void {
+    this.#appended = 0;
+    for (const key of this.#known.keys()) if (!this.#isHeld(key)) this.#known.delete(key);
+    try {
+      writeFileSync(`${this.#file}.new`, Buffer.concat([...this.anchors()].map(encode)));
+      renameSync(`${this.#file}.new`, this.#file);
+    } catch {
+      return;
+    }
+  }
+}

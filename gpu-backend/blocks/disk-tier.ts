@@ -1,0 +1,260 @@
+/**
+ * Blocks as files: `<directory>/<first two digits of the key>/<key>`, each an envelope (block.ts) and nothing else.
+ *
+ * A file is written under `incoming/`, synced, and renamed to its name, so a name never stands for half a block while the machine
+ * stays up. The folder is not synced: after a power cut a block may be missing or, at worst, damaged. Both are found (by its absence,
+ * by its checksum) and cost a recomputation, which is cheaper than a second sync for every block.
+ *
+ * The directory belongs to one replica. It is marked as ours when it is made; one that has other things in it is refused, since what
+ * lies in it and is no block of this engine is deleted at open.
+ */
+import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { EngineKey } from "../engine/engine.ts";
+import { HEADER_BYTES, isEngineKey, readHeader, type BlockHeader } from "./block.ts";
+import { Residents } from "./residents.ts";
+import { freshCounters, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+
+const MARK = "warmpath-blocks";
+const INCOMING = "incoming";
+const READ_AT_ONCE = 16;
+
+export interface DiskTierOptions {
+  directory: string;
+  budgetBytes: number;
+  /** Milliseconds, the clock of `pin`. */
+  now: () => number;
+  /** Blocks of other spaces are deleted at open. */
+  kvSpace: string;
+  /** How bytes get to a file that does not exist yet, durably. Tests put a full disk here. */
+  writeNew?: (path: string, bytes: Uint8Array) => Promise<void>;
+}
+
+/** Finds again what an earlier run left. Rejects when the directory can't be made or read, or is not ours. */
+export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
+  await claim(options.directory);
+  const tier = new DiskTier(options);
+  await tier.recover();
+  return tier;
+}
+
+async function claim(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const names = await readdir(directory);
+  if (!names.includes(MARK)) {
+    if (names.some((name) => name !== "lost+found"))
+      throw new Error(`${directory} has other things in it: the disk tier needs a directory of its own`);
+    await writeFile(join(directory, MARK), "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n");
+  }
+  await rm(join(directory, INCOMING), { recursive: true, force: true });
+  await mkdir(join(directory, INCOMING));
+}
+
+class DiskTier implements Tier {
+  readonly name = "disk";
+  readonly budgetBytes: number;
+  readonly counters = freshCounters();
+  readonly #options: DiskTierOptions;
+  readonly #residents: Residents;
+  /** Folders that were made. */
+  readonly #folders = new Set<string>();
+  /** Changes to files, one after the other: a name is never written and deleted at once. */
+  #lane: Promise<unknown> = Promise.resolve();
+  #written = 0;
+  #changed: (key: EngineKey, held: boolean) => void = () => {};
+
+  constructor(options: DiskTierOptions) {
+    this.#options = options;
+    this.budgetBytes = options.budgetBytes;
+    this.#residents = new Residents(options.now);
+  }
+
+  get usedBytes(): number {
+    return this.#residents.usedBytes;
+  }
+
+  has(key: EngineKey): boolean {
+    return this.#residents.has(key);
+  }
+
+  keys(): Iterable<EngineKey> {
+    return this.#residents.keys();
+  }
+
+  onChange(listener: (key: EngineKey, held: boolean) => void): void {
+    this.#changed = listener;
+  }
+
+  pin(key: EngineKey, untilMs: number): boolean {
+    return this.#residents.pin(key, untilMs);
+  }
+
+  async get(key: EngineKey): Promise<SealedBlock | null> {
+    if (!this.has(key)) return this.#missed();
+    let bytes: Uint8Array;
+    try {
+      bytes = await this.#read(key);
+    } catch {
+      // Evicted meanwhile, or the disk fails.
+      if (this.has(key)) this.counters.errors++;
+      await this.forget(key);
+      return this.#missed();
+    }
+    const read = readHeader(bytes);
+    if (!read.ok || read.header.key !== key || read.header.totalBytes !== bytes.length) {
+      this.counters.damaged++;
+      await this.forget(key);
+      return this.#missed();
+    }
+    this.counters.hits++;
+    this.#residents.use(key);
+    return { key, parent: read.header.parent, bytes };
+  }
+
+  #missed(): null {
+    this.counters.misses++;
+    return null;
+  }
+
+  /** No more than the block is long, whatever the file has become. */
+  async #read(key: EngineKey): Promise<Uint8Array> {
+    const expected = this.#residents.bytesOf(key);
+    const file = await open(this.#path(key), "r");
+    try {
+      const { size } = await file.stat();
+      const bytes = new Uint8Array(Math.min(size, expected));
+      const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+      return size === expected ? bytes.subarray(0, bytesRead) : bytes.subarray(0, 0);
+    } finally {
+      await file.close();
+    }
+  }
+
+  put(block: SealedBlock): Promise<PutOutcome> {
+    return this.#inLane(async () => {
+      if (this.has(block.key)) {
+        this.#residents.use(block.key);
+        return "present";
+      }
+      if (block.parent !== null) this.#residents.expect(block.parent);
+      const stored = (await this.#makeRoom(block.bytes.length)) && (await this.#write(block));
+      if (block.parent !== null) this.#residents.unexpect(block.parent);
+      if (!stored) {
+        this.counters.refused++;
+        return "refused";
+      }
+      this.#residents.add({ key: block.key, parent: block.parent, bytes: block.bytes.length });
+      this.#changed(block.key, true);
+      return "stored";
+    });
+  }
+
+  async #makeRoom(bytes: number): Promise<boolean> {
+    const limit = this.budgetBytes - bytes;
+    while (limit >= 0 && this.usedBytes > limit) {
+      const victim = this.#residents.victim();
+      if (victim === null) return false;
+      this.counters.evicted++;
+      await this.#remove(victim);
+    }
+    return limit >= 0;
+  }
+
+  /** False when the disk is full or fails; then nothing of it is left. */
+  async #write({ key, bytes }: SealedBlock): Promise<boolean> {
+    const incoming = join(this.#options.directory, INCOMING, `${this.#written++}`);
+    try {
+      const folder = this.#folder(key);
+      if (!this.#folders.has(folder)) await mkdir(folder, { recursive: true });
+      this.#folders.add(folder);
+      await (this.#options.writeNew ?? writeSynced)(incoming, bytes);
+      await rename(incoming, this.#path(key));
+      return true;
+    } catch {
+      this.counters.errors++;
+      this.#folders.delete(this.#folder(key));
+      await rm(incoming, { force: true }).catch(() => {});
+      return false;
+    }
+  }
+
+  forget(key: EngineKey): Promise<void> {
+    return this.#inLane(() => this.#remove(key));
+  }
+
+  async #remove(key: EngineKey): Promise<void> {
+    if (!this.#residents.remove(key)) return;
+    this.#changed(key, false);
+    await rm(this.#path(key), { force: true }).catch(() => void this.counters.errors++);
+  }
+
+  async close(): Promise<void> {
+    await this.#lane;
+  }
+
+  async recover(): Promise<void> {
+    const found: { key: EngineKey; parent: EngineKey | null; bytes: number; mtimeMs: number }[] = [];
+    const folders = (await readdir(this.#options.directory)).filter((name) => /^[0-9a-f]{2}$/.test(name));
+    for (const folder of folders) {
+      const path = join(this.#options.directory, folder);
+      const names = await readdir(path);
+      this.#folders.add(path);
+      const readOn = async (): Promise<void> => {
+        for (let name = names.pop(); name !== undefined; name = names.pop()) {
+          const file = join(path, name);
+          const block = isEngineKey(name) && name.startsWith(folder) ? await inspect(file) : null;
+          if (block !== null && block.key === name && block.kvSpace === this.#options.kvSpace) {
+            found.push({ key: block.key, parent: block.parent, bytes: block.totalBytes, mtimeMs: block.mtimeMs });
+            continue;
+          }
+          this.counters.damaged++;
+          await rm(file, { recursive: true, force: true });
+        }
+      };
+      await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
+    }
+    for (const block of found.toSorted((one, other) => one.mtimeMs - other.mtimeMs)) this.#residents.add(block);
+    await this.#makeRoom(0);
+  }
+
+  #folder(key: EngineKey): string {
+    return join(this.#options.directory, key.slice(0, 2));
+  }
+
+  #path(key: EngineKey): string {
+    return join(this.#folder(key), key);
+  }
+
+  #inLane<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#lane.then(work);
+    this.#lane = result.catch(() => {});
+    return result;
+  }
+}
+
+async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.writeFile(bytes);
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** What a file says it is, if its size agrees; null when it says nothing. */
+async function inspect(path: string): Promise<(BlockHeader & { mtimeMs: number }) | null> {
+  try {
+    const file = await open(path, "r");
+    try {
+      const stat = await file.stat();
+      const { bytesRead, buffer } = await file.read(new Uint8Array(HEADER_BYTES), 0, HEADER_BYTES, 0);
+      const read = readHeader(buffer.subarray(0, bytesRead));
+      return stat.isFile() && read.ok && read.header.totalBytes === stat.size ? { ...read.header, mtimeMs: stat.mtimeMs } : null;
+    } finally {
+      await file.close();
+    }
+  } catch {
+    return null;
+  }
+}

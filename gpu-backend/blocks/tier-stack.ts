@@ -1,0 +1,272 @@
+/**
+ * All tiers below the device as one, nearest first: what the replica offers goes down in the background, what it needs comes up checked.
+ * Whatever fails here costs a recomputation and a counter, never a request.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
+import { openBlock, sealBlock } from "./block.ts";
+import { LoadCost } from "./load-cost.ts";
+import { TIER_BIT, type SealedBlock, type Tier, type TierName } from "./tier.ts";
+import { WriteBehind } from "./write-behind.ts";
+
+const QUEUE_BYTES = 64 * 1024 * 1024;
+const READ_AT_ONCE = 4;
+const MAX_REFUSED = 10_000;
+/** A store answers slowly but to many. */
+const WRITE_AT_ONCE: Readonly<Record<TierName, number>> = { host: 1, disk: 1, store: 4 };
+
+export interface OfferedBlock extends KeyedBlock {
+  /** Key of the block before it in its chain; null for the first. */
+  parent: EngineKey | null;
+}
+
+export interface TierStackOptions {
+  /** Nearest first; any may be missing. The stack closes them. */
+  tiers: readonly Tier[];
+  /** Milliseconds with fractions (they time loads), on the clock of `pin`. */
+  now: () => number;
+  kvSpace: string;
+  kvTokenBytes: number;
+  /** A block came to a tier or left one: where it is now, device aside. Not called for what is there from the start: see `entries`. */
+  onChange: (key: EngineKey, tierBits: number) => void;
+  /** Bytes that may wait for each tier. */
+  queueBytes?: number;
+}
+
+export interface TierStackCounters {
+  /** Blocks that were taken by `offer`. */
+  offered: number;
+  /** Blocks that found a queue full, once a queue. */
+  dropped: number;
+  /** Blocks that a tier was not given, because it had refused what comes before them. */
+  orphaned: number;
+  /** Blocks that contradict themselves or the card. */
+  invalid: number;
+  loadedBlocks: number;
+  loadedTokens: number;
+  /** Blocks that were read and not what they should be. */
+  damaged: number;
+}
+
+export interface TierStack {
+  readonly tiers: readonly Tier[];
+  readonly counters: Readonly<TierStackCounters>;
+  readonly queuedBytes: number;
+  /** Tier bits of a block, device aside; 0 = nowhere. */
+  bitsOf(key: EngineKey): number;
+  /** Every block and where it is: what to announce after a restart. */
+  entries(): Generator<[key: EngineKey, tierBits: number]>;
+  /** Takes blocks for all tiers, off the caller's path; the data must not change afterwards. Parents before children. */
+  offer(blocks: readonly OfferedBlock[]): void;
+  /** The longest leading run of `keys` that could be read and checked, from the nearest tier each. Never rejects; an abort shortens it. */
+  load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** In every tier that has them. */
+  pin(keys: readonly EngineKey[], untilMs: number): void;
+  loadMsPerToken(tier: TierName): number;
+  /** How long the engine took to take in loaded tokens: part of what a load costs. */
+  learnRestore(tokens: number, elapsedMs: number): void;
+  /** Whether `tokens` that rest in all tiers of `bits` come sooner from there than from prefill. */
+  worthLoading(tokens: number, bits: number, prefillMsPerToken: number): boolean;
+  /** When all that was offered is written or refused. */
+  idle(): Promise<void>;
+  /** Writes what waits, then closes the tiers. Takes nothing more. */
+  close(): Promise<void>;
+}
+
+export function createTierStack(options: TierStackOptions): TierStack {
+  return new Stack(options);
+}
+
+interface TierQueue {
+  tier: Tier;
+  queue: WriteBehind<SealedBlock>;
+  /** What it did not take, lately. */
+  refused: Set<EngineKey>;
+}
+
+interface Load {
+  block: KeyedBlock;
+  tier: TierName;
+  elapsedMs: number;
+}
+
+class Stack implements TierStack {
+  readonly counters: TierStackCounters = { offered: 0, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 0, loadedTokens: 0, damaged: 0 };
+  readonly #options: TierStackOptions;
+  readonly #cost: LoadCost;
+  readonly #intake: WriteBehind<OfferedBlock>;
+  /** Keys in the intake. */
+  readonly #taken = new Set<EngineKey>();
+  readonly #queues: TierQueue[];
+  /** Of the block seen last: what a failed load should have brought. */
+  #blockTokens = 32;
+  #closed = false;
+
+  constructor(options: TierStackOptions) {
+    this.#options = options;
+    this.#cost = new LoadCost(options);
+    const limitBytes = options.queueBytes ?? QUEUE_BYTES;
+    this.#intake = new WriteBehind<OfferedBlock>({ limitBytes, parallel: 1, write: (block) => this.#seal(block) });
+    this.#queues = options.tiers.map((tier) => {
+      tier.onChange((key) => options.onChange(key, this.bitsOf(key)));
+      const refused = new Set<EngineKey>();
+      const write = (block: SealedBlock): Promise<void> => this.#write(tier, refused, block);
+      return { tier, refused, queue: new WriteBehind({ limitBytes, parallel: WRITE_AT_ONCE[tier.name], write }) };
+    });
+  }
+
+  get tiers(): readonly Tier[] {
+    return this.#options.tiers;
+  }
+
+  get queuedBytes(): number {
+    return this.#queues.reduce((sum, { queue }) => sum + queue.bytes, this.#intake.bytes);
+  }
+
+  bitsOf(key: EngineKey): number {
+    let bits = 0;
+    for (const tier of this.tiers) if (tier.has(key)) bits |= TIER_BIT[tier.name];
+    return bits;
+  }
+
+  *entries(): Generator<[key: EngineKey, tierBits: number]> {
+    for (const [index, tier] of this.tiers.entries()) {
+      for (const key of tier.keys()) if (!this.tiers.slice(0, index).some((nearer) => nearer.has(key))) yield [key, this.bitsOf(key)];
+    }
+  }
+
+  offer(blocks: readonly OfferedBlock[]): void {
+    if (this.#closed) return;
+    for (const block of blocks) {
+      if (this.#taken.has(block.key) || this.tiers.every((tier) => tier.has(block.key))) continue;
+      this.#taken.add(block.key);
+      if (this.#intake.push(block, block.data.length)) this.counters.offered++;
+      else {
+        this.#taken.delete(block.key);
+        this.counters.dropped++;
+      }
+    }
+  }
+
+  async #seal(block: OfferedBlock): Promise<void> {
+    // The checksum of a large block takes milliseconds: let streams go first.
+    await nextTurn();
+    try {
+      this.#spread(sealBlock(block, { ...this.#options, parent: block.parent }), "all");
+    } catch {
+      this.counters.invalid++;
+    } finally {
+      this.#taken.delete(block.key);
+    }
+  }
+
+  #spread(sealed: SealedBlock, where: "all" | "host"): void {
+    for (const { tier, refused, queue } of this.#queues) {
+      if (tier.has(sealed.key) || (where === "host" && tier.name !== "host")) continue;
+      if (queue.push(sealed, sealed.bytes.length)) continue;
+      this.counters.dropped++;
+      refused.add(sealed.key);
+    }
+  }
+
+  /** The rest of a chain too long for a tier would only drive out its beginning. */
+  async #write(tier: Tier, refused: Set<EngineKey>, block: SealedBlock): Promise<void> {
+    const { key, parent } = block;
+    if (refused.size > MAX_REFUSED) refused.clear();
+    const orphan = parent !== null && refused.has(parent) && !tier.has(parent);
+    if (orphan) this.counters.orphaned++;
+    if (orphan || (await tier.put(block)) === "refused") refused.add(key);
+    else refused.delete(key);
+  }
+
+  async load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]> {
+    const startedAtMs = this.#options.now();
+    const loads: (Load | null)[] = [];
+    let end = keys.findIndex((key) => this.bitsOf(key) === 0);
+    if (end < 0) end = keys.length;
+    let next = 0;
+    const readOn = async (): Promise<void> => {
+      while (next < end && !signal.aborted) {
+        const index = next++;
+        const key = keys[index];
+        const load = key === undefined ? null : await this.#loadOne(key, signal);
+        loads[index] = load;
+        if (load === null) end = Math.min(end, index);
+      }
+    };
+    await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
+    this.#learn(loads, this.#options.now() - startedAtMs);
+    const blocks: KeyedBlock[] = [];
+    for (const load of loads) {
+      if (load === null || load === undefined) break;
+      blocks.push(load.block);
+      this.counters.loadedTokens += load.block.tokens.length;
+    }
+    this.counters.loadedBlocks += blocks.length;
+    return blocks;
+  }
+
+  /** Reads overlap, so each tier is charged its share of the time that passed. */
+  #learn(loads: readonly (Load | null | undefined)[], elapsedMs: number): void {
+    const done = loads.filter((load) => load !== null && load !== undefined);
+    const total = done.reduce((sum, load) => sum + load.elapsedMs, 0);
+    for (const tier of new Set(done.map((load) => load.tier))) {
+      const own = done.filter((load) => load.tier === tier);
+      const tokens = own.reduce((sum, load) => sum + load.block.tokens.length, 0);
+      const share = total > 0 ? own.reduce((sum, load) => sum + load.elapsedMs, 0) / total : 1;
+      this.#cost.learn(tier, tokens, elapsedMs * share);
+    }
+  }
+
+  async #loadOne(key: EngineKey, signal: AbortSignal): Promise<Load | null> {
+    const { now, kvSpace, kvTokenBytes } = this.#options;
+    for (const tier of this.tiers) {
+      if (signal.aborted) return null;
+      if (!tier.has(key)) continue;
+      const startedAtMs = now();
+      const sealed = await tier.get(key, signal);
+      if (signal.aborted) return null;
+      const opened = sealed === null ? null : openBlock(sealed.bytes, { key, kvSpace, kvTokenBytes });
+      const elapsedMs = now() - startedAtMs;
+      if (sealed !== null && opened?.ok === true) {
+        this.#blockTokens = opened.block.tokens.length;
+        if (tier.name !== "host") this.#spread(sealed, "host");
+        await nextTurn();
+        return { block: opened.block, tier: tier.name, elapsedMs };
+      }
+      this.#cost.learn(tier.name, this.#blockTokens, elapsedMs);
+      if (sealed === null) continue;
+      this.counters.damaged++;
+      await tier.forget(key);
+    }
+    return null;
+  }
+
+  pin(keys: readonly EngineKey[], untilMs: number): void {
+    for (const tier of this.tiers) for (const key of keys) tier.pin(key, untilMs);
+  }
+
+  loadMsPerToken(tier: TierName): number {
+    return this.#cost.loadMsPerToken(tier);
+  }
+
+  learnRestore(tokens: number, elapsedMs: number): void {
+    this.#cost.learn("engine", tokens, elapsedMs);
+  }
+
+  worthLoading(tokens: number, bits: number, prefillMsPerToken: number): boolean {
+    return this.#cost.worthLoading(tokens, bits, prefillMsPerToken);
+  }
+
+  async idle(): Promise<void> {
+    await this.#intake.idle();
+    await Promise.all(this.#queues.map(({ queue }) => queue.idle()));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.idle();
+    await Promise.all(this.tiers.map((tier) => tier.close()));
+  }
+}

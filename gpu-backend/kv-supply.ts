@@ -1,0 +1,169 @@
+/**
+ * Where a request's KV comes from besides its own engine: lower tiers of this replica, a peer that holds it, or a replica that computes
+ * it. Whatever fails, the engine computes the rest itself, and the report says so.
+ */
+import { performance } from "node:perf_hooks";
+import type { Agent } from "undici";
+import type { TransferReport } from "../src/wire/control.ts";
+import type { ApiName } from "../src/wire/inner.ts";
+import type { Source } from "../src/wire/ticket.ts";
+import type { OfferedBlock, TierStack } from "./blocks/tier-stack.ts";
+import type { Engine, EngineKey, Prepared, Restore } from "./engine/engine.ts";
+import { PinBudget } from "./pin-budget.ts";
+import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
+import type { BlockSource } from "./transfer/send.ts";
+
+/** Share of the past that a new measurement leaves in the learnt prefill rate. */
+const KEEP = 0.8;
+const FIRST_PREFILL_MS_PER_TOKEN = 0.1;
+/** Of the host tier, one salt's pins may take so much. */
+const PINNED_SHARE = 0.25;
+
+/** What the edge said about where KV is to be had, and the request as it came. */
+export interface SupplyOrder {
+  prefill: Source | null;
+  pull: Source | null;
+  api: ApiName;
+  historyBytes: number;
+  body: Uint8Array;
+}
+
+export interface Supplied {
+  restore: Restore | undefined;
+  loadedTokens: number;
+  loadMs: number;
+  transfer: TransferReport | undefined;
+}
+
+const NOTHING: Supplied = { restore: undefined, loadedTokens: 0, loadMs: 0, transfer: undefined };
+
+export class KvSupply {
+  readonly #engine: Engine;
+  readonly #tiers: TierStack | null;
+  readonly #agent: Agent = transferAgent();
+  readonly #pins: PinBudget;
+  #prefillMsPerToken = FIRST_PREFILL_MS_PER_TOKEN;
+
+  /** `tiers`: null where none is configured. */
+  constructor(engine: Engine, tiers: TierStack | null) {
+    this.#engine = engine;
+    this.#tiers = tiers;
+    const host = tiers?.tiers.find((tier) => tier.name === "host")?.budgetBytes ?? 0;
+    const { blockTokens, kvTokenBytes } = engine.card;
+    this.#pins = new PinBudget(Math.floor((host * PINNED_SHARE) / (blockTokens * kvTokenBytes)));
+  }
+
+  /** For a peer that may have them: what rests below the device. */
+  get source(): BlockSource | null {
+    const tiers = this.#tiers;
+    if (tiers === null) return null;
+    return {
+      load: (keys, signal) => tiers.load(keys, signal),
+      pin(keys, untilMs) {
+        tiers.pin(keys, untilMs);
+        return () => tiers.pin(keys, 0);
+      },
+    };
+  }
+
+  /** The blocks after those on the device that this replica's tiers give sooner than its engine computes them; what is still missing, if anyone was named, from there. */
+  async supply(prepared: Prepared, order: SupplyOrder, signal: AbortSignal): Promise<Supplied> {
+    const loaded = await this.#load(prepared, signal);
+    const source = order.prefill ?? order.pull;
+    const from = prepared.heldBlocks + (loaded.restore?.blocks.length ?? 0);
+    if (source === null || signal.aborted || (order.prefill === null && from >= prepared.reusableBlocks)) return loaded;
+    const startedAtMs = performance.now();
+    const link = { url: source.url, ticket: source.ticket, card: this.#engine.card, prepared, signal, dispatcher: this.#agent };
+    const fetched =
+      order.prefill === null
+        ? await pullBlocks({ ...link, from, to: prepared.reusableBlocks })
+        : await fetchPrefill({ ...link, have: from, api: order.api, historyBytes: order.historyBytes, body: order.body });
+    const kind = order.prefill === null ? "pull" : "prefill";
+    const transfer = reportOf(kind, source.replica, fetched, performance.now() - startedAtMs);
+    if (!fetched.ok) return { ...loaded, transfer };
+    this.#offer(prepared, from, fetched.restore);
+    return { ...loaded, restore: joined(loaded.restore, fetched.restore, prepared.heldBlocks), transfer };
+  }
+
+  /** A prompt is in place: what that took its engine, so that loads are compared with what computing really costs. */
+  learnPrefill({ computedTokens, elapsedMs }: { computedTokens: number; elapsedMs: number }, supplied: Supplied | null): void {
+    const restored = supplied?.restore?.blocks.reduce((sum, block) => sum + block.tokens.length, 0) ?? 0;
+    if (restored > 0) {
+      this.#tiers?.learnRestore(restored, Math.max(0, elapsedMs - computedTokens * this.#prefillMsPerToken));
+      return;
+    }
+    if (computedTokens < this.#engine.card.blockTokens || !(elapsedMs > 0)) return;
+    this.#prefillMsPerToken = KEEP * this.#prefillMsPerToken + ((1 - KEEP) * elapsedMs) / computedTokens;
+  }
+
+  /** Copies the prompt's blocks below the device, off the caller's path; what is there already is not read again. `pin`: they stay so long, as far as this salt may. */
+  async keep(prepared: Prepared, pin: { salt: string; ms: number } | null): Promise<void> {
+    const tiers = this.#tiers;
+    if (tiers === null) return;
+    await this.#copy(prepared, tiers);
+    if (pin === null) return;
+    const nowMs = Date.now();
+    const untilMs = nowMs + pin.ms;
+    const keys = this.#pins.take(pin.salt, prepared.blockKeys.slice(0, prepared.reusableBlocks), untilMs, nowMs);
+    tiers.pin(keys, untilMs);
+  }
+
+  async #copy(prepared: Prepared, tiers: TierStack): Promise<void> {
+    const missing = prepared.blockKeys.slice(0, prepared.reusableBlocks).filter((key) => tiers.bitsOf(key) === 0);
+    if (missing.length === 0) return;
+    const parents = parentsOf(prepared);
+    const blocks = await this.#engine.exportBlocks(missing.slice(0, 512));
+    tiers.offer(blocks.map((block): OfferedBlock => ({ ...block, parent: parents.get(block.key) ?? null })));
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.close();
+    await this.#tiers?.close();
+  }
+
+  async #load(prepared: Prepared, signal: AbortSignal): Promise<Supplied> {
+    const tiers = this.#tiers;
+    if (tiers === null) return NOTHING;
+    const keys = prepared.blockKeys.slice(prepared.heldBlocks, prepared.reusableBlocks);
+    const { blockTokens } = this.#engine.card;
+    let bits = 15;
+    let count = 0;
+    for (const key of keys) {
+      const here = tiers.bitsOf(key);
+      if (here === 0) break;
+      bits &= here;
+      count++;
+    }
+    if (count === 0 || !tiers.worthLoading(count * blockTokens, bits === 0 ? 8 : bits, this.#prefillMsPerToken)) return NOTHING;
+    const startedAtMs = performance.now();
+    const blocks = await tiers.load(keys.slice(0, count), signal);
+    if (blocks.length === 0) return NOTHING;
+    const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };
+    return { ...NOTHING, restore, loadedTokens: blocks.length * blockTokens, loadMs: performance.now() - startedAtMs };
+  }
+
+  /** What came from another replica rests here too from now on. */
+  #offer(prepared: Prepared, from: number, restore: Restore): void {
+    const offered = restore.blocks.flatMap((payload, index): OfferedBlock[] => {
+      const key = prepared.blockKeys[from + index];
+      return key === undefined ? [] : [{ ...payload, key, parent: prepared.blockKeys[from + index - 1] ?? null }];
+    });
+    this.#tiers?.offer(offered);
+  }
+}
+
+function parentsOf({ blockKeys }: Prepared): Map<EngineKey, EngineKey | null> {
+  return new Map(blockKeys.map((key, index) => [key, blockKeys[index - 1] ?? null]));
+}
+
+function joined(loaded: Restore | undefined, fetched: Restore, from: number): Restore {
+  return { from, blocks: [...(loaded?.blocks ?? []), ...fetched.blocks], tail: fetched.tail };
+}
+
+function reportOf(kind: TransferReport["kind"], replica: string, fetched: Fetched, ms: number): TransferReport {
+  const { bytes } = fetched;
+  if (!fetched.ok) return { kind, replica, outcome: "fallback", why: fetched.why, bytes, ms, tokens: 0 };
+  const tokens = fetched.restore.blocks.reduce((sum, block) => sum + block.tokens.length, 0);
+  const why = fetched.shortfall === null ? {} : { why: fetched.shortfall };
+  return { kind, replica, outcome: "used", ...why, bytes, ms, tokens };
+}

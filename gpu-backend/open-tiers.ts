@@ -1,0 +1,37 @@
+/** The tiers that a replica's configuration names, as one stack. */
+import { performance } from "node:perf_hooks";
+import { openDiskTier } from "./blocks/disk-tier.ts";
+import { HostTier } from "./blocks/host-tier.ts";
+import { createStoreTier } from "./blocks/store-tier.ts";
+import { createTierStack, type TierStack } from "./blocks/tier-stack.ts";
+import type { Tier } from "./blocks/tier.ts";
+import type { TierConfig } from "./config.ts";
+import type { EngineCard, EngineKey } from "./engine/engine.ts";
+
+/** The wall's clock with fractions: loads are timed by it, pins of other replicas are in it. */
+const now = (): number => performance.timeOrigin + performance.now();
+
+/** Null: none is configured. A disk that can't be used is said and left out; a store that is down is asked again later. */
+export async function openTiers(
+  config: TierConfig,
+  card: EngineCard,
+  onChange: (key: EngineKey, tierBits: number) => void,
+): Promise<TierStack | null> {
+  const { kvSpace, kvTokenBytes } = card;
+  const tiers: Tier[] = [];
+  if (config.hostBytes > 0) tiers.push(new HostTier({ budgetBytes: config.hostBytes, now }));
+  if (config.disk !== null) {
+    try {
+      tiers.push(await openDiskTier({ ...config.disk, now, kvSpace }));
+    } catch (error) {
+      process.stderr.write(`The disk tier is not used: ${error instanceof Error ? error.message : "unknown reason"}\n`);
+    }
+  }
+  if (config.store !== null) {
+    const store = createStoreTier({ ...config.store, now, kvSpace });
+    // What lies there is learnt beside the start; until then it is unknown.
+    void store.refresh();
+    tiers.push(store);
+  }
+  return tiers.length === 0 ? null : createTierStack({ tiers, now, kvSpace, kvTokenBytes, onChange });
+}

@@ -1,0 +1,34 @@
+/** A forwarded body: the client's own, behind the conversation so far where the edge keeps that. */
+import { type ApiError, apiError } from "../src/errors.ts";
+import type { ChatMessage } from "../src/prefix/prompt.ts";
+import { parserOf } from "../src/wire/envelope.ts";
+import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
+import { decodeJsonBody } from "../src/wire/json-body.ts";
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+export interface BodyContext {
+  api: ApiName;
+  /** So many bytes at its start are the history, as a JSON array of messages. */
+  historyBytes: number;
+  headers: (name: string) => string | undefined;
+  counts: boolean;
+}
+
+export type ParsedBody = { ok: true; request: InnerRequest } | { ok: false; error: ApiError };
+
+export function parseBody(body: Uint8Array, { api, historyBytes, headers, counts }: BodyContext): ParsedBody {
+  if (!Number.isInteger(historyBytes) || historyBytes < 0 || historyBytes > body.byteLength) {
+    return { ok: false, error: apiError("invalid_request", "The body is shorter than its history is said to be.") };
+  }
+  let history: ChatMessage[] = [];
+  if (historyBytes > 0) {
+    const decoded = decodeJsonBody(body.subarray(0, historyBytes), decoder);
+    if (!decoded.ok) return decoded;
+    if (!Array.isArray(decoded.value)) return { ok: false, error: apiError("invalid_request", "The history is not an array of messages.") };
+    // The edge's own, made here or in another replica by the same code.
+    history = decoded.value as ChatMessage[];
+  }
+  const json = decodeJsonBody(body.subarray(historyBytes), decoder);
+  return json.ok ? parserOf(api)(json.value, { headers, history, counts }) : json;
+}

@@ -1,0 +1,74 @@
+/** An inner request as this replica's model reads it: rendered by its template, hashed as the edge hashed it, anchored to its engine's blocks. */
+import xxhash from "xxhash-wasm";
+import { type ApiError, apiError } from "../src/errors.ts";
+import { chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
+import { PromptEncoder } from "../src/prefix/prompt-encoder.ts";
+import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
+import { anchorsOf } from "./anchor.ts";
+import type { EngineCard, EngineEvent } from "./engine/engine.ts";
+import { promptParam } from "./engine-request.ts";
+import type { Anchor } from "./held-segments.ts";
+import { ChatTemplate } from "./template.ts";
+
+const xxh = await xxhash();
+const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
+
+export type Rendered = { ok: true; text: string } | { ok: false; error: ApiError };
+type Queued = Pick<Extract<EngineEvent, { type: "queued" }>, "tokenEnds" | "blockKeys">;
+
+export interface Opened {
+  ok: true;
+  /** As the engine gets it. */
+  text: string;
+  anchors(queued: Queued): Anchor[];
+}
+
+export class Prompts {
+  readonly hashSpec: HashSpec;
+  /** False: no known template order fits, so what the engine holds cannot be told in segments. */
+  readonly exact: boolean;
+  readonly #card: EngineCard;
+  readonly #template: ChatTemplate;
+  readonly #encoder = new PromptEncoder(hash64, { recordPieces: true });
+
+  private constructor(card: EngineCard, template: ChatTemplate) {
+    this.#card = card;
+    this.#template = template;
+    const order = template.findTemplateOrder();
+    this.exact = order !== null;
+    this.hashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: order ?? "system-then-tools" };
+  }
+
+  static of(card: EngineCard): Prompts | { message: string } {
+    const template = ChatTemplate.parse(card.chatTemplate, card.specialTokens);
+    return template instanceof ChatTemplate ? new Prompts(card, template) : template;
+  }
+
+  render(request: InnerRequest): Rendered {
+    if ("text" in request.prompt) return { ok: true, text: request.prompt.text };
+    const rendered = this.#template.withReasoning(request.reasoningEffort).render(request.prompt, true);
+    if (rendered.ok) return rendered;
+    const message = `The model's chat template refuses these messages: ${rendered.message}`;
+    return { ok: false, error: apiError("invalid_request", message, promptParam(request)) };
+  }
+
+  /** `chainTip`: of the admission or ticket that came with it, which was given for one prompt only. */
+  open(request: InnerRequest, salt: string, chainTip: string): Opened | { ok: false; error: ApiError } {
+    const bytes = this.#encoder.encode(request.prompt, this.hashSpec.order);
+    const root = chainRoot(hash64, { spec: this.hashSpec, model: request.model, adapter: null, salt });
+    const chain = chainOf(hash64, root, bytes, this.hashSpec.schedule);
+    const pieces = [...this.#encoder.pieces];
+    if ((chain.hashes.at(-1)?.toString(16) ?? "") !== chainTip) {
+      return { ok: false, error: apiError("invalid_admission", "The admission was given for another prompt.") };
+    }
+    const rendered = this.render(request);
+    if (!rendered.ok) return rendered;
+    const { text } = rendered;
+    const { blockTokens } = this.#card;
+    const template = this.#template.withReasoning(request.reasoningEffort);
+    const anchors = (queued: Queued): Anchor[] =>
+      this.exact ? anchorsOf(template, request.prompt, this.hashSpec.order, { chain, pieces, rendered: text, queued, blockTokens }) : [];
+    return { ok: true, text, anchors };
+  }
+}

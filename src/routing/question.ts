@@ -1,0 +1,75 @@
+/** What an edge asks a pool and what it is answered, and what the pool puts under signatures. */
+import type { PoolCard } from "./pool-state.ts";
+
+export interface FailedAttempt {
+  replica: string;
+  attempt: number;
+}
+
+export interface DecideRequest {
+  /** Minted by the edge. */
+  id: string;
+  tenant: string;
+  salt: string;
+  /** Of the hash spec that `chain` was made with. */
+  fingerprint: string;
+  chain: BigUint64Array;
+  promptBytes: number;
+  bodyBytes: number;
+  /** Kept over renewals, so that nobody loses the place in line. */
+  arrivedAtMs: number;
+  /** What binds the requests of one conversation, as the client said it; null when it said nothing. Not looked at yet. */
+  session?: string | null;
+  /** Its tokens are counted and nothing more. */
+  counts?: boolean;
+  /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again at once. */
+  failed?: FailedAttempt[];
+}
+
+/** Where the chosen replica gets blocks from, with the right to fetch them. */
+export interface TransferSource {
+  replica: string;
+  url: string;
+  ticket: string;
+}
+
+export interface ReplicaAnswer {
+  type: "replica";
+  replica: string;
+  url: string;
+  attempt: number;
+  admission: string;
+  /** Predicted: on its device, loaded or pulled. */
+  cachedTokens: number;
+  /** This replica prefills for it; at most one of the two is there. */
+  prefill?: TransferSource;
+  /** This replica holds `tokens` more of the prompt. */
+  pull?: TransferSource & { tokens: number };
+}
+
+export type DecideAnswer =
+  | ReplicaAnswer
+  | { type: "waiting"; position: number; retryWithinMs: number }
+  | { type: "refused"; message: string; retryAfterSeconds: number }
+  | { type: "stale_card"; card: PoolCard };
+
+export interface AdmissionClaims {
+  id: string;
+  attempt: number;
+  salt: string;
+  bodyBytes: number;
+  chainTip: string;
+  expiresAtMs: number;
+}
+
+export interface TicketClaims {
+  /** The lease as the sender reports it. */
+  id: string;
+  attempt: number;
+  salt: string;
+  /** The sender's URL. */
+  from: string;
+  chainTip: string;
+  expiresAtMs: number;
+  kind: "prefill" | "pull";
+}

@@ -1,0 +1,135 @@
+import { spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { sealBlock } from "../../gpu-backend/blocks/block.ts";
+import { openDiskTier, type DiskTierOptions } from "../../gpu-backend/blocks/disk-tier.ts";
+import type { Tier } from "../../gpu-backend/blocks/tier.ts";
+import { blockOf, card, Clock, hashOf, keyOf, kvSpace, sealedOf } from "../conformance/tier-blocks.ts";
+
+const clock = new Clock();
+const SIZE = sealedOf("a").bytes.length;
+let directory = "";
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "warmpath-disk-"));
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+function openTier(more: Partial<DiskTierOptions> = {}): Promise<Tier> {
+  return openDiskTier({ directory, budgetBytes: 100 * SIZE, now: clock.now, kvSpace, ...more });
+}
+
+function pathOf(name: string): string {
+  return join(directory, keyOf(name).slice(0, 2), keyOf(name));
+}
+
+async function files(under = directory): Promise<string[]> {
+  const found = await readdir(under, { recursive: true, withFileTypes: true });
+  return found.filter((entry) => entry.isFile() && entry.name !== "warmpath-blocks").map((entry) => entry.name);
+}
+
+it("finds its blocks again, oldest first, with their parents", async () => {
+  const before = await openTier();
+  for (const block of [sealedOf("a"), sealedOf("b", "a"), sealedOf("c")]) await before.put(block);
+  await before.close();
+  await utimes(pathOf("c"), 1, 1);
+  const after = await openTier({ budgetBytes: 3 * SIZE });
+  expect(after.usedBytes).toBe(3 * SIZE);
+  expect([...after.keys()].toSorted()).toEqual([keyOf("a"), keyOf("b"), keyOf("c")].toSorted());
+  expect(await after.get(keyOf("b"))).toEqual(sealedOf("b", "a"));
+  await after.put(sealedOf("d"));
+  expect(after.has(keyOf("c"))).toBe(false);
+  await after.put(sealedOf("e"));
+  expect([after.has(keyOf("a")), after.has(keyOf("b"))]).toEqual([true, false]);
+});
+
+it("keeps within a budget that became smaller", async () => {
+  const before = await openTier();
+  for (const name of ["a", "b", "c", "d"]) await before.put(sealedOf(name));
+  await before.close();
+  const after = await openTier({ budgetBytes: 2 * SIZE });
+  expect(after.usedBytes).toBe(2 * SIZE);
+  expect(await files()).toHaveLength(2);
+});
+
+it("deletes at open what is no block of this engine, and what a crash left half written", async () => {
+  const before = await openTier();
+  for (const name of ["a", "b", "c"]) await before.put(sealedOf(name));
+  await before.close();
+  await truncate(pathOf("a"), 50);
+  const foreign = blockOf("f");
+  await mkdir(join(directory, foreign.key.slice(0, 2)), { recursive: true });
+  await writeFile(pathOf("f"), sealBlock(foreign, { ...card, kvSpace: hashOf("other weights"), parent: null }).bytes);
+  await writeFile(join(directory, keyOf("b").slice(0, 2), "notes.txt"), "hello");
+  await writeFile(join(directory, "incoming", "7"), sealedOf("g").bytes.subarray(0, 60));
+  await writeFile(pathOf("b"), sealedOf("c").bytes);
+  const after = await openTier();
+  expect([...after.keys()]).toEqual([keyOf("c")]);
+  expect(await files()).toEqual([keyOf("c")]);
+  expect(after.counters.damaged).toBe(4);
+});
+
+it("does not touch a directory that has other things in it", async () => {
+  await writeFile(join(directory, "thesis.doc"), "years of work");
+  await expect(openTier()).rejects.toThrow("other things");
+  expect(await readFile(join(directory, "thesis.doc"), "utf8")).toBe("years of work");
+});
+
+it("refuses when the disk is full, leaves nothing behind, and goes on when there is room", async () => {
+  let full = true;
+  const writeNew = async (path: string, bytes: Uint8Array): Promise<void> => {
+    await writeFile(path, full ? bytes.subarray(0, 50) : bytes);
+    if (full) throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+  };
+  const tier = await openTier({ writeNew });
+  expect(await tier.put(sealedOf("a"))).toBe("refused");
+  expect(tier.counters).toMatchObject({ refused: 1, errors: 1 });
+  expect([tier.usedBytes, await files()]).toEqual([0, []]);
+  full = false;
+  expect(await tier.put(sealedOf("a"))).toBe("stored");
+});
+
+it("refuses on a disk that is really full", async (test) => {
+  const size = 256 * 1024;
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", directory]).status !== 0) test.skip("may not mount");
+  try {
+    const tier = await openTier({ budgetBytes: 100 * size });
+    const outcomes: string[] = [];
+    for (let n = 0; n < 16; n++) outcomes.push(await tier.put(sealedOf(`x${n}`, null, 1_000)));
+    const stored = outcomes.filter((outcome) => outcome === "stored").length;
+    expect(stored).toBeGreaterThan(0);
+    expect(outcomes.filter((outcome) => outcome === "refused")).toHaveLength(16 - stored);
+    expect(await files()).toHaveLength(stored);
+    for (const key of tier.keys()) expect((await tier.get(key))?.key).toBe(key);
+  } finally {
+    spawnSync("umount", [directory]);
+  }
+});
+
+it("forgets what was deleted, cut, grown or overwritten under it", async () => {
+  const tier = await openTier();
+  for (const name of ["a", "b", "c", "d", "e"]) await tier.put(sealedOf(name));
+  await rm(pathOf("a"));
+  await truncate(pathOf("b"), SIZE - 1);
+  await truncate(pathOf("c"), 1e9);
+  await writeFile(pathOf("d"), sealedOf("e").bytes);
+  for (const name of ["a", "b", "c", "d"]) {
+    expect(await tier.get(keyOf(name)), name).toBeNull();
+    expect(tier.has(keyOf(name))).toBe(false);
+  }
+  expect([tier.usedBytes, await files()]).toEqual([SIZE, [keyOf("e")]]);
+  expect(tier.counters).toMatchObject({ misses: 4, damaged: 3, errors: 1 });
+});
+
+it("leaks no file handle", async () => {
+  const tier = await openTier();
+  const handles = async (): Promise<number> => (await readdir("/proc/self/fd").catch(() => [])).length;
+  const before = await handles();
+  for (let n = 0; n < 30; n++) await tier.put(sealedOf(`x${n}`));
+  await Promise.all(Array.from({ length: 30 }, (_, n) => tier.get(keyOf(`x${n}`))));
+  await truncate(pathOf("x3"), 3);
+  await tier.get(keyOf("x3"));
+  expect(await handles()).toBe(before);
+});

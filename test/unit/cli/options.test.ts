@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { parseOptions, roleOf } from "../../../cli/options.ts";
+import { screen } from "../../../cli/screen.ts";
+
+const facts = { url: "http://x", apiKey: "k", model: "m", readyMs: 900, demo: false };
+
+describe("--topology", () => {
+  it.each([
+    [[], "aggregated", 2],
+    [["--topology", "aggregated", "--replicas", "1"], "aggregated", 1],
+    [["--topology", "disaggregated"], "disaggregated", 3],
+    [["--topology", "disaggregated", "--replicas", "5"], "disaggregated", 5],
+  ] as const)("%j: %s with %i replicas", (args, topology, replicas) => {
+    expect(parseOptions([...args])).toMatchObject({ topology, replicas });
+  });
+
+  it("says what it takes", () => {
+    expect(() => parseOptions(["--topology", "star"])).toThrow('--topology must be one of aggregated, disaggregated, not "star".');
+    expect(() => parseOptions(["--topology", "disaggregated", "--replicas", "1"])).toThrow("from 2 to 64");
+  });
+
+  it("gives the first replica the prefill role, the others decode", () => {
+    expect([1, 2, 3].map((number) => roleOf("disaggregated", number))).toEqual(["prefill", "decode", "decode"]);
+    expect([1, 2].map((number) => roleOf("aggregated", number))).toEqual(["both", "both"]);
+  });
+
+  it("is on the screen when it is not the usual one", () => {
+    expect(screen({ ...facts, replicas: 3, topology: "disaggregated" })).toContain("Topology  disaggregated: 1 prefill, 2 decode");
+    expect(screen({ ...facts, replicas: 2, topology: "aggregated" })).not.toContain("Topology");
+  });
+});
