@@ -50,7 +50,10 @@ async function playAll({
     });
     if (attempt === undefined) throw new Error(`no decision is kept for ${request.id}`);
     expect(attempt.outcome.cachedTokens, "the pool was told what the client was told").toBe(request.cachedTokens);
-    expect(attempt.candidates[attempt.decision.chosen ?? -1]?.cachedTokens).toBe(request.predictedTokens);
+    const own = attempt.candidates[attempt.decision.chosen ?? -1]?.cachedTokens ?? 0;
+    expect(own + (attempt.decision.transfer?.tokens ?? 0), "what it holds, and what it is to pull from a peer").toBe(
+      request.predictedTokens,
+    );
     return { ...request, attempt };
   });
 }
@@ -173,13 +176,13 @@ test("nothing is evicted: at least 99 % of the predictions are true, and follow-
   expect(toLongest).toBeGreaterThanOrEqual(0.95);
 });
 
-// Nine places for 24 conversations in strict rotation: few find anything of their own conversation left. The group's system prompt alone
-// is computed sooner by a replica without a queue than it is reused by a busy one, and is not counted.
+// Nine places for 24 conversations in strict rotation: on the devices little of a conversation is left when its turn comes. Its blocks
+// rest in its replica's host tier, and a turn that goes elsewhere pulls them.
 test("KV too small for all: at least 97 % are true, and who goes elsewhere says by what margin", async () => {
   const all = await playAll({ sequences: 3, concurrency: 3, maxTokens: 24 });
-  const { share, explained } = judge("tight", all);
+  const { share, toLongest } = judge("tight", all);
   expect(share).toBeGreaterThanOrEqual(0.97);
-  expect(explained, "some did go elsewhere").toBeGreaterThan(0);
+  expect(toLongest).toBeGreaterThanOrEqual(0.95);
 });
 
 /** As people do: who spoke lately mostly speaks next. Seeded. */
@@ -193,5 +196,5 @@ test("KV too small for all, some livelier than others: those whose conversation 
   const all = await playAll({ sequences: 4, concurrency: 2, maxTokens: 48, next: lively(11) });
   const { share, toLongest } = judge("lively", all);
   expect(share).toBeGreaterThanOrEqual(0.97);
-  expect(toLongest).toBeGreaterThanOrEqual(0.9);
+  expect(toLongest).toBeGreaterThanOrEqual(0.95);
 });
