@@ -33,9 +33,11 @@ export interface Supplied {
   loadedTokens: number;
   loadMs: number;
   transfer: TransferReport | undefined;
+  /** Set when another replica computed the prompt: the tokens that nobody computed for it, which is what a client is told as cached. */
+  cachedElsewhere: number | undefined;
 }
 
-const NOTHING: Supplied = { restore: undefined, loadedTokens: 0, loadMs: 0, transfer: undefined };
+const NOTHING: Supplied = { restore: undefined, loadedTokens: 0, loadMs: 0, transfer: undefined, cachedElsewhere: undefined };
 
 export class KvSupply {
   readonly #engine: Engine;
@@ -82,7 +84,10 @@ export class KvSupply {
     const transfer = reportOf(kind, source.replica, fetched, performance.now() - startedAtMs);
     if (!fetched.ok) return { ...loaded, transfer };
     this.#offer(prepared, from, fetched.restore);
-    return { ...loaded, restore: joined(loaded.restore, fetched.restore, prepared.heldBlocks), transfer };
+    const restore = joined(loaded.restore, fetched.restore, prepared.heldBlocks);
+    const whole = fetched.restore.tail !== null;
+    const cachedElsewhere = whole ? Math.max(fetched.cachedTokens, from * this.#engine.card.blockTokens) : undefined;
+    return { ...loaded, restore, transfer, cachedElsewhere };
   }
 
   /** A prompt is in place: what that took its engine, so that loads are compared with what computing really costs. */

@@ -236,7 +236,7 @@ export class Replica {
           this.#supply.learnPrefill(prefilled, supplied.now);
           begun();
         }
-        yield step;
+        yield asTold(step, supplied.now);
       }
     } finally {
       choices.cancel();
@@ -246,6 +246,14 @@ export class Replica {
       if (this.#live.size === 0) this.#onIdle?.();
     }
   }
+}
+
+/** What another replica computed for this request was computed, though not here. */
+function asTold(step: ChoiceEvent, supplied: Supplied | null): ChoiceEvent {
+  const { event } = step;
+  const cachedTokens = supplied?.cachedElsewhere;
+  if (cachedTokens === undefined || !("cachedTokens" in event)) return step;
+  return { ...step, event: { ...event, cachedTokens } };
 }
 
 type Submitted =

@@ -47,7 +47,16 @@ export interface BlocksPull extends Link {
  * nothing is missing.
  */
 export type Fetched =
-  | { ok: true; restore: Restore; blocks: KeyedBlock[]; bytes: number; trials: number; shortfall: Shortfall | null }
+  | {
+      ok: true;
+      restore: Restore;
+      blocks: KeyedBlock[];
+      /** Of a prefill: prompt tokens that its sender did not compute for it. */
+      cachedTokens: number;
+      bytes: number;
+      trials: number;
+      shortfall: Shortfall | null;
+    }
   | { ok: false; why: Shortfall; bytes: number; trials: number };
 
 /** One a replica: keeps a few connections to its peers warm. */
@@ -108,7 +117,15 @@ async function carry(link: Link, range: { from: number; to: number; tail: boolea
     return { ok: false, why: why ?? "gone", bytes, trials };
   }
   const all = range.tail ? tail !== null : reception.next === range.to;
-  return { ok: true, restore: { from: range.from, blocks, tail }, blocks, bytes, trials, shortfall: all ? null : (why ?? "gone") };
+  return {
+    ok: true,
+    restore: { from: range.from, blocks, tail },
+    blocks,
+    cachedTokens: reception.cachedTokens,
+    bytes,
+    trials,
+    shortfall: all ? null : (why ?? "gone"),
+  };
 }
 
 interface Trial extends ReturnType<Ask> {

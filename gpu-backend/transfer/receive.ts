@@ -38,6 +38,8 @@ export class Reception {
   readonly blocks: KeyedBlock[] = [];
   /** As they came, retries and pulses included. */
   bytes = 0;
+  /** Of a prompt computed elsewhere, what was not computed for it there. */
+  cachedTokens = 0;
   readonly #expected: Expected;
   #reader: FrameReader;
   /** Of this trial: index of the next block; null before the head. */
@@ -123,6 +125,8 @@ export class Reception {
       head.first === (tail ? this.next : 0) &&
       head.promptTokens === (tail ? prepared.tokens.length : 0) &&
       head.blocks <= to - this.next;
+    // A second trial finds what the first one computed.
+    if (fits && this.#before === 0) this.cachedTokens = head.cachedTokens;
     if (fits) this.#next = this.next;
     return fits ? null : "lied";
   }

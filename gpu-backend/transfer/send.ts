@@ -209,7 +209,7 @@ export class Sender {
     const release = source?.pin(keys, untilMs);
     if (release !== undefined) this.#pinned += 1;
     try {
-      await stream.send({ type: "head", ...space(card), promptTokens: 0, first: 0, blocks: keys.length });
+      await stream.send({ type: "head", ...space(card), promptTokens: 0, first: 0, blocks: keys.length, cachedTokens: 0 });
       const batch = Math.max(1, Math.floor(this.#limits.batchBytes / (card.blockTokens * card.kvTokenBytes)));
       let sent = 0;
       for (let at = 0; at < keys.length && sent === at; at += batch) {
@@ -262,8 +262,8 @@ async function sendPrefilled(
   ask: PrefillAsk,
   { prefilled, blocks, whole }: { prefilled: Prefilled; blocks: readonly KeyedBlock[]; whole: boolean },
 ): Promise<boolean> {
-  const { first, tail, promptTokens } = prefilled;
-  await stream.send({ type: "head", ...space(card), promptTokens, first: ask.have, blocks: blocks.length });
+  const { first, tail, promptTokens, cachedTokens } = prefilled;
+  await stream.send({ type: "head", ...space(card), promptTokens, first: ask.have, blocks: blocks.length, cachedTokens });
   let dataBytes = 0;
   for (const [i, block] of blocks.entries()) {
     if (!(await stream.send({ type: "block", index: ask.have + i, ...block }))) return false;

@@ -2,7 +2,7 @@
  * KV transfer, sender → receiver: a stream of frames, little-endian. docs/kv-transfer.md has the whole exchange.
  *   frame := u32 length of what follows | u8 kind | payload | 16 bytes check
  *   pulse 0: nothing; the sender is alive and not yet ready
- *   head  1: u8 version, 3 × u8 0 | 32 bytes kvSpace | u32 promptTokens | u32 blockTokens | u32 tokenBytes | u32 first | u32 blocks
+ *   head  1: u8 version, 3 × u8 0 | 32 bytes kvSpace | u32 promptTokens | u32 blockTokens | u32 tokenBytes | u32 first | u32 blocks | u32 cachedTokens
  *   block 2: u32 index | 32 bytes key | u32 tokens, u32 × tokens | data
  *   tail  3: u32 tokens, u32 × tokens | data
  *   first 4: u32 token | u32 bytes, u8 × bytes | logprobs as JSON in ASCII
@@ -47,6 +47,8 @@ export interface HeadFrame {
   tokenBytes: number;
   /** Index of the first block that follows. */
   first: number;
+  /** Of the prompt, what the sender did not compute for this; 0 in a pull. */
+  cachedTokens: number;
   /** How many follow at most. */
   blocks: number;
 }
@@ -78,8 +80,14 @@ function encode(frame: Frame): { fields: Uint8Array; data: Uint8Array } {
     case "pulse":
       return { fields: new Fields(0, 0).bytes, data: none };
     case "head": {
-      const fields = new Fields(1, 56).u8(KV_VERSION).u8(0).u8(0).u8(0).key(frame.kvSpace);
-      fields.u32(frame.promptTokens).u32(frame.blockTokens).u32(frame.tokenBytes).u32(frame.first).u32(frame.blocks);
+      const fields = new Fields(1, 60).u8(KV_VERSION).u8(0).u8(0).u8(0).key(frame.kvSpace);
+      fields
+        .u32(frame.promptTokens)
+        .u32(frame.blockTokens)
+        .u32(frame.tokenBytes)
+        .u32(frame.first)
+        .u32(frame.blocks)
+        .u32(frame.cachedTokens);
       return { fields: fields.bytes, data: none };
     }
     case "block": {
@@ -134,7 +142,8 @@ function decodeFirst(from: Payload): Frame | null {
 function decodeHead(from: Payload): Frame | null {
   if (from.u32() !== KV_VERSION) return null;
   const [kvSpace, promptTokens, blockTokens] = [from.key(), from.u32(), from.u32()];
-  return { type: "head", kvSpace, promptTokens, blockTokens, tokenBytes: from.u32(), first: from.u32(), blocks: from.u32() };
+  const [tokenBytes, first, blocks, cachedTokens] = [from.u32(), from.u32(), from.u32(), from.u32()];
+  return { type: "head", kvSpace, promptTokens, blockTokens, tokenBytes, first, blocks, cachedTokens };
 }
 
 function decode(kind: number, from: Payload): Frame | null {

@@ -149,7 +149,7 @@ function liesAbout(frame: Frame, round: number): (Frame | undefined)[] {
         { ...frame, blocks: 3 },
         { ...frame, tail: false },
         { ...frame, dataBytes: frame.dataBytes - 1 },
-        { type: "head", kvSpace: other, promptTokens: 0, blockTokens: 0, tokenBytes: 0, first: 0, blocks: 0 },
+        { type: "head", kvSpace: other, promptTokens: 0, blockTokens: 0, tokenBytes: 0, first: 0, blocks: 0, cachedTokens: 0 },
       ];
     default:
       return [undefined];

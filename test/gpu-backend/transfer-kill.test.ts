@@ -10,7 +10,7 @@ import { answerWith, fetchFor, prose, until } from "./transfer-rig.ts";
 
 const prompt = prose(16 * 4 + 5);
 const truth = new FakeEngine().answer(fakeRequest(prompt));
-const HEAD = 4 + 1 + 56 + 16;
+const HEAD = 4 + 1 + 60 + 16;
 const BLOCK = 4 + 1 + 40 + 16 * 4 + 16 * 64 + 16;
 const TAIL = 4 + 1 + 4 + 5 * 4 + 5 * 64 + 16;
 

@@ -9,7 +9,7 @@ const key = (letter: string) => letter.repeat(64);
 
 const frames: Frame[] = [
   { type: "pulse" },
-  { type: "head", kvSpace: key("a"), promptTokens: 70, blockTokens: 32, tokenBytes: 16, first: 1, blocks: 2 },
+  { type: "head", kvSpace: key("a"), promptTokens: 70, blockTokens: 32, tokenBytes: 16, first: 1, blocks: 2, cachedTokens: 32 },
   { type: "block", index: 1, key: key("b"), tokens: Uint32Array.from({ length: 32 }, (_, i) => i), data: new Uint8Array(512).fill(7) },
   { type: "pulse" },
   { type: "block", index: 2, key: key("c"), tokens: new Uint32Array(32).fill(0xffff_ffff), data: new Uint8Array(512).fill(9) },
