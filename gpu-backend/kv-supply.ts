@@ -44,6 +44,8 @@ export class KvSupply {
   readonly #tiers: TierStack | null;
   readonly #agent: Agent = transferAgent();
   readonly #pins: PinBudget;
+  /** Until when callers want what; a block may come to its tier after it was asked to stay. */
+  readonly #wanted = new Map<EngineKey, number>();
   #prefillMsPerToken = FIRST_PREFILL_MS_PER_TOKEN;
 
   /** `tiers`: null where none is configured. */
@@ -61,9 +63,11 @@ export class KvSupply {
     if (tiers === null) return null;
     return {
       load: (keys, signal) => tiers.load(keys, signal),
-      pin(keys, untilMs) {
-        tiers.pin(keys, untilMs);
-        return () => tiers.pin(keys, 0);
+      pin: (keys, untilMs) => {
+        for (const key of keys) tiers.pin([key], Math.max(untilMs, this.#wanted.get(key) ?? 0));
+        return () => {
+          for (const key of keys) tiers.pin([key], this.#wanted.get(key) ?? 0);
+        };
       },
     };
   }
@@ -110,7 +114,18 @@ export class KvSupply {
     const nowMs = Date.now();
     const untilMs = nowMs + pin.ms;
     const keys = this.#pins.take(pin.salt, prepared.blockKeys.slice(0, prepared.reusableBlocks), untilMs, nowMs);
-    tiers.pin(keys, untilMs);
+    for (const [key, wantedMs] of this.#wanted) if (wantedMs <= nowMs) this.#wanted.delete(key);
+    for (const key of keys) {
+      const wantedMs = Math.max(untilMs, this.#wanted.get(key) ?? 0);
+      this.#wanted.set(key, wantedMs);
+      tiers.pin([key], wantedMs);
+    }
+  }
+
+  /** It came to a tier of this replica's. */
+  arrived(key: EngineKey): void {
+    const untilMs = this.#wanted.get(key);
+    if (untilMs !== undefined && untilMs > Date.now()) this.#tiers?.pin([key], untilMs);
   }
 
   async #copy(prepared: Prepared, tiers: TierStack): Promise<void> {

@@ -77,7 +77,10 @@ export class Replica {
     const prompts = Prompts.of(engine.card);
     if (!(prompts instanceof Prompts)) return prompts;
     const replica = new Replica(engine, config, prompts);
-    const tiers = await openTiers(config.tiers, engine.card, (key, tierBits) => replica.#held.blockChanged(key, BELOW_DEVICE, tierBits));
+    const tiers = await openTiers(config.tiers, engine.card, (key, tierBits) => {
+      replica.#held.blockChanged(key, BELOW_DEVICE, tierBits);
+      if (tierBits !== 0) replica.#supply.arrived(key);
+    });
     if (tiers !== null) replica.#use(tiers);
     return replica;
   }
@@ -130,6 +133,8 @@ export class Replica {
       onRefused: (message) => process.stderr.write(`${this.config.name} was refused by its pool: ${message}\n`),
       onState,
     });
+    // What an earlier life left is asked for with the hello, not a heartbeat later.
+    for (const entry of this.#held.entries()) this.#announcer.residency(entry);
   }
 
   drain(): void {

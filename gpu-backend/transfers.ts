@@ -78,8 +78,11 @@ function watch(step: SendStep, running: Map<string, Running>, report: (lease: Le
     case "started":
       running.set(name, { id, attempt, state: "started", outputTokens: 0 });
       return report({ event: "started", id, attempt });
-    case "computed":
-      return report({ event: "decoding", id, attempt, ...step.prefilled });
+    case "computed": {
+      // What it says is named one by one: the blocks themselves are in the same object.
+      const { promptTokens, cachedTokens, prefillMs } = step.prefilled;
+      return report({ event: "decoding", id, attempt, promptTokens, cachedTokens, prefillMs });
+    }
     case "ended": {
       running.delete(name);
       const reason = step.outcome === "sent" ? "stop" : step.outcome === "cut" ? "cancelled" : "error";

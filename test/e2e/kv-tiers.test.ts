@@ -1,0 +1,257 @@
+/** KV that rests below the device: it outlives its place there, and its process; peers give theirs; and what callers may ask to be kept. */
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, expect, test } from "vitest";
+import type { Message, Target } from "../bench/conversations.ts";
+import { type Answer, cachedOf, chat, expectQuiet, outcomeOf, promptOf, withEnvironment } from "./kv-tools.ts";
+import { familyOf } from "./processes.ts";
+import { isAlive, launch, metric, preparedStateDirectory, type Started, type StartedOptions, startProduct, until } from "./started.ts";
+
+const MEBI = 1024 * 1024;
+
+let products: Pick<Started, "stop">[] = [];
+let frozen: number[] = [];
+
+function thaw(): void {
+  for (const pid of frozen) process.kill(pid, "SIGCONT");
+  frozen = [];
+}
+
+afterEach(async () => {
+  thaw();
+  await Promise.all(products.map((product) => product.stop()));
+  products = [];
+});
+
+/** Tests that ask for the same share it. */
+const started = new Map<string, Promise<Started>>();
+afterAll(async () => {
+  await Promise.all([...started.values()].map(async (product) => (await product).stop()));
+});
+
+function start(variables: Record<string, string>, options: StartedOptions): Promise<Started> {
+  const name = JSON.stringify([variables, options]);
+  let product = started.get(name);
+  if (product === undefined) started.set(name, (product = withEnvironment(variables, () => startProduct(options))));
+  return product;
+}
+
+interface Life extends Target {
+  edge: { pid: number };
+  replicas: { pid: number }[];
+  /** SIGTERM; resolves when all processes have gone, their directory stays. */
+  stop(): Promise<void>;
+}
+
+/** A product on a state directory that stays. */
+async function live(stateDirectory: string, variables: Record<string, string>): Promise<Life> {
+  const devJson = join(stateDirectory, "dev.json");
+  await rm(devJson, { force: true });
+  const args = ["--port", "0", "--replicas", "1", "--state", stateDirectory];
+  const running = await withEnvironment(variables, async () => launch(args));
+  const said = await until(
+    "the product is ready",
+    async () => {
+      if (running.process.exitCode !== null) throw new Error(`The launcher ended early:\n${running.stderr()}`);
+      const text = await readFile(devJson, "utf8").catch(() => "");
+      return text.endsWith("}") || text.endsWith("}\n") ? (JSON.parse(text) as Omit<Life, "stop" | "headers"> & { apiKey: string }) : null;
+    },
+    60_000,
+  );
+  const pids = [said.edge.pid, ...said.replicas.map(({ pid }) => pid)];
+  const end = async (): Promise<void> => {
+    running.process.kill("SIGTERM");
+    await Promise.race([running.exited, sleep(10_000, null, { ref: false })]);
+    await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), 15_000);
+  };
+  let ended: Promise<void> | null = null;
+  const life: Life = {
+    ...said,
+    headers: { authorization: `Bearer ${said.apiKey}`, "content-type": "application/json" },
+    stop: () => (ended ??= end()),
+  };
+  products.push(life);
+  return life;
+}
+
+function filesBelow(directory: string): string[] {
+  try {
+    const names = readdirSync(directory, { recursive: true, encoding: "utf8" });
+    return names.map((name) => join(directory, name)).filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile() === true);
+  } catch {
+    // Not there yet, or changing under our hands.
+    return [];
+  }
+}
+
+const bytesBelow = (directory: string): number =>
+  filesBelow(directory).reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
+
+/** What `prompts` are answered, in turn. */
+async function inTurn(target: Target, prompts: readonly Message[][]): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const prompt of prompts) answers.push(await chat(target, prompt));
+  return answers;
+}
+
+test("what lies on disk outlives the processes: predicted, restored, and the same text", async () => {
+  const state = await preparedStateDirectory();
+  products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
+  const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
+  const first = await live(state, disk);
+  const prompts = [71, 72, 73].map((seed) => promptOf(seed, 700));
+  const cold = await inTurn(first, prompts);
+  expect(cold.map(cachedOf)).toEqual([0, 0, 0]);
+  const tokens = cold.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0);
+  // A token's KV is 1 KiB in the demo model.
+  await until("the blocks are on disk", () => bytesBelow(join(state, "blocks")) > 0.9 * tokens * 1024);
+  await first.stop();
+  const second = await live(state, disk);
+  // Nobody has asked for it yet.
+  await until("what lies there is known", async () => ((await metric(second, "warmpath_index_entries")) ?? 0) > 0);
+  for (const [index, prompt] of prompts.entries()) {
+    const again = await chat(second, prompt);
+    const before = cold[index];
+    expect(again.text).toBe(before?.text);
+    expect(again.predictedTokens).toBeGreaterThan(0);
+    expect(cachedOf(again)).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
+    const { loadedTokens, cachedTokens } = await outcomeOf(second, again.id);
+    expect(loadedTokens).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
+    expect(cachedTokens).toBe(cachedOf(again));
+  }
+});
+
+test("what was damaged on disk is computed again, and nobody sees it", async () => {
+  const state = await preparedStateDirectory();
+  products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
+  const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
+  const first = await live(state, disk);
+  const prompts = [75, 76].map((seed) => promptOf(seed, 700));
+  const cold = await inTurn(first, prompts);
+  const tokens = cold.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0);
+  const blocks = join(state, "blocks");
+  await until("the blocks are on disk", () => bytesBelow(blocks) > 0.9 * tokens * 1024);
+  await first.stop();
+  let damaged = 0;
+  for (const file of filesBelow(blocks)) {
+    const { size } = statSync(file);
+    if (size < 4_096) continue;
+    const bytes = readFileSync(file);
+    // In the middle of every fourth KiB, and the end is missing.
+    for (let at = 2_048; at < size; at += 4_096) bytes[at] = (bytes[at] ?? 0) ^ 0x55;
+    writeFileSync(file, bytes.subarray(0, size - 100));
+    damaged++;
+  }
+  expect(damaged).toBeGreaterThan(0);
+  const second = await live(state, disk);
+  const again = await inTurn(second, prompts);
+  expect(again.map(({ status, text }) => ({ status, text }))).toEqual(cold.map(({ text }) => ({ status: 200, text })));
+  expect(again.every((answer) => cachedOf(answer) < 0.5 * answer.usage.prompt_tokens)).toBe(true);
+  await until("no lease is left", async () => (await metric(second, "warmpath_leases")) === 0);
+});
+
+test("what the device had to let go comes back from memory, with the same text", async () => {
+  const product = await start(
+    { WARMPATH_HOST_BYTES: String(12 * MEBI), WARMPATH_DISK_BYTES: "0" },
+    { replicas: 1, sequences: 2, contextTokens: 2_048 },
+  );
+  const prompts = [81, 82, 83, 84, 85, 86].map((seed) => promptOf(seed, 700));
+  const cold = await inTurn(product, prompts);
+  expect(cold.map(cachedOf)).toEqual(prompts.map(() => 0));
+  const again = await chat(product, prompts[0] ?? []);
+  expect(again.text).toBe(cold[0]?.text);
+  expect(cachedOf(again)).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
+  expect(again.predictedTokens).toBeGreaterThan(0);
+  expect((await outcomeOf(product, again.id)).loadedTokens).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
+  await expectQuiet(product);
+});
+
+test("a peer gives what it holds to the replica that serves, with the same text", async () => {
+  const product = await start({}, { replicas: 2, profile: "round-robin" });
+  const prompt = promptOf(91, 700);
+  const cold = await chat(product, prompt);
+  const pulled = await chat(product, prompt);
+  expect(pulled.replica).not.toBe(cold.replica);
+  expect(pulled.text).toBe(cold.text);
+  expect(cachedOf(pulled)).toBeGreaterThan(0.9 * pulled.usage.prompt_tokens);
+  expect(pulled.predictedTokens).toBeGreaterThan(0);
+  const { transfer } = await outcomeOf(product, pulled.id);
+  expect(transfer).toMatchObject({ kind: "pull", replica: cold.replica, outcome: "used" });
+  expect(transfer?.tokens).toBeGreaterThan(0.9 * pulled.usage.prompt_tokens);
+  await expectQuiet(product);
+});
+
+test("a peer that is frozen gives nothing: the replica that serves computes itself, soon enough", async () => {
+  const product = await start({}, { replicas: 2, profile: "round-robin" });
+  const prompt = promptOf(92, 700);
+  const cold = await chat(product, prompt);
+  const holder = product.replicas.find(({ name }) => name === cold.replica);
+  frozen = familyOf(holder?.pid ?? 0);
+  for (const pid of frozen) process.kill(pid, "SIGSTOP");
+  const answer = await chat(product, prompt);
+  thaw();
+  expect(answer.replica).not.toBe(cold.replica);
+  expect(answer).toMatchObject({ status: 200, text: cold.text });
+  expect(answer.ms).toBeLessThan(10_000);
+  expect(cachedOf(answer)).toBe(0);
+  expect((await outcomeOf(product, answer.id)).transfer).toMatchObject({ kind: "pull", outcome: "fallback", why: "stalled", tokens: 0 });
+  await until("both are ready", async () => (await metric(product, "warmpath_replicas_ready")) === 2, 5_000);
+  await expectQuiet(product);
+});
+
+test("a pinned prompt stays in memory that others fill: they go first", async () => {
+  // Room for seven of eleven prompts below the device, which has room for two.
+  const product = await start(
+    { WARMPATH_HOST_BYTES: String(12 * MEBI), WARMPATH_DISK_BYTES: "0" },
+    { replicas: 1, sequences: 2, contextTokens: 2_048 },
+  );
+  const pinned = promptOf(101, 700);
+  const cold = await chat(product, pinned, {}, { "x-warmpath-pin": "10m" });
+  const others = Array.from({ length: 10 }, (_, index) => promptOf(110 + index, 700));
+  const colds = await inTurn(product, others);
+  const again = await chat(product, pinned);
+  expect(again.text).toBe(cold.text);
+  expect(cachedOf(again)).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
+  const early = await chat(product, others[0] ?? []);
+  expect(early.text).toBe(colds[0]?.text);
+  expect(cachedOf(early)).toBe(0);
+});
+
+test("prewarm and pins", async () => {
+  const product = await start({}, { replicas: 2 });
+  const prompt = promptOf(95, 400);
+  const body = JSON.stringify({ model: product.model, messages: prompt });
+  const warmed = await fetch(`${product.url}/v1/prewarm`, { method: "POST", headers: product.headers, body });
+  expect(warmed.status).toBe(200);
+  const said = (await warmed.json()) as { object: string; prompt_tokens: number; cached_tokens: number; replica: string };
+  expect(said).toMatchObject({ object: "prewarm", cached_tokens: 0 });
+  const warm = await chat(product, prompt);
+  expect(warm.replica).toBe(said.replica);
+  expect(warm.predictedTokens).toBeGreaterThan(0);
+  expect(warm.usage.prompt_tokens).toBe(said.prompt_tokens);
+  expect(cachedOf(warm)).toBeGreaterThan(0.9 * said.prompt_tokens);
+
+  for (const pin of ["", "soon", "0s", "2h", "-5m", "90"]) {
+    const refused = await chat(product, prompt, {}, { "x-warmpath-pin": pin });
+    expect(refused.status, pin).toBe(400);
+    expect(`${refused.error?.param} ${refused.error?.message}`, pin).toContain("x-warmpath-pin");
+  }
+  for (const pin of ["90s", "15m", "1h"]) {
+    const pinned = await chat(product, prompt, {}, { "x-warmpath-pin": pin });
+    expect(pinned.status, pin).toBe(200);
+    expect(pinned.text, pin).toBe(warm.text);
+  }
+  for (const ttl of ["5m", "1h"]) {
+    const content = [{ type: "text", text: prompt[0]?.content, cache_control: { type: "ephemeral", ttl } }];
+    const response = await fetch(`${product.url}/v1/messages`, {
+      method: "POST",
+      headers: { ...product.headers, "anthropic-version": "2023-06-01" },
+      body: JSON.stringify({ model: product.model, max_tokens: 8, temperature: 0, messages: [{ role: "user", content }] }),
+    });
+    expect(response.status, ttl).toBe(200);
+    expect(await response.json()).toMatchObject({ type: "message", stop_reason: "max_tokens" });
+  }
+  await expectQuiet(product);
+});
