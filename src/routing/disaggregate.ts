@@ -62,7 +62,8 @@ function bestPrefill(view: PoolView, request: RequestView, scored: readonly Scor
     const there = scored[index];
     if (there === undefined || !sender.prefills || !maySend(sender, request, receiver)) continue;
     if (isFull(sender, there.uncachedTokens + there.loadedTokens, view.meanOutputTokens)) continue;
-    if (workOf(there) > MOST_EXTRA_WORK * insteadOfMs) continue;
+    // In tokens: learnt rates of replicas that have done little are too noisy for this.
+    if (there.uncachedTokens > MOST_EXTRA_WORK * receiver.scored.uncachedTokens) continue;
     const later = best === null ? -1 : there.predictedTtftMs - best.predictedTtftMs;
     if (later < 0 || (later === 0 && best !== null && there.terms.inFlight < best.terms.inFlight)) best = there;
   }

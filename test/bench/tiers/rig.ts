@@ -1,0 +1,57 @@
+/** What the main process and the peer of `tiers.ts` share: the model, the engine and how a run's first token is timed. */
+import { join } from "node:path";
+import { ROOT } from "../../../cli/bundle.ts";
+import { type Engine, type EngineRequest, type Prepared, plainSampling, type Restore } from "../../../gpu-backend/engine/engine.ts";
+import { type LlamaEngine, startLlamaEngine } from "../../../gpu-backend/engine/llama-cpp/engine.ts";
+import { type DemoShape, ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+
+/** 82 million parameters, 87 MB of weights, 12 KiB of KV a token: the largest self-made model that this kind of machine serves well. */
+export const SHAPE: DemoShape = {
+  layers: 12,
+  width: 768,
+  heads: 12,
+  kvHeads: 4,
+  feedForward: 2_048,
+  vocabulary: 4_096,
+  contextTokens: 32_768,
+};
+export const CONTEXT_TOKENS = 4_096;
+
+export const modelFile = (): Promise<string> => ensureDemoModel(join(ROOT, "node_modules/.cache/warmpath-bench"), SHAPE);
+
+/** One sequence, so that any other prompt drives what it holds off the device. */
+export async function startEngine(modelPath: string): Promise<LlamaEngine> {
+  const engine = await startLlamaEngine({ modelPath, sequences: 1, contextTokens: CONTEXT_TOKENS, queueLimit: 1 });
+  if ("type" in engine) throw new Error(engine.message);
+  return engine;
+}
+
+let runs = 0;
+
+export function requestFor(prompt: string): EngineRequest {
+  return { ...plainSampling, id: `run-${runs++}`, prompt, salt: "", maxTokens: 1, temperature: 0, topP: 1, seed: 0, stop: [] };
+}
+
+export async function prepare(engine: Engine, request: EngineRequest): Promise<Prepared> {
+  const prepared = await engine.prepare(request);
+  if (prepared.type === "refused") throw new Error(prepared.message);
+  return prepared;
+}
+
+/** Runs it to its end; the time of the first token is the answer's. */
+export async function firstToken(
+  engine: Engine,
+  request: EngineRequest,
+  restore?: Restore,
+): Promise<{ atMs: number; cachedTokens: number }> {
+  const run = await engine.submit(request, restore);
+  if (run.type === "refused") throw new Error(run.message);
+  let atMs: number | null = null;
+  for await (const event of run.events) {
+    if (event.type === "delta") atMs ??= performance.now();
+    if (event.type !== "finished") continue;
+    if (event.reason === "error") throw new Error(event.message ?? "the run failed");
+    return { atMs: atMs ?? performance.now(), cachedTokens: event.cachedTokens };
+  }
+  throw new Error("The run did not finish.");
+}
