@@ -21,7 +21,9 @@ function git(...args: string[]): string {
 /** Writes `test/bench/results/NAME.json` and returns its path. */
 export function writeResult<Row>(name: string, parameters: Record<string, unknown>, rows: Row[]): string {
   const result: Result<Row> = {
-    commit: git("rev-parse", "HEAD") + (git("status", "--porcelain", "--untracked-files=no") === "" ? "" : "+"),
+    // A copy without its history is told.
+    commit:
+      process.env.WARMPATH_COMMIT ?? git("rev-parse", "HEAD") + (git("status", "--porcelain", "--untracked-files=no") === "" ? "" : "+"),
     date: new Date().toISOString(),
     machine: { cpus: availableParallelism(), cpu: cpus()[0]?.model ?? "unknown", node: process.version },
     parameters,
