@@ -5,7 +5,6 @@
  */
 import { parseArgs } from "node:util";
 import { join } from "node:path";
-import { ROOT } from "../../cli/bundle.ts";
 import { type DemoShape, ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
 import { seededRandom, wordsOf } from "./conversations.ts";
 import { chat, type PinnedReplica, type Streamed, startPinned } from "./pd/fleet.ts";
@@ -83,7 +82,10 @@ async function measure(topology: string, decoders: PinnedReplica[], prefill: Pin
   };
 }
 
-const modelPath = await ensureDemoModel(join(process.env.WARMPATH_BENCH_CACHE ?? join(ROOT, "node_modules/.cache/warmpath-bench")), SHAPE);
+const modelPath = await ensureDemoModel(
+  process.env.WARMPATH_BENCH_CACHE ?? join(import.meta.dirname, "../../node_modules/.cache/warmpath-bench"),
+  SHAPE,
+);
 const order = { modelPath, sequences: DECODES + 2, contextTokens: CONTEXT_TOKENS };
 const a = await startPinned(coresA, { ...order, name: "a" });
 const b = await startPinned(coresB, { ...order, name: "b" });
