@@ -13,6 +13,8 @@ import { writeResult } from "./result.ts";
 const SHAPE: DemoShape = { layers: 8, width: 512, heads: 8, kvHeads: 4, feedForward: 1_536, vocabulary: 4_096, contextTokens: 32_768 };
 const CONTEXT_TOKENS = 4_096;
 const PROMPT_TOKENS = 3_000;
+/** Of wordsOf under this vocabulary. */
+const WORDS_PER_TOKEN = 0.446;
 const DECODES = 4;
 const QUIET_MS = 8_000;
 /** The prefill side is busy for this share of the time. */
@@ -38,7 +40,7 @@ interface Row {
 }
 
 /** A prompt of about the wanted length: nobody's prefix. */
-const longPrompt = (): string => wordsOf(random, Math.round(PROMPT_TOKENS * 0.62));
+const longPrompt = (): string => wordsOf(random, Math.round(PROMPT_TOKENS * WORDS_PER_TOKEN));
 
 async function measure(topology: string, decoders: PinnedReplica[], prefill: PinnedReplica | null, everyMs: number): Promise<Row> {
   const stop = new AbortController();
