@@ -9,6 +9,7 @@ import type { ApiName } from "../src/wire/inner.ts";
 import type { Source } from "../src/wire/ticket.ts";
 import type { OfferedBlock, TierStack } from "./blocks/tier-stack.ts";
 import type { Engine, EngineKey, Prepared, Restore } from "./engine/engine.ts";
+import type { PrefillTimes } from "./lease-reporter.ts";
 import { PinBudget } from "./pin-budget.ts";
 import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
 import type { BlockSource } from "./transfer/send.ts";
@@ -95,12 +96,9 @@ export class KvSupply {
   }
 
   /** A prompt is in place: what that took its engine, so that loads are compared with what computing really costs. */
-  learnPrefill({ computedTokens, elapsedMs }: { computedTokens: number; elapsedMs: number }, supplied: Supplied | null): void {
+  learnPrefill({ computedTokens, elapsedMs, restoreMs }: PrefillTimes, supplied: Supplied | null): void {
     const restored = supplied?.restore?.blocks.reduce((sum, block) => sum + block.tokens.length, 0) ?? 0;
-    if (restored > 0) {
-      this.#tiers?.learnRestore(restored, Math.max(0, elapsedMs - computedTokens * this.#prefillMsPerToken));
-      return;
-    }
+    if (restored > 0) this.#tiers?.learnRestore(restored, restoreMs);
     if (computedTokens < this.#engine.card.blockTokens || !(elapsedMs > 0)) return;
     this.#prefillMsPerToken = KEEP * this.#prefillMsPerToken + ((1 - KEEP) * elapsedMs) / computedTokens;
   }

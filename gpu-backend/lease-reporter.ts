@@ -15,6 +15,15 @@ export interface Reported {
   supplied: () => Supplied | null;
 }
 
+/** Of one prompt, when its first token is here. */
+export interface PrefillTimes {
+  computedTokens: number;
+  /** From its start, the restore behind it, to the first token. */
+  elapsedMs: number;
+  /** Before that: putting blocks that came from elsewhere in place. */
+  restoreMs: number;
+}
+
 export class LeaseReporter {
   /** As the next heartbeat names it. */
   readonly running: Running;
@@ -23,6 +32,7 @@ export class LeaseReporter {
   /** Choices that have not finished. */
   #open: number;
   #startedAtMs = 0;
+  #restoreMs = 0;
   #promptTokens = 0;
   #cachedTokens = 0;
   /** Of the choices that have finished. */
@@ -36,8 +46,8 @@ export class LeaseReporter {
     this.#report = report;
   }
 
-  /** Not null once: when the first token is here, what its prefill computed and how long that took, loads left out. */
-  see({ choice, event }: ChoiceEvent): { computedTokens: number; elapsedMs: number } | null {
+  /** Not null once: when the first token is here. */
+  see({ choice, event }: ChoiceEvent): PrefillTimes | null {
     const { id, attempt } = this.running;
     switch (event.type) {
       case "queued":
@@ -47,6 +57,7 @@ export class LeaseReporter {
         if (choice > 0) return null;
         this.#startedAtMs = performance.now();
         this.#cachedTokens = event.cachedTokens;
+        this.#restoreMs = event.restoreMs;
         this.#report({ event: "started", id, attempt });
         return null;
       case "delta":
@@ -74,12 +85,15 @@ export class LeaseReporter {
     });
   }
 
-  #firstToken(): { computedTokens: number; elapsedMs: number } {
+  #firstToken(): PrefillTimes {
     this.running.state = "decoding";
     const { id, attempt } = this.running;
     const elapsedMs = performance.now() - this.#startedAtMs;
     const supplied = this.#supplied();
-    const { loadMs = 0, loadedTokens = 0, transfer } = supplied ?? {};
+    const { loadedTokens = 0, transfer } = supplied ?? {};
+    const restoreMs = this.#restoreMs;
+    // Blocks that were fetched share the restore; what came from lower tiers is most of it where both are there.
+    const loadMs = loadedTokens > 0 ? (supplied?.loadMs ?? 0) + restoreMs : 0;
     this.#report({
       event: "decoding",
       id,
@@ -90,7 +104,7 @@ export class LeaseReporter {
       ...(loadedTokens > 0 ? { loadedTokens, loadMs } : {}),
       ...(transfer === undefined ? {} : { transfer }),
     });
-    return { computedTokens: this.#promptTokens - this.#cachedTokens, elapsedMs };
+    return { computedTokens: this.#promptTokens - this.#cachedTokens, elapsedMs, restoreMs };
   }
 
   #settle(usage: Usage): void {

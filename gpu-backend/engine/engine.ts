@@ -91,8 +91,8 @@ export type FinishReason = "stop" | "length" | "cancelled" | "error";
 export type EngineEvent =
   /** First event: the prompt as tokens. `tokenEnds[i]` is the UTF-8 byte offset in `prompt` at which token i ends. `blockKeys` has one key a full block. */
   | { type: "queued"; promptTokens: number; tokenEnds: Uint32Array; blockKeys: EngineKey[] }
-  /** A sequence was assigned; `cachedTokens` is a multiple of blockTokens. */
-  | { type: "started"; cachedTokens: number }
+  /** A sequence was assigned; `cachedTokens` is a multiple of blockTokens. `restoreMs`: what it took to put a restore in place, 0 without one. */
+  | { type: "started"; cachedTokens: number; restoreMs: number }
   /** Whole characters only; `tokens` counts output tokens since the last delta. */
   | { type: "delta"; text: string; tokens: number; logprobs: readonly TokenLogprob[] | null }
   | {

@@ -50,10 +50,10 @@ async function playAll({
     });
     if (attempt === undefined) throw new Error(`no decision is kept for ${request.id}`);
     expect(attempt.outcome.cachedTokens, "the pool was told what the client was told").toBe(request.cachedTokens);
-    const own = attempt.candidates[attempt.decision.chosen ?? -1]?.cachedTokens ?? 0;
-    expect(own + (attempt.decision.transfer?.tokens ?? 0), "what it holds, and what it is to pull from a peer").toBe(
-      request.predictedTokens,
-    );
+    const own = attempt.candidates[attempt.decision.chosen ?? -1];
+    const { transfer } = attempt.decision;
+    const usable = transfer === null ? (own?.deviceTokens ?? 0) + (own?.loadedTokens ?? 0) : (own?.cachedTokens ?? 0) + transfer.tokens;
+    expect(usable, "what it holds and would use, and what it is to pull from a peer").toBe(request.predictedTokens);
     return { ...request, attempt };
   });
 }

@@ -16,7 +16,7 @@ const withTools = (changes: Partial<InnerRequest> = {}) =>
 function engineEvents(pieces: readonly string[], end: Partial<Extract<EngineEvent, { type: "finished" }>> = {}): EngineEvent[] {
   return [
     { type: "queued", promptTokens: 10, tokenEnds: new Uint32Array(10), blockKeys: [] },
-    { type: "started", cachedTokens: 8 },
+    { type: "started", cachedTokens: 8, restoreMs: 0 },
     ...pieces.map((text): EngineEvent => ({ type: "delta", text, tokens: 1, logprobs: logprobs(text) })),
     {
       type: "finished",

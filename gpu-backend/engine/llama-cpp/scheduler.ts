@@ -176,10 +176,12 @@ export class Scheduler {
     const { table, nowMs } = this.#parts;
     run.start(placement.target, nowMs());
     table.occupy(placement.target);
+    const restores = run.restore !== undefined;
+    const placingMs = nowMs();
     const first = await this.#transfers.place(run, placement);
     run.cachedTokens = run.sequence.blocks.length * table.blockTokens;
     this.#running.add(run);
-    this.#tell(run, { type: "started", cachedTokens: run.cachedTokens });
+    this.#tell(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: restores ? nowMs() - placingMs : 0 });
     if (first !== undefined) this.#take(run, first.token, first.logprobs ?? undefined);
   }
 
