@@ -77,6 +77,8 @@ export interface Message {
 interface Candidate {
   name: string;
   cachedTokens: number;
+  deviceTokens: number;
+  loadedTokens: number;
   cost: number;
   predictedTtftMs: number;
   barred: string | null;
