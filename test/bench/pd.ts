@@ -16,7 +16,9 @@ const PROMPT_TOKENS = 3_000;
 /** Of wordsOf under this vocabulary. */
 const WORDS_PER_TOKEN = 0.446;
 const DECODES = 4;
-const QUIET_MS = 8_000;
+const QUIET_MS = 20_000;
+/** Short, so that the contexts that are decoded are as long before the prompts come as while they come. */
+const DECODED_TOKENS = 256;
 /** The prefill side is busy for this share of the time. */
 const UTILISATION = 0.6;
 
@@ -48,7 +50,7 @@ async function measure(topology: string, decoders: PinnedReplica[], prefill: Pin
   const decode = async (replica: PinnedReplica): Promise<Streamed["gaps"]> => {
     const gaps: Streamed["gaps"] = [];
     while (!stop.signal.aborted)
-      gaps.push(...(await chat(replica, `Tell me everything. ${wordsOf(random, 6)}`, 2_000, null, stop.signal)).gaps);
+      gaps.push(...(await chat(replica, `Tell me everything. ${wordsOf(random, 6)}`, DECODED_TOKENS, null, stop.signal)).gaps);
     return gaps;
   };
   const running = Array.from({ length: DECODES }, (_, index) => decode(decoders[index % decoders.length] as PinnedReplica));

@@ -40,6 +40,8 @@ export class Run {
   first: FirstToken | undefined;
   cancelled = false;
   cachedTokens = 0;
+  /** What putting a restore in place took; 0 without one. */
+  restoreMs = 0;
   /** The last sampled token, whose KV is not computed yet; undefined during prefill. */
   next: number | undefined;
   outputTokens = 0;

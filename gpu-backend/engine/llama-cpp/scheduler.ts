@@ -58,7 +58,7 @@ export class Scheduler {
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
     this.#logprobs = new LogprobReader(parts.addon, parts.vocabulary);
-    this.#transfers = new Transfers(parts.table, parts.cells);
+    this.#transfers = new Transfers(parts.table, parts.cells, parts.nowMs);
   }
 
   /** Answers with a `queued` event or a refusal. */
@@ -176,12 +176,10 @@ export class Scheduler {
     const { table, nowMs } = this.#parts;
     run.start(placement.target, nowMs());
     table.occupy(placement.target);
-    const restores = run.restore !== undefined;
-    const placingMs = nowMs();
     const first = await this.#transfers.place(run, placement);
     run.cachedTokens = run.sequence.blocks.length * table.blockTokens;
     this.#running.add(run);
-    this.#tell(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: restores ? nowMs() - placingMs : 0 });
+    this.#tell(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: run.restoreMs });
     if (first !== undefined) this.#take(run, first.token, first.logprobs ?? undefined);
   }
 

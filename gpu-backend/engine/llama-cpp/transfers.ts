@@ -8,11 +8,13 @@ import type { Placement, SequenceTable } from "./sequences.ts";
 export class Transfers {
   readonly #table: SequenceTable;
   readonly #cells: KvCells;
+  readonly #nowMs: () => number;
   #failures = 0;
 
-  constructor(table: SequenceTable, cells: KvCells) {
+  constructor(table: SequenceTable, cells: KvCells, nowMs: () => number) {
     this.#table = table;
     this.#cells = cells;
+    this.#nowMs = nowMs;
   }
 
   /** Restores that came and were not used, because they did not fit or llama.cpp refused them. */
@@ -30,7 +32,10 @@ export class Transfers {
     run.restore = undefined;
     const reusable = this.#table.reusableBlocks(run.tokens.length);
     const plan = restore === undefined ? undefined : planRestore(restore, placement.blocks, run.keys.length, reusable);
-    if (plan !== undefined && (await this.#cells.restore(placement, run, plan))) {
+    const fromMs = this.#nowMs();
+    const restored = plan !== undefined && (await this.#cells.restore(placement, run, plan));
+    if (plan !== undefined) run.restoreMs = this.#nowMs() - fromMs;
+    if (restored) {
       if (plan.first === undefined) return undefined;
       if (run.sampler.accept(plan.first.token)) return plan.first;
       // The KV is right, the token is not one that this request could have had.

@@ -168,17 +168,11 @@ describe("create", () => {
 
   it("tells of tokens when asked", async () => {
     const include = ["message.output_text.logprobs" as const];
-    const answer = await client.responses.create({
-      model,
-      input: "Say something.",
-      max_output_tokens: 16,
-      temperature: 1,
-      include,
-      top_logprobs: 2,
-    });
+    const params = { model, input: "Say something.", max_output_tokens: 16, include, top_logprobs: 2 };
+    const answer = await client.responses.create(params);
     const part = answer.output[0]?.type === "message" ? answer.output[0].content[0] : null;
     if (part?.type !== "output_text") throw new Error("No text was answered.");
-    // One for every token, but for the one that ends an answer and has no text.
+    // The token that ends an answer has no text.
     const silent = answer.status === "completed" ? 1 : 0;
     expect(part.logprobs).toHaveLength((answer.usage?.output_tokens ?? 0) - silent);
     expect(part.logprobs?.every(({ logprob, top_logprobs }) => logprob <= 0 && top_logprobs.length === 2)).toBe(true);
