@@ -1,4 +1,5 @@
 /** Seeded conversations and a closed loop that plays them through the edge, noting for each request what was predicted and what was true. */
+import type { ScoredCandidate } from "../../src/routing/decision.ts";
 
 export interface ConversationPlan {
   seed: number;
@@ -74,15 +75,7 @@ export interface Message {
   content: string;
 }
 
-interface Candidate {
-  name: string;
-  cachedTokens: number;
-  deviceTokens: number;
-  loadedTokens: number;
-  cost: number;
-  predictedTtftMs: number;
-  barred: string | null;
-}
+type Candidate = Pick<ScoredCandidate, "name" | "cachedTokens" | "deviceTokens" | "loadedTokens" | "cost" | "predictedTtftMs" | "barred">;
 
 export interface Attempt {
   attempt: number;
