@@ -42,6 +42,7 @@ ${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n
   bindings = [
     (name = "POOL", durableObjectNamespace = "PoolObject"),
     (name = "RESPONSE", durableObjectNamespace = "ResponseObject"),
+    (name = "DIRECTORY", durableObjectNamespace = "DirectoryObject"),
 ${Object.keys(options.variables)
   .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
   .join("\n")}
@@ -49,6 +50,7 @@ ${Object.keys(options.variables)
   durableObjectNamespaces = [
     (className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true),
     (className = "ResponseObject", uniqueKey = "warmpath-ResponseObject", enableSql = true),
+    (className = "DirectoryObject", uniqueKey = "warmpath-DirectoryObject", enableSql = true),
   ],
   durableObjectStorage = (localDisk = "objects"),
 );
@@ -100,7 +102,7 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
   writeFileSync(
     variables,
     Object.entries(options.variables)
-      .map(([name, value]) => `${name}="${value}"\n`)
+      .map(([name, value]) => `${name}='${value}'\n`)
       .join(""),
     { mode: 0o600 },
   );

@@ -15,7 +15,9 @@ const REPLICAS: Readonly<Record<Topology, { usual: number; least: number }>> = {
 
 export interface StartOptions {
   port: number;
+  /** Of each pool. */
   replicas: number;
+  pools: number;
   topology: Topology;
   /** A GGUF file; null = the demo model, made on first start. */
   model: string | null;
@@ -30,6 +32,7 @@ export interface StartOptions {
 export const USAGE = `npm start -- [options]
   --port N            where the edge listens (default 8787; 0 = any free port)
   --replicas N        llama.cpp replicas on this machine (default 2, disaggregated 3)
+  --pools N           pools of the model, each with so many replicas (default 1)
   --topology NAME     aggregated: every replica prefills and decodes; disaggregated: one prefills, the others decode (default aggregated)
   --model FILE.gguf   a model of your own with a byte-level BPE tokenizer (default: a tiny demo model, made on first start)
   --state DIR         keys, model and the edge's objects (default .warmpath)
@@ -51,6 +54,7 @@ export function parseOptions(args: string[]): StartOptions | "help" {
     options: {
       port: { type: "string", default: "8787" },
       replicas: { type: "string" },
+      pools: { type: "string", default: "1" },
       topology: { type: "string", default: "aggregated" },
       model: { type: "string" },
       state: { type: "string", default: ".warmpath" },
@@ -72,6 +76,7 @@ export function parseOptions(args: string[]): StartOptions | "help" {
   return {
     port: integer(values.port, "port", 0, 65_535),
     replicas: values.replicas === undefined ? usual : integer(values.replicas, "replicas", least, 64),
+    pools: integer(values.pools, "pools", 1, 16),
     topology,
     model: values.model === undefined ? null : resolve(values.model),
     stateDirectory: resolve(values.state),
@@ -82,7 +87,12 @@ export function parseOptions(args: string[]): StartOptions | "help" {
   };
 }
 
-/** Of the `number`th replica, from 1. */
+/** `default`, `default-2`, `default-3` … */
+export function poolNames({ pools }: Pick<StartOptions, "pools">): string[] {
+  return Array.from({ length: pools }, (_, index) => (index === 0 ? "default" : `default-${index + 1}`));
+}
+
+/** Of a pool's `number`th replica, from 1. */
 export function roleOf(topology: Topology, number: number): ReplicaRole {
   if (topology === "aggregated") return "both";
   return number === 1 ? "prefill" : "decode";

@@ -4,7 +4,10 @@ export interface ScreenFacts {
   url: string;
   apiKey: string;
   model: string;
+  /** Of each pool. */
   replicas: number;
+  /** Default 1. */
+  pools?: number;
   topology: Topology;
   readyMs: number;
   /** The tiny model with random weights that we make ourselves. */
@@ -19,6 +22,8 @@ function rolesLine({ replicas, topology }: ScreenFacts): string {
   return `\n  Topology  ${topology}: ${countOf("prefill")} prefill, ${countOf("decode")} decode`;
 }
 
+const poolsOf = ({ pools = 1 }: ScreenFacts): string => (pools === 1 ? "" : ` in each of ${pools} pools`);
+
 /** What the user sees once everything is ready. */
 export function screen(facts: ScreenFacts): string {
   const body = JSON.stringify({ model: facts.model, stream: true, max_tokens: 48, messages: [{ role: "user", content: "Hello" }] });
@@ -26,7 +31,7 @@ export function screen(facts: ScreenFacts): string {
     ? `\n  ${facts.model} is tiny and untrained: it answers at once, and gibberish. Bring your own with --model FILE.gguf.\n`
     : "";
   return `
-  Warmpath is ready: ${facts.replicas} replica${facts.replicas === 1 ? "" : "s"} of ${facts.model}, in ${(facts.readyMs / 1000).toFixed(1)} s${rolesLine(facts)}
+  Warmpath is ready: ${facts.replicas} replica${facts.replicas === 1 ? "" : "s"}${poolsOf(facts)} of ${facts.model}, in ${(facts.readyMs / 1000).toFixed(1)} s${rolesLine(facts)}
 
   URL   ${facts.url}/v1
   Key   ${facts.apiKey}

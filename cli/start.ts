@@ -7,12 +7,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
 import { bundleEdge } from "./bundle.ts";
 import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";
-import { parseOptions, roleOf, type StartOptions, USAGE } from "./options.ts";
+import { parseOptions, poolNames, type ReplicaRole, roleOf, type StartOptions, USAGE } from "./options.ts";
 import { type ReplicaProcess, startReplica } from "./replica-process.ts";
 import { screen } from "./screen.ts";
 import { loadSecrets, type Secrets } from "./secrets.ts";
 
-const POOL = "default";
 const EDGE_RESTART_MS = 100;
 const READY_TIMEOUT_MS = 60_000;
 
@@ -65,6 +64,7 @@ function startWatchdog(): Watchdog {
 
 class Launcher {
   readonly #options: StartOptions;
+  readonly #pools: readonly string[];
   readonly #secrets: Secrets;
   readonly #watchdog = startWatchdog();
   readonly #replicas: ReplicaProcess[] = [];
@@ -76,6 +76,7 @@ class Launcher {
 
   constructor(chosen: StartOptions, secrets: Secrets) {
     this.#options = chosen;
+    this.#pools = poolNames(chosen);
     this.#secrets = secrets;
   }
 
@@ -88,14 +89,17 @@ class Launcher {
     if (!(await this.#startEdge(port))) return;
     const joined = await Promise.race([
       new Promise<true>((resolve) => {
-        this.#onJoined = () => this.#urls.size === this.#options.replicas && resolve(true);
+        this.#onJoined = () => this.#urls.size === this.#wanted && resolve(true);
         this.#onJoined();
       }),
       sleep(READY_TIMEOUT_MS, false as const, { ref: false }),
     ]);
-    if (!joined)
-      return this.stop(`Only ${this.#urls.size} of ${this.#options.replicas} replicas joined within ${READY_TIMEOUT_MS / 1000} s.`);
+    if (!joined) return this.stop(`Only ${this.#urls.size} of ${this.#wanted} replicas joined within ${READY_TIMEOUT_MS / 1000} s.`);
     await this.#announceReady(`http://127.0.0.1:${port}`, performance.now() - startedMs);
+  }
+
+  get #wanted(): number {
+    return this.#options.replicas * this.#pools.length;
   }
 
   stop(message: string | null): void {
@@ -109,43 +113,53 @@ class Launcher {
   }
 
   #startReplicas(port: number, modelPath: string): void {
-    for (let i = 1; i <= this.#options.replicas; i++) {
-      const disk = process.env.WARMPATH_DISK_DIRECTORY ?? join(this.#options.stateDirectory, "blocks");
-      // Over what this process was given, which reaches every replica as it is: the tiers' sizes (WARMPATH_HOST_BYTES, WARMPATH_DISK_BYTES), the store.
-      const environment = {
-        WARMPATH_JOIN: `ws://127.0.0.1:${port}/announce/${POOL}`,
-        WARMPATH_JOIN_TOKEN: this.#secrets.joinToken(POOL),
-        WARMPATH_REPLICA: `replica-${i}`,
-        WARMPATH_MODEL: modelPath,
-        WARMPATH_ROLES: roleOf(this.#options.topology, i),
-        WARMPATH_DISK_DIRECTORY: join(disk, `replica-${i}`),
-        WARMPATH_SEQUENCES: String(this.#options.sequences),
-        WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
-      };
-      this.#replicas.push(
-        startReplica(`replica-${i}`, environment, {
-          started: (_name, child) => this.#watchdog.watch(child.pid, "SIGTERM"),
-          joined: (name, url) => {
-            this.#urls.set(name, url);
-            this.#onJoined?.();
-          },
-          ended: (_name, pid) => this.#watchdog.forget(pid),
-          failed: (_name, message) => this.stop(message),
-        }),
-      );
-    }
+    for (let i = 1; i <= this.#wanted; i++) this.#startReplica(port, modelPath, `replica-${i}`, this.#placeOf(i));
+  }
+
+  /** Of the `number`th replica, from 1: pool after pool. */
+  #placeOf(number: number): { pool: string; role: ReplicaRole } {
+    const { replicas, topology } = this.#options;
+    const pool = this.#pools[Math.floor((number - 1) / replicas)] ?? "default";
+    return { pool, role: roleOf(topology, ((number - 1) % replicas) + 1) };
+  }
+
+  #startReplica(port: number, modelPath: string, name: string, { pool, role }: { pool: string; role: ReplicaRole }): void {
+    const disk = process.env.WARMPATH_DISK_DIRECTORY ?? join(this.#options.stateDirectory, "blocks");
+    // Over what this process was given, which reaches every replica as it is: the tiers' sizes (WARMPATH_HOST_BYTES, WARMPATH_DISK_BYTES), the store.
+    const environment = {
+      WARMPATH_JOIN: `ws://127.0.0.1:${port}/announce/${pool}`,
+      WARMPATH_JOIN_TOKEN: this.#secrets.joinToken(pool),
+      WARMPATH_REPLICA: name,
+      WARMPATH_MODEL: modelPath,
+      WARMPATH_ROLES: role,
+      WARMPATH_DISK_DIRECTORY: join(disk, name),
+      WARMPATH_SEQUENCES: String(this.#options.sequences),
+      WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
+    };
+    this.#replicas.push(
+      startReplica(name, environment, {
+        started: (_name, child) => this.#watchdog.watch(child.pid, "SIGTERM"),
+        joined: (joined, url) => {
+          this.#urls.set(joined, url);
+          this.#onJoined?.();
+        },
+        ended: (_name, pid) => this.#watchdog.forget(pid),
+        failed: (_name, message) => this.stop(message),
+      }),
+    );
   }
 
   async #startEdge(port: number): Promise<boolean> {
-    const remotePrefillTokens = process.env.WARMPATH_REMOTE_PREFILL_TOKENS;
+    const { WARMPATH_REMOTE_PREFILL_TOKENS: remotePrefillTokens, WARMPATH_MODELS: models } = process.env;
     const edgeOptions: EdgeOptions = {
       port,
       stateDirectory: this.#options.stateDirectory,
       variables: {
         WARMPATH_SECRET: this.#secrets.deployment,
-        WARMPATH_POOLS: POOL,
+        WARMPATH_POOLS: this.#pools.join(","),
         WARMPATH_PROFILE: this.#options.profile,
         ...(remotePrefillTokens === undefined ? {} : { WARMPATH_REMOTE_PREFILL_TOKENS: remotePrefillTokens }),
+        ...(models === undefined ? {} : { WARMPATH_MODELS: models }),
       },
     };
     const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch(
@@ -187,15 +201,16 @@ class Launcher {
       replicas: this.#replicas.map((replica, index) => ({
         name: replica.name,
         url: this.#urls.get(replica.name),
-        role: roleOf(this.#options.topology, index + 1),
+        ...this.#placeOf(index + 1),
         pid: replica.pid(),
       })),
     };
     const file = join(this.#options.stateDirectory, "dev.json");
     writeFileSync(`${file}.new`, `${JSON.stringify(ready, null, 2)}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file);
-    const { replicas, topology, model: given } = this.#options;
-    process.stdout.write(screen({ url, apiKey: this.#secrets.apiKey, model, replicas, topology, readyMs, demo: given === null }));
+    const { replicas, pools, topology, model: given } = this.#options;
+    const shown = { url, apiKey: this.#secrets.apiKey, model, replicas, pools, topology, readyMs, demo: given === null };
+    process.stdout.write(screen(shown));
   }
 }
 

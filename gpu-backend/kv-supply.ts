@@ -24,6 +24,8 @@ const PINNED_SHARE = 0.25;
 export interface SupplyOrder {
   prefill: Source | null;
   pull: Source | null;
+  /** Whether to load what lies on lower tiers, by the pool's word; null or absent: as this replica's own measurements say. */
+  load?: boolean | null;
   api: ApiName;
   historyBytes: number;
   body: Uint8Array;
@@ -75,7 +77,7 @@ export class KvSupply {
 
   /** The blocks after those on the device that this replica's tiers give sooner than its engine computes them; what is still missing, if anyone was named, from there. */
   async supply(prepared: Prepared, order: SupplyOrder, signal: AbortSignal): Promise<Supplied> {
-    const loaded = await this.#load(prepared, signal);
+    const loaded = await this.#load(prepared, order.load ?? null, signal);
     const source = order.prefill ?? order.pull;
     const from = prepared.heldBlocks + (loaded.restore?.blocks.length ?? 0);
     if (source === null || signal.aborted || (order.prefill === null && from >= prepared.reusableBlocks)) return loaded;
@@ -139,7 +141,7 @@ export class KvSupply {
     await this.#tiers?.close();
   }
 
-  async #load(prepared: Prepared, signal: AbortSignal): Promise<Supplied> {
+  async #load(prepared: Prepared, told: boolean | null, signal: AbortSignal): Promise<Supplied> {
     const tiers = this.#tiers;
     if (tiers === null) return NOTHING;
     const keys = prepared.blockKeys.slice(prepared.heldBlocks, prepared.reusableBlocks);
@@ -152,7 +154,9 @@ export class KvSupply {
       bits &= here;
       count++;
     }
-    if (count === 0 || !tiers.worthLoading(count * blockTokens, bits === 0 ? 8 : bits, this.#prefillMsPerToken)) return NOTHING;
+    if (count === 0) return NOTHING;
+    const load = told ?? tiers.worthLoading(count * blockTokens, bits === 0 ? 8 : bits, this.#prefillMsPerToken);
+    if (!load) return NOTHING;
     const startedAtMs = performance.now();
     const blocks = await tiers.load(keys.slice(0, count), signal);
     if (blocks.length === 0) return NOTHING;

@@ -56,7 +56,7 @@ export class Prompts {
   /** `chainTip`: of the admission or ticket that came with it, which was given for one prompt only. */
   open(request: InnerRequest, salt: string, chainTip: string): Opened | { ok: false; error: ApiError } {
     const bytes = this.#encoder.encode(request.prompt, this.hashSpec.order);
-    const root = chainRoot(hash64, { spec: this.hashSpec, model: request.model, adapter: null, salt });
+    const root = chainRoot(hash64, { spec: this.hashSpec, model: this.#card.model, adapter: null, salt });
     const chain = chainOf(hash64, root, bytes, this.hashSpec.schedule);
     const pieces = [...this.#encoder.pieces];
     if ((chain.hashes.at(-1)?.toString(16) ?? "") !== chainTip) {

@@ -115,6 +115,7 @@ export class Replica {
           blockTokens: card.blockTokens,
           contextTokens: card.contextTokens,
           queueLimit: card.queueLimit,
+          stepTokens: card.stepTokens,
         },
         token: this.config.joinToken,
       }),

@@ -77,7 +77,9 @@ async function infer(replica: Replica, request: IncomingMessage, response: Serve
   const started = await replica.start(asked, admitted.admission, order);
   if (!started.ok) return refuse(started.error);
   if (work === "prewarm") return prewarmed(replica, started.run, response);
-  const head = { requestId: admitted.admission.id, createdS: Math.floor(Date.now() / 1000), model: parsed.request.model };
+  // Behind an alias the edge says which model it is.
+  const model = headerText(request, HEADER.model) ?? parsed.request.model;
+  const head = { requestId: admitted.admission.id, createdS: Math.floor(Date.now() / 1000), model };
   const ticket = headerText(request, HEADER.resultTicket) ?? null;
   await reply({
     request: parsed.request,
@@ -117,6 +119,8 @@ async function parse(request: IncomingMessage, { api, work }: Route): Promise<Pa
   return parsed.ok ? { ...parsed, body, historyBytes } : parsed;
 }
 
+const LOAD: Readonly<Record<string, boolean>> = { "0": false, "1": true };
+
 /** Where else the KV is to be had, and for how long it should stay, as the edge says it. */
 function orderOf(request: IncomingMessage, api: ApiName, { body, historyBytes }: { body: Uint8Array; historyBytes: number }) {
   const source = (name: string) => parseSource(headerText(request, name) ?? "");
@@ -124,6 +128,7 @@ function orderOf(request: IncomingMessage, api: ApiName, { body, historyBytes }:
   return {
     prefill: source(HEADER.prefill),
     pull: source(HEADER.pull),
+    load: LOAD[headerText(request, HEADER.load) ?? ""] ?? null,
     api,
     historyBytes,
     body,

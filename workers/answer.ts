@@ -1,10 +1,10 @@
 /** From a placed request to the client's answer, whole or streamed, over the loss of replicas. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { FailedAttempt } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import { errorBody } from "../src/wire/envelope.ts";
 import { forwardStream, readWhole } from "./forward.ts";
-import { type Job, place, type Placed, type PlaceResult } from "./place.ts";
+import { type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
+import { poolStub } from "./pool-stub.ts";
 
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 const PING_MS = 1_000;
@@ -19,8 +19,10 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
   const headers = new Headers({
     "content-type": placed?.response.headers.get("content-type") ?? (job.stream ? "text/event-stream; charset=utf-8" : "application/json"),
     "cache-control": "no-cache",
-    [HEADER.pool]: job.pool,
+    [HEADER.pool]: placed?.pool ?? job.targets[0].pool,
+    [HEADER.model]: job.model,
   });
+  if (job.reason !== null) headers.set(HEADER.poolReason, job.reason);
   if (placed === null) return headers;
   headers.set(HEADER.replica, placed.replica);
   headers.set(HEADER.cachedTokens, String(placed.cachedTokens));
@@ -31,19 +33,19 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
 /** Waits until the whole answer is here, so that a lost replica can be replaced up to the last byte. */
 export async function answerWhole(job: Job, first: Placed): Promise<Response | ApiError> {
   let placed = first;
-  const lost: FailedAttempt[] = [];
+  const lost: LostAttempt[] = [];
   for (;;) {
     const body = await readWhole(placed, MOST_ANSWER_BYTES);
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
     if (job.work !== "generate" || placed.response.status !== 200)
-      await job.env.POOL.getByName(job.pool).release(job.decide.id, placed.attempt);
+      await poolStub(job.env, placed.pool).release(requestIdOf(job), placed.attempt);
     if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
     // What was handed up is the answer: another replica would write a different one under the same id.
     const handedUp = (await job.stored?.get()) ?? null;
     if (handedUp !== null) return new Response(handedUp, { headers: answerHeaders(job, placed) });
-    lost.push({ replica: placed.replica, attempt: placed.attempt });
+    lost.push({ pool: placed.pool, replica: placed.replica, attempt: placed.attempt });
     const again = await place(job, lost);
     if (again.type !== "placed") return errorOf(again);
     placed = again.placed;
@@ -52,26 +54,27 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
 
 /** Streams into `writable`; rejects only when the client has gone. */
 export async function pump(job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<void> {
-  const pool = job.env.POOL.getByName(job.pool);
-  const lost: FailedAttempt[] = [];
+  const id = requestIdOf(job);
+  const lost: LostAttempt[] = [];
   let result = await pingWhile(placing, writable);
   for (;;) {
     if (result.type !== "placed") return endWithError(job, writable, errorOf(result));
     const { placed } = result;
     const { attempt, replica } = placed;
+    const pool = poolStub(job.env, placed.pool);
     if (!isEventStream(placed)) {
-      await pool.release(job.decide.id, attempt);
+      await pool.release(id, attempt);
       return endWithError(job, writable, await refusalOf(placed));
     }
-    const forwarded = await forwardStream(placed, writable, () => pool.leaseAlive(job.decide.id, attempt));
+    const forwarded = await forwardStream(placed, writable, () => pool.leaseAlive(id, attempt));
     if (forwarded.type === "done") return writable.close();
     if (forwarded.type === "client_gone") return;
     if (forwarded.contentSent) {
-      await pool.release(job.decide.id, attempt);
+      await pool.release(id, attempt);
       const message = "The replica that wrote this answer was lost. What came before is good; ask again for the rest.";
       return endWithError(job, writable, apiError("replica_lost", message));
     }
-    lost.push({ replica, attempt });
+    lost.push({ pool: placed.pool, replica, attempt });
     result = await pingWhile(place(job, lost), writable);
   }
 }
@@ -105,8 +108,9 @@ async function endWithError(job: Job, writable: WritableStream<Uint8Array>, erro
   await writer.close();
 }
 
-function errorEvent({ api, decide: { id } }: Job, error: ApiError): string {
-  const body = errorBody(api, error, id);
+function errorEvent(job: Job, error: ApiError): string {
+  const { api } = job;
+  const body = errorBody(api, error, requestIdOf(job));
   if (api === "messages") return `event: error\ndata: ${JSON.stringify(body)}\n\n`;
   if (api !== "responses") return `data: ${JSON.stringify(body)}\n\n`;
   // The numbers of the events before were not read; clients take this one by its type.

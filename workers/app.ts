@@ -6,7 +6,7 @@ import { crossOrigin } from "./middleware/cross-origin.ts";
 import { requestIds } from "./middleware/request-ids.ts";
 import { openapi } from "./openapi.ts";
 import { announce } from "./routes/announce.ts";
-import { decisions } from "./routes/decisions.ts";
+import { decisionList, decisions } from "./routes/decisions.ts";
 import { health, metrics } from "./routes/health.ts";
 import { inference } from "./routes/inference.ts";
 import { model, models } from "./routes/models.ts";
@@ -41,6 +41,7 @@ export function createApp(): Hono<AppEnv> {
   app.post("/v1/responses/:id/cancel", cancelResponse);
   app.get("/v1/models", models);
   app.get("/v1/models/:id{.+}", model);
+  app.get("/v1/decisions", decisionList);
   app.get("/v1/decisions/:id", decisions);
 
   refuseOtherMethods(app);

@@ -1,17 +1,74 @@
 import { z } from "zod";
 import { createHmac, timingSafeEqual } from "node:crypto";
+import type { DirectoryObject } from "./objects/directory-object.ts";
 import type { PoolObject } from "./objects/pool-object.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
+import type { WeightedName } from "../src/routing/placement.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/routing/pool-state.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
   RESPONSE: DurableObjectNamespace<ResponseObject>;
+  DIRECTORY: DurableObjectNamespace<DirectoryObject>;
   WARMPATH_SECRET: string;
   WARMPATH_POOLS: string;
   WARMPATH_PROFILE: string;
   WARMPATH_REMOTE_PREFILL_TOKENS?: string;
+  WARMPATH_MODELS?: string;
 }
+
+/** Cards of all pools are kept in one object and in each isolate. */
+export const MOST_POOLS = 256;
+
+/** As request ids have it: no underscore. */
+const PoolName = z.string().regex(/^[0-9A-Za-z.-]{1,64}$/, "a pool's name has 1 to 64 letters, digits, dots and hyphens");
+const ModelName = z.string().regex(/^[ -~]{1,128}$/, "a model's name has 1 to 128 printable ASCII characters");
+const Placed = z.strictObject({
+  pool: PoolName,
+  region: z
+    .string()
+    .regex(/^[0-9a-z-]{1,32}$/, "a region has 1 to 32 lower case letters, digits and hyphens")
+    .default(""),
+});
+const Weighted = z.strictObject({ model: ModelName, weight: z.number().min(0).max(1_000_000).default(1) });
+
+const Models = z
+  .strictObject({
+    models: z.record(ModelName, z.strictObject({ pools: z.array(Placed).min(1) })),
+    aliases: z.record(ModelName, z.array(Weighted).min(1).max(16)).default({}),
+  })
+  .superRefine(({ models, aliases }, context) => {
+    const problem = (path: (string | number)[], message: string): void => context.addIssue({ code: "custom", path, message });
+    const taken = new Map<string, string>();
+    for (const [model, { pools }] of Object.entries(models)) {
+      for (const [index, { pool }] of pools.entries()) {
+        const other = taken.get(pool);
+        if (other !== undefined)
+          problem(["models", model, "pools", index, "pool"], `pool ${pool} serves ${other} already; a pool has one model`);
+        taken.set(pool, model);
+      }
+    }
+    if (taken.size === 0) problem(["models"], "names no model");
+    if (taken.size > MOST_POOLS) problem(["models"], `names ${taken.size} pools; at most ${MOST_POOLS} are possible`);
+    for (const [alias, targets] of Object.entries(aliases)) {
+      if (alias in models) problem(["aliases", alias], "is a model's name; an alias needs another");
+      if (targets.every(({ weight }) => weight === 0)) problem(["aliases", alias], "every weight is 0");
+      for (const [index, { model }] of targets.entries()) {
+        if (!(model in models)) problem(["aliases", alias, index, "model"], `there is no model ${model} in models`);
+        if (targets.findIndex((target) => target.model === model) !== index)
+          problem(["aliases", alias, index, "model"], `names ${model} twice`);
+      }
+    }
+  });
+
+const Json = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: `is no JSON: ${error instanceof Error ? error.message : "not understood"}` });
+    return z.NEVER;
+  }
+});
 
 const Vars = z.object({
   WARMPATH_SECRET: z.string().min(16),
@@ -24,10 +81,18 @@ const Vars = z.object({
   WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random"]),
   /** Uncached tokens from which on another replica prefills, where one is there for it; 0: never. */
   WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
+  /** Which pools serve which model; without it, every pool of WARMPATH_POOLS serves the model that its replicas announce. */
+  WARMPATH_MODELS: Json.pipe(Models).optional(),
 });
 
 export interface Config {
   pools: readonly string[];
+  /** Names of models → their pools; null: replicas say which model their pool is. */
+  models: ReadonlyMap<string, readonly string[]> | null;
+  /** Other names → the models behind them, by weight. */
+  aliases: ReadonlyMap<string, readonly WeightedName[]>;
+  /** "" where none was given. */
+  regionOf: (pool: string) => string;
   profile: z.infer<typeof Vars>["WARMPATH_PROFILE"];
   /** Null: never. */
   remotePrefillTokens: number | null;
@@ -45,10 +110,12 @@ const known = new WeakMap<Env, Config>();
 export function configOf(env: Env): Config {
   let config = known.get(env);
   if (config !== undefined) return config;
-  const vars = Vars.parse(env);
+  const parsed = Vars.safeParse(env);
+  if (!parsed.success) throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
+  const vars = parsed.data;
   const hmac = (text: string) => createHmac("sha256", vars.WARMPATH_SECRET).update(text);
   config = {
-    pools: vars.WARMPATH_POOLS,
+    ...poolsOf(vars),
     profile: vars.WARMPATH_PROFILE,
     remotePrefillTokens: vars.WARMPATH_REMOTE_PREFILL_TOKENS === 0 ? null : vars.WARMPATH_REMOTE_PREFILL_TOKENS,
     mac: (text) => hmac(text).digest(),
@@ -57,6 +124,23 @@ export function configOf(env: Env): Config {
   };
   known.set(env, config);
   return config;
+}
+
+function poolsOf({ WARMPATH_POOLS, WARMPATH_MODELS }: z.infer<typeof Vars>): Pick<Config, "pools" | "models" | "aliases" | "regionOf"> {
+  if (WARMPATH_MODELS === undefined) return { pools: WARMPATH_POOLS, models: null, aliases: new Map(), regionOf: () => "" };
+  const placed = Object.values(WARMPATH_MODELS.models).flatMap(({ pools }) => pools);
+  const regions = new Map(placed.map(({ pool, region }) => [pool, region]));
+  return {
+    pools: [...regions.keys()],
+    models: new Map(Object.entries(WARMPATH_MODELS.models).map(([model, { pools }]) => [model, pools.map(({ pool }) => pool)])),
+    aliases: new Map(
+      Object.entries(WARMPATH_MODELS.aliases).map(([alias, targets]) => [
+        alias,
+        targets.map(({ model, weight }) => ({ name: model, weight })),
+      ]),
+    ),
+    regionOf: (pool) => regions.get(pool) ?? "",
+  };
 }
 
 /** Equality in time that does not tell where two texts differ. */

@@ -42,6 +42,8 @@ const header = (description: string): Json => ({ description, schema: { type: "s
 const SERVED_BY: Json = {
   "x-request-id": header("Names the request; GET /v1/decisions/{id} tells why it went where it went."),
   "x-warmpath-pool": header("The pool that served it."),
+  "x-warmpath-model": header("The model that served it, which an alias does not tell."),
+  "x-warmpath-pool-reason": header("Why that pool, where several serve the model."),
   "x-warmpath-replica": header("The replica that served it."),
   "x-warmpath-cached-tokens": header("Prompt tokens that the pool expected to be cached there."),
   "x-warmpath-attempts": header("How many replicas were tried."),
@@ -117,6 +119,14 @@ const SCHEMAS: Json = {
     request_id: text,
   }),
   List: body(["data"], { data: list }),
+  Decisions: body(["object", "pool", "pools", "funnel", "hindsight", "data"], {
+    object: { const: "list" },
+    pool: { type: ["string", "null"] },
+    pools: { type: "array", items: text },
+    funnel: { type: "object", additionalProperties: count },
+    hindsight: { type: "object", additionalProperties: { type: "number" } },
+    data: objects,
+  }),
 };
 
 const open = (operation: Json): Json => ({ ...operation, security: [] });
@@ -192,7 +202,20 @@ const PATHS: Record<string, Json> = {
     get: says("listModels", "The models served; with `anthropic-version` in Anthropic's shape", "The models.", ref("List")),
   },
   "/v1/models/{id}": { get: says("getModel", "One model", "The model.") },
-  "/v1/decisions/{id}": { get: says("getDecision", "Why a request went where it went", "Every attempt with each candidate's numbers.") },
+  "/v1/decisions": {
+    get: {
+      ...says(
+        "listDecisions",
+        "The last decisions, newest last, each with what it takes to decide it again",
+        "Decisions, the funnel of reuse, and how decisions look in hindsight.",
+        ref("Decisions"),
+      ),
+      parameters: [query("limit", { type: "integer", minimum: 1, maximum: 1_000, default: 100 }), query("pool", text)],
+    },
+  },
+  "/v1/decisions/{id}": {
+    get: says("getDecision", "Why a request went where it went", "Every attempt in words, with each candidate's numbers."),
+  },
 };
 
 const DOCUMENT = {

@@ -1,12 +1,14 @@
-/** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost. */
+/** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost; in the next pool when one has none for it. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { DecideRequest, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/routing/dispatcher.ts";
+import type { FailedAttempt, PoolCard, ReplicaAnswer } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";
 import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
+import { poolStub } from "./pool-stub.ts";
+import type { ChosenPools, PoolTarget } from "./pools.ts";
 
 const MOST_ATTEMPTS = 4;
 /** A request waits at most so long for a free replica. */
@@ -16,6 +18,7 @@ const HEADERS_TIMEOUT_MS = 5_000;
 
 /** A request at a replica that has accepted it. */
 export interface Placed {
+  pool: string;
   replica: string;
   attempt: number;
   /** Predicted by the pool. */
@@ -25,9 +28,13 @@ export interface Placed {
   cancel(): void;
 }
 
-export interface Job {
-  env: Env;
+/** Attempts are counted by each pool for itself. */
+export interface LostAttempt extends FailedAttempt {
   pool: string;
+}
+
+export interface Job extends ChosenPools {
+  env: Env;
   path: string;
   api: ApiName;
   /** For the replica, besides the id and the admission. */
@@ -39,24 +46,25 @@ export interface Job {
   stream: boolean;
   /** Unless an answer is written the lease ends with the reply. */
   work: Work;
-  /** Everything but `failed`, which `place` adds. */
-  decide: Omit<DecideRequest, "failed">;
   clientSignal: AbortSignal;
 }
 
 export type PlaceResult = { type: "placed"; placed: Placed } | { type: "error"; error: ApiError } | { type: "stale_card"; card: PoolCard };
 
+export const requestIdOf = (job: Job): string => job.targets[0].decide.id;
+
 type Tried = { type: "placed"; placed: Placed } | { type: "failed" };
 
 /** For the replica alone, by the pool's word; a client's headers go no further than the edge. */
-function sourceHeaders({ prefill, pull }: ReplicaAnswer): Record<string, string> {
+function sourceHeaders({ load, prefill, pull }: ReplicaAnswer): Record<string, string> {
   const headers: Record<string, string> = {};
+  if (load !== undefined) headers[HEADER.load] = load ? "1" : "0";
   if (prefill !== undefined) headers[HEADER.prefill] = encodeSource(prefill);
   if (pull !== undefined) headers[HEADER.pull] = encodeSource(pull);
   return headers;
 }
 
-async function tryReplica(job: Job, answer: ReplicaAnswer): Promise<Tried> {
+async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer): Promise<Tried> {
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
   job.clientSignal.addEventListener("abort", onClientGone);
@@ -69,7 +77,8 @@ async function tryReplica(job: Job, answer: ReplicaAnswer): Promise<Tried> {
         ...job.headers,
         ...(job.work === "count" ? {} : sourceHeaders(answer)),
         "content-type": "application/json",
-        [HEADER.requestId]: job.decide.id,
+        [HEADER.requestId]: requestIdOf(job),
+        [HEADER.model]: job.model,
         [HEADER.admission]: answer.admission,
       },
       body: job.body,
@@ -80,7 +89,7 @@ async function tryReplica(job: Job, answer: ReplicaAnswer): Promise<Tried> {
       return { type: "failed" };
     }
     const { replica, attempt, cachedTokens } = answer;
-    return { type: "placed", placed: { replica, attempt, cachedTokens, response, cancel: () => abort.abort() } };
+    return { type: "placed", placed: { pool, replica, attempt, cachedTokens, response, cancel: () => abort.abort() } };
   } catch {
     return { type: "failed" };
   } finally {
@@ -88,13 +97,34 @@ async function tryReplica(job: Job, answer: ReplicaAnswer): Promise<Tried> {
   }
 }
 
-/** `failed`: the attempts that were lost so far, when this is not the first. */
-export async function place(job: Job, failed: readonly FailedAttempt[] = []): Promise<PlaceResult> {
-  const pool = job.env.POOL.getByName(job.pool);
-  const waitUntilMs = job.decide.arrivedAtMs + MOST_WAIT_MS;
-  const lost = [...failed];
+/**
+ * Asks the pools in their order, then waits in the first one's line. `failed`: the attempts that were lost so far, when this is not the first.
+ */
+export async function place(job: Job, failed: readonly LostAttempt[] = []): Promise<PlaceResult> {
+  const [first, ...others] = job.targets;
+  if (others.length > 0) {
+    for (const target of job.targets) {
+      // A pool that can't be reached is like one that has no replica.
+      const result = await placeIn(job, target, failed, true).catch((): PlaceResult => ({
+        type: "error",
+        error: apiError("overloaded", ""),
+      }));
+      if (result.type !== "error" || result.error.code !== "overloaded" || job.clientSignal.aborted) return result;
+    }
+  }
+  return placeIn(job, first, failed, false);
+}
+
+/** `elsewhere`: another pool may take it, so nothing is waited for longer than one call holds. */
+async function placeIn(job: Job, target: PoolTarget, failed: readonly LostAttempt[], elsewhere: boolean): Promise<PlaceResult> {
+  const pool = poolStub(job.env, target.pool);
+  const { id, arrivedAtMs } = target.decide;
+  const waitUntilMs = arrivedAtMs + MOST_WAIT_MS;
+  const lost = failed
+    .filter((attempt) => attempt.pool === target.pool)
+    .map(({ replica, attempt }): FailedAttempt => ({ replica, attempt }));
   while (lost.length < MOST_ATTEMPTS) {
-    const answer = await pool.decide({ ...job.decide, failed: lost });
+    const answer = await pool.decide({ ...target.decide, failed: lost, ...(elsewhere ? { elsewhere } : {}) });
     switch (answer.type) {
       case "stale_card":
         return answer;
@@ -103,16 +133,16 @@ export async function place(job: Job, failed: readonly FailedAttempt[] = []): Pr
         return { type: "error", error };
       }
       case "waiting":
-        if (Date.now() >= waitUntilMs || job.clientSignal.aborted) {
-          await pool.leave(job.decide.id);
+        if (elsewhere || Date.now() >= waitUntilMs || job.clientSignal.aborted) {
+          await pool.leave(id);
           return { type: "error", error: { ...apiError("overloaded", "All replicas are busy. Try again shortly."), retryAfterSeconds: 2 } };
         }
         continue;
       case "replica": {
-        const tried = await tryReplica(job, answer);
+        const tried = await tryReplica(job, target.pool, answer);
         if (tried.type === "placed") return tried;
         if (job.clientSignal.aborted) {
-          await pool.release(job.decide.id, answer.attempt);
+          await pool.release(id, answer.attempt);
           return { type: "error", error: apiError("replica_lost", "The client has gone.") };
         }
         lost.push({ replica: answer.replica, attempt: answer.attempt });
@@ -120,7 +150,7 @@ export async function place(job: Job, failed: readonly FailedAttempt[] = []): Pr
     }
   }
   const last = lost.at(-1);
-  if (last !== undefined) await pool.release(job.decide.id, last.attempt);
+  if (last !== undefined) await pool.release(id, last.attempt);
   return {
     type: "error",
     error: { ...apiError("overloaded", "No replica could take the request. Try again shortly."), retryAfterSeconds: 1 },

@@ -3,8 +3,11 @@ import { type Config, sameText } from "./env.ts";
 
 const SHAPE = /^req_([0-9A-Za-z.-]{1,64})_([0-9a-f]{20})([0-9a-f]{12})$/;
 
+/** Where the pool's name stands, before there is one. */
+export const UNPLACED = "none";
+
 /** Of a request that never gets to a pool. */
-export const mintRequestId = (): string => `req_none_${crypto.randomUUID().replaceAll("-", "")}`;
+export const mintRequestId = (): string => `req_${UNPLACED}_${crypto.randomUUID().replaceAll("-", "")}`;
 
 const tagOf = (config: Config, tenant: string, pool: string, chance: string): string =>
   Buffer.from(config.mac(`request:${tenant}:${pool}:${chance}`))

@@ -25,6 +25,8 @@ export interface EngineCard {
   kvTokens: number;
   /** Requests that may wait in the engine beyond those that run. */
   queueLimit: number;
+  /** Prompt tokens it computes in one step at most; absent: not known. */
+  stepTokens?: number;
   /** Jinja source of the chat template. */
   chatTemplate: string;
   /** Text of the end-of-turn and other special tokens the template may use, by name (bos_token, eos_token). */

@@ -1,5 +1,5 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
-import { LoadBook, type ReplicaLoad } from "./load.ts";
+import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaLoad } from "./load.ts";
 
 /** A lease that its replica never took up dies this long after it was made. */
 export const RESERVED_LIVES_MS = 5_000;
@@ -61,6 +61,8 @@ export interface Lease extends LeaseKey {
   outputTokens: number;
   /** When the first token was reported, pool clock; null before. */
   firstTokenAtMs: number | null;
+  /** What its replica's sums over time were then; null before. */
+  firstTokenReading: LoadReading | null;
   /** A heartbeat has named it. */
   named: boolean;
   omissions: number;
@@ -102,6 +104,11 @@ export class LeaseBook {
     return this.#live.size;
   }
 
+  /** Counts every step that changed a load. */
+  get changes(): number {
+    return this.#loads.changes;
+  }
+
   get(key: LeaseKey): Lease | undefined {
     const name = nameOf(key);
     return this.#live.get(name) ?? this.#ended.get(name);
@@ -123,8 +130,8 @@ export class LeaseBook {
     if (before !== undefined) return { kind: "repeated", lease: before };
     if (this.#live.size >= this.#maxLeases) return { kind: "refused", reason: `${this.#maxLeases} leases are live already` };
     const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs };
-    const untouched = { outputTokens: 0, firstTokenAtMs: null, named: false, omissions: 0, lostAtMs: null, endedAtMs: null, usage: null };
-    const lease: Lease = { ...claim, ...untouched, state: "reserved" };
+    const untouched = { outputTokens: 0, firstTokenAtMs: null, firstTokenReading: null, named: false, omissions: 0 };
+    const lease: Lease = { ...claim, ...untouched, lostAtMs: null, endedAtMs: null, usage: null, state: "reserved" };
     this.#of(replica).set(nameOf(lease), lease);
     this.#live.set(nameOf(lease), lease);
     this.#loads.add(lease);
@@ -145,7 +152,8 @@ export class LeaseBook {
     if (lease.firstTokenAtMs === null) {
       lease.state = "decoding";
       lease.firstTokenAtMs = nowMs;
-      this.#loads.firstToken(lease);
+      this.#loads.firstToken(lease, nowMs);
+      lease.firstTokenReading = this.#loads.reading(lease.replica, nowMs);
     }
     const more = outputTokens - lease.outputTokens;
     if (more > 0) {
@@ -169,6 +177,21 @@ export class LeaseBook {
     ended.state = "settled";
     ended.usage = usage;
     return { kind: "late", lease: ended };
+  }
+
+  /** Leases on a replica that it has started and that have no first token. Looks at all of its leases. */
+  prefilling(replica: number): number {
+    let count = 0;
+    for (const lease of this.#of(replica).values()) if (lease.state === "started") count++;
+    return count;
+  }
+
+  /** What ran on the lease's replica since its first token: means over that time, itself included; null when there was no such time. Ask before it ends. */
+  besides(key: LeaseKey, nowMs: number): LoadMeans | null {
+    const lease = this.#live.get(nameOf(key));
+    const from = lease?.firstTokenReading ?? null;
+    if (lease === undefined || from === null) return null;
+    return meansBetween(from, this.#loads.reading(lease.replica, nowMs));
   }
 
   /** The forward failed or was given up. */
@@ -249,7 +272,7 @@ export class LeaseBook {
     const name = nameOf(lease);
     this.#live.delete(name);
     this.#of(lease.replica).delete(name);
-    this.#loads.subtract(lease, this.#of(lease.replica).values());
+    this.#loads.subtract(lease, this.#of(lease.replica).values(), nowMs);
     lease.state = state;
     lease.endedAtMs = nowMs;
     this.#ended.set(name, lease);

@@ -15,6 +15,42 @@ export interface ReplicaLoad {
   outputTokens: number;
   /** The longest cached part of one of them. */
   longestCachedTokens: number;
+  /** Of those in flight, the ones that have a first token, and their prompt tokens. */
+  decoding: number;
+  decodingTokens: number;
+}
+
+/** Sums over time since the replica was idle last; the difference of two readings says what ran in between. */
+export interface LoadReading {
+  atMs: number;
+  /** Integrals of `decoding` and `decodingTokens`: sequences × ms, tokens × ms. */
+  sequenceMs: number;
+  contextMs: number;
+  /** Predicted ms of all prefills that ended. */
+  prefilledMs: number;
+}
+
+/** Between two readings: means, and the prefills that ended, predicted ms. */
+export interface LoadMeans {
+  sequences: number;
+  contextTokens: number;
+  prefilledMs: number;
+}
+
+/** Null when no time passed. */
+export function meansBetween(from: LoadReading, to: LoadReading): LoadMeans | null {
+  const passedMs = to.atMs - from.atMs;
+  if (!(passedMs > 0)) return null;
+  return {
+    sequences: (to.sequenceMs - from.sequenceMs) / passedMs,
+    contextTokens: (to.contextMs - from.contextMs) / passedMs,
+    prefilledMs: to.prefilledMs - from.prefilledMs,
+  };
+}
+
+interface Kept {
+  load: ReplicaLoad;
+  reading: LoadReading;
 }
 
 /**
@@ -26,20 +62,30 @@ export function liveKvTokens(load: ReplicaLoad): number {
 }
 
 function noLoad(): ReplicaLoad {
-  return { inFlight: 0, queuedPrefillMs: 0, promptTokens: 0, uncachedTokens: 0, outputTokens: 0, longestCachedTokens: 0 };
+  const sums = { inFlight: 0, queuedPrefillMs: 0, promptTokens: 0, uncachedTokens: 0, outputTokens: 0, longestCachedTokens: 0 };
+  return { ...sums, decoding: 0, decodingTokens: 0 };
 }
 
 /** Keeps the sums as leases come and go. */
 export class LoadBook {
-  readonly #loads: ReplicaLoad[] = Array.from({ length: MAX_REPLICAS }, noLoad);
+  /** Counts leases' coming, first tokens and going. */
+  changes = 0;
+  readonly #kept: Kept[] = Array.from({ length: MAX_REPLICAS }, () => ({
+    load: noLoad(),
+    reading: { atMs: 0, sequenceMs: 0, contextMs: 0, prefilledMs: 0 },
+  }));
 
   of(replica: number): ReplicaLoad {
-    const load = this.#loads[replica];
-    if (load === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
-    return load;
+    return this.#of(replica).load;
+  }
+
+  /** As of `nowMs` (pool clock; earlier than the last reading counts as then). A copy. */
+  reading(replica: number, nowMs: number): LoadReading {
+    return { ...this.#advanced(replica, nowMs) };
   }
 
   add(lease: Lease): void {
+    this.changes++;
     const load = this.of(lease.replica);
     load.inFlight++;
     load.queuedPrefillMs += lease.predictedMs;
@@ -48,9 +94,13 @@ export class LoadBook {
     load.longestCachedTokens = Math.max(load.longestCachedTokens, cachedOf(lease));
   }
 
-  firstToken(lease: Lease): void {
+  firstToken(lease: Lease, nowMs: number): void {
+    this.changes++;
     const load = this.of(lease.replica);
     load.queuedPrefillMs = Math.max(0, load.queuedPrefillMs - lease.predictedMs);
+    this.#advanced(lease.replica, nowMs).prefilledMs += lease.predictedMs;
+    load.decoding++;
+    load.decodingTokens += lease.promptTokens;
   }
 
   output(lease: Lease, moreTokens: number): void {
@@ -58,8 +108,10 @@ export class LoadBook {
   }
 
   /** `rest`: the leases that stay; looked at only when the longest cached part went. */
-  subtract(lease: Lease, rest: Iterable<Lease>): void {
+  subtract(lease: Lease, rest: Iterable<Lease>, nowMs: number): void {
+    this.changes++;
     const load = this.of(lease.replica);
+    this.#advanced(lease.replica, nowMs);
     if (load.inFlight <= 1) {
       // Also ends the drift of adding and subtracting fractions.
       Object.assign(load, noLoad());
@@ -69,10 +121,29 @@ export class LoadBook {
     load.promptTokens -= lease.promptTokens;
     load.uncachedTokens -= lease.uncachedTokens;
     load.outputTokens -= lease.outputTokens;
-    if (lease.firstTokenAtMs === null) this.firstToken(lease);
+    if (lease.firstTokenAtMs === null) load.queuedPrefillMs = Math.max(0, load.queuedPrefillMs - lease.predictedMs);
+    else {
+      load.decoding--;
+      load.decodingTokens -= lease.promptTokens;
+    }
     if (cachedOf(lease) < load.longestCachedTokens) return;
     load.longestCachedTokens = 0;
     for (const other of rest) load.longestCachedTokens = Math.max(load.longestCachedTokens, cachedOf(other));
+  }
+
+  #advanced(replica: number, nowMs: number): LoadReading {
+    const { load, reading } = this.#of(replica);
+    const passedMs = Math.max(0, nowMs - reading.atMs);
+    reading.sequenceMs += load.decoding * passedMs;
+    reading.contextMs += load.decodingTokens * passedMs;
+    reading.atMs += passedMs;
+    return reading;
+  }
+
+  #of(replica: number): Kept {
+    const kept = this.#kept[replica];
+    if (kept === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
+    return kept;
   }
 }
 

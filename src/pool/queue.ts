@@ -1,8 +1,27 @@
 import type { ErrorCode } from "../errors.ts";
+import { SaltShares } from "./salt-shares.ts";
 
 /** A waiter that was not renewed for so long is dropped. */
 export const CLAIM_LIVES_MS = 7_000;
 export const MAX_CLAIMS = 1_024;
+/** Whoever waits is at most so many classes down, and a class higher after each such time. */
+export const CLASS_AGES_MS = 20_000;
+/** A second waited counts as half a second of prefill less (facts/routing.md §1). */
+export const WAITED_WEIGHT = 0.5;
+/** Times between two departures that are remembered, as a share the past keeps. */
+const PACE_KEEP = 0.9;
+const MOST_GAP_MS = 10_000;
+
+export type Priority = "high" | "normal" | "low";
+/** Classes, first one first. */
+const CLASS: Readonly<Record<Priority, number>> = { high: 0, normal: 1, low: 2 };
+
+export interface Waiting {
+  priority?: Priority | undefined;
+  salt?: string;
+  /** Its own predicted prefill, ms, where that is least. */
+  workMs?: number;
+}
 
 /** A renewable claim on the next free place: a held RPC may vanish, the claim then dies by itself. */
 export interface Claim {
@@ -11,6 +30,9 @@ export interface Claim {
   arrivedAtMs: number;
   /** Pool clock. */
   renewedAtMs: number;
+  priority: Priority;
+  salt: string;
+  workMs: number;
 }
 
 export type EnterOutcome =
@@ -22,15 +44,27 @@ export type EnterOutcome =
 interface Placed extends Claim {
   /** Breaks ties of arrival. */
   order: number;
+  /** Arrival, later by what its class is behind: so that the first of the line are those that come first sooner or later. */
+  ranksAtMs: number;
 }
 
-/** Requests that wait for a replica: first come, first served. Time is the caller's. */
+/**
+ * Requests that wait for a replica. Kept by arrival, with a class's delay; who of the first is next is `inTurn`'s to say. Bounded; time is
+ * the caller's.
+ */
 export class WaitingLine {
   readonly #byId = new Map<string, Placed>();
-  /** Sorted by (arrivedAtMs, order). */
+  /** Sorted by (ranksAtMs, order). */
   readonly #line: Placed[] = [];
   readonly #maxClaims: number;
+  readonly #shares = new SaltShares();
+  /** Of those who wait, by class. */
+  readonly #workMs = [0, 0, 0];
+  readonly #count = [0, 0, 0];
   #order = 0;
+  #changes = 0;
+  #lastLeftMs: number | null = null;
+  #gapMs = 0;
 
   constructor(maxClaims = MAX_CLAIMS) {
     this.#maxClaims = maxClaims;
@@ -40,16 +74,27 @@ export class WaitingLine {
     return this.#line.length;
   }
 
+  /** Counts entries and departures. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   /** Enters, or renews when the id is known. An `arrivedAtMs` in the future counts as now. */
-  enter(id: string, arrivedAtMs: number, nowMs: number): EnterOutcome {
+  enter(id: string, arrivedAtMs: number, nowMs: number, waiting: Waiting = {}): EnterOutcome {
     const known = this.renew(id, nowMs);
     if (known !== null) return known;
     if (this.#line.length >= this.#maxClaims)
       return { kind: "refused", code: "overloaded", reason: `${this.#maxClaims} requests are waiting already` };
-    const claim: Placed = { id, arrivedAtMs: Math.min(arrivedAtMs, nowMs), renewedAtMs: nowMs, order: this.#order++ };
+    const { priority = "normal", salt = "", workMs = 0 } = waiting;
+    const arrived = Math.min(arrivedAtMs, nowMs);
+    const ranksAtMs = arrived + CLASS[priority] * CLASS_AGES_MS;
+    const order = this.#order++;
+    const claim: Placed = { id, arrivedAtMs: arrived, renewedAtMs: nowMs, priority, salt, workMs, order, ranksAtMs };
+    if (this.#line.length === 0) this.#lastLeftMs = nowMs;
     const place = this.#placeOf(claim);
     this.#line.splice(place, 0, claim);
     this.#byId.set(id, claim);
+    this.#sum(claim, 1);
     return { kind: "waiting", position: place, retryWithinMs: CLAIM_LIVES_MS };
   }
 
@@ -67,17 +112,49 @@ export class WaitingLine {
     return claim === undefined ? null : this.#placeOf(claim);
   }
 
-  /** The first `limit`, next one first; looks only. */
-  heads(limit: number): readonly Readonly<Claim>[] {
-    return this.#line.slice(0, limit);
+  /** The first `limit` that may be looked at, by arrival and class; looks only. */
+  heads(limit: number, may: (claim: Readonly<Claim>) => boolean = () => true): readonly Readonly<Claim>[] {
+    const heads: Claim[] = [];
+    for (const claim of this.#line) {
+      if (heads.length >= limit) break;
+      if (may(claim)) heads.push(claim);
+    }
+    return heads;
   }
 
-  /** Takes a claim out because its request goes to a replica; without an id the next one. Null when there is none. */
-  take(id?: string): Claim | null {
+  /**
+   * Who of `heads` is when in turn: by class, and in a class by own prefill - half the time waited + the tenant's setback. A class is left
+   * for the one above after 20 s each, so from 40 s on everybody is in the first; and whoever waits T ms longer than another with
+   * T > 2 * (its prefill + 2,000) comes before it whatever both are: nobody waits forever.
+   *
+   * @param workMs of each of `heads`: its own predicted prefill, where that is least.
+   * @returns indices into `heads`, next first.
+   */
+  inTurn(heads: readonly Readonly<Claim>[], workMs: ArrayLike<number>, nowMs: number): number[] {
+    const setbacks = this.#shares.setbacks(
+      heads.map(({ salt }) => salt),
+      nowMs,
+    );
+    const keys = heads.map(({ arrivedAtMs, priority, salt }, index) => {
+      const waitedMs = Math.max(0, nowMs - arrivedAtMs);
+      const behind = Math.max(0, CLASS[priority] - Math.floor(waitedMs / CLASS_AGES_MS));
+      return { behind, ms: (workMs[index] ?? 0) - WAITED_WEIGHT * waitedMs + (setbacks.get(salt) ?? 0) };
+    });
+    const order = heads.map((_, index) => index);
+    return order.sort((left, right) => {
+      const [a, b] = [keys[left], keys[right]];
+      return a === undefined || b === undefined ? 0 : a.behind - b.behind || a.ms - b.ms || left - right;
+    });
+  }
+
+  /** Takes a claim out because its request goes to a replica; without an id the first. Null when there is none. */
+  take(id?: string, nowMs?: number): Claim | null {
     const claim = id === undefined ? this.#line[0] : this.#byId.get(id);
     if (claim === undefined) return null;
     this.#line.splice(this.#placeOf(claim), 1);
     this.#byId.delete(claim.id);
+    this.#sum(claim, -1);
+    if (nowMs !== undefined) this.#leave(claim, nowMs);
     return claim;
   }
 
@@ -100,6 +177,38 @@ export class WaitingLine {
     return next;
   }
 
+  /** Predicted prefill of those who wait in this class or above. */
+  workMs(priority: Priority = "low"): number {
+    return this.#workMs.reduce((sum, ms, at) => (at <= CLASS[priority] ? sum + ms : sum), 0);
+  }
+
+  /** How long those who wait in this class or above would take to leave at the pace of late; 0 while nobody has left. */
+  paceMs(priority: Priority = "low"): number {
+    return this.#gapMs * this.#count.reduce((sum, count, at) => (at <= CLASS[priority] ? sum + count : sum), 0);
+  }
+
+  /** A request was given a place, from the line or at once: its tenant was served. */
+  serve(salt: string, workMs: number, nowMs: number): void {
+    this.#shares.serve(salt, workMs, nowMs);
+  }
+
+  /** The time since the departure before says how fast the line moves. */
+  #leave(claim: Claim, nowMs: number): void {
+    this.serve(claim.salt, claim.workMs, nowMs);
+    if (this.#lastLeftMs !== null) {
+      const gapMs = Math.min(MOST_GAP_MS, Math.max(0, nowMs - this.#lastLeftMs));
+      this.#gapMs = PACE_KEEP * this.#gapMs + (1 - PACE_KEEP) * gapMs;
+    }
+    this.#lastLeftMs = nowMs;
+  }
+
+  #sum({ priority, workMs }: Claim, sign: 1 | -1): void {
+    this.#changes++;
+    const at = CLASS[priority];
+    this.#count[at] = (this.#count[at] ?? 0) + sign;
+    this.#workMs[at] = this.#count[at] === 0 ? 0 : Math.max(0, (this.#workMs[at] ?? 0) + sign * workMs);
+  }
+
   #placeOf(claim: Placed): number {
     let low = 0;
     let high = this.#line.length;
@@ -114,5 +223,5 @@ export class WaitingLine {
 }
 
 function isBefore(left: Placed, right: Placed): boolean {
-  return left.arrivedAtMs === right.arrivedAtMs ? left.order < right.order : left.arrivedAtMs < right.arrivedAtMs;
+  return left.ranksAtMs === right.ranksAtMs ? left.order < right.order : left.ranksAtMs < right.ranksAtMs;
 }

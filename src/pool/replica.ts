@@ -16,6 +16,8 @@ export interface Capacity {
   contextTokens: number;
   /** Requests it queues beyond `sequences`. */
   queueLimit: number;
+  /** Prompt tokens it computes in one step; absent: not said. */
+  stepTokens?: number | undefined;
 }
 
 /** What a replica says of itself when it joins. */

@@ -75,8 +75,12 @@ export interface IndexCheckpoint {
 export interface SegmentIndex extends ResidencyIndex {
   /** Bytes of all parts. */
   readonly bytes: number;
+  /** Goes up with every entry that is added or removed. */
+  readonly changes: number;
   /** Entries thrown out for lack of room since the index was made. */
   readonly evicted: number;
+  /** The signed 32-bit halves of every entry's hash, in no order; a hash comes once for each replica that holds it. Do not change the index meanwhile. */
+  scanHashes(visit: (hi: number, lo: number) => void): void;
   dirtyParts(): PartBytes[];
   /** Part ids in use, to delete the rows of others. */
   partIds(): number[];

@@ -38,6 +38,7 @@ class TypedArrayIndex implements SegmentIndex {
   #depth = 0;
   #now = 0;
   #evicted = 0;
+  #changes = 0;
   /** Entries by replica. */
   readonly #counts = new Uint32Array(MAX_REPLICAS);
   readonly #wide = new BigUint64Array(1);
@@ -59,6 +60,10 @@ class TypedArrayIndex implements SegmentIndex {
 
   get bytes(): number {
     return this.#parts.length * PART_BYTES;
+  }
+
+  get changes(): number {
+    return this.#changes;
   }
 
   get evicted(): number {
@@ -150,6 +155,10 @@ class TypedArrayIndex implements SegmentIndex {
     }
   }
 
+  scanHashes(visit: (hi: number, lo: number) => void): void {
+    for (const part of this.#parts) part.forEach((_tokens, _meta, hi, lo) => visit(hi, lo));
+  }
+
   dirtyParts(): PartBytes[] {
     return this.#parts.filter((part) => part.dirty).map((part) => ({ id: part.id, data: part.copyBytes() }));
   }
@@ -231,6 +240,7 @@ class TypedArrayIndex implements SegmentIndex {
   }
 
   #add(replica: number, entries: number): void {
+    this.#changes++;
     this.#counts[replica] = this.count(replica) + entries;
   }
 

@@ -26,10 +26,16 @@ export interface ResidencyUpdate {
 /** Ask for all after this sequence number; null: for everything. */
 export type ResyncNeed = { afterSeq: number | null } | null;
 
-export type LeaseStep =
-  | { event: "started" | "refused"; id: string; attempt: number }
-  | DecodingStep
-  | { event: "settled"; id: string; attempt: number; promptTokens: number; cachedTokens: number; outputTokens: number };
+export type LeaseStep = { event: "started" | "refused"; id: string; attempt: number } | DecodingStep | SettledStep;
+
+interface SettledStep extends LeaseKey {
+  event: "settled";
+  promptTokens: number;
+  cachedTokens: number;
+  outputTokens: number;
+  /** From the first token to the last; absent: not measured. */
+  decodeMs?: number | undefined;
+}
 
 /** The first token is there. */
 interface DecodingStep extends LeaseKey {
@@ -126,6 +132,10 @@ export class AnnounceIntake {
       if (update.seq !== sync.seq + 1) return this.#ask(slot, sync.seq, nowMs);
     }
     for (const { hash, tierBits, tokens } of update.entries) index.set(hash, slot, tierBits, tokens);
+    this.#state.paths.announced(
+      slot,
+      update.entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash),
+    );
     if (update.kind === "delta" || update.last) {
       sync.seq = update.seq;
       sync.filling = null;
@@ -165,18 +175,21 @@ export class AnnounceIntake {
       case "decoding":
         return this.#decoding(slot, step, nowMs);
       case "settled":
-        return this.#settled(step, nowMs);
+        return this.#settled(slot, step, nowMs);
     }
   }
 
   #decoding(slot: number, step: DecodingStep, nowMs: number): void {
-    const { leases, rates, ring } = this.#state;
+    const { leases, rates, ring, paths } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, transfer, loadMs = null, loadedTokens = null } = step;
     leases.decoding(step, 1, nowMs);
+    const lease = leases.get(step);
+    if (lease !== undefined) paths.firstToken(lease, promptTokens, cachedTokens, lease.promptTokens - lease.uncachedTokens);
     // A prompt that was prefilled elsewhere says nothing of how fast this replica computes.
     if (transfer?.kind !== "prefill" || transfer.outcome === "fallback") {
-      const computingMs = step.prefillMs - (loadMs ?? 0) - (transfer?.ms ?? 0);
-      rates.reportPrefill(slot, promptTokens - cachedTokens, computingMs);
+      const prefillMs = step.prefillMs - (loadMs ?? 0) - (transfer?.ms ?? 0);
+      const uncachedTokens = promptTokens - cachedTokens;
+      rates.reportPrefill(slot, { uncachedTokens, cachedTokens, prefillMs, endedAtMs: nowMs, untold: leases.prefilling(slot) });
     }
     if (loadMs !== null && loadedTokens !== null) rates.reportLoad(slot, loadedTokens, loadMs);
     if (transfer !== undefined) this.#transferred(slot, step, transfer, nowMs);
@@ -200,9 +213,11 @@ export class AnnounceIntake {
     leases.release(prefillLease(key), nowMs);
   }
 
-  #settled(step: Extract<LeaseStep, { event: "settled" }>, nowMs: number): void {
-    const { leases, rates, ring, counters } = this.#state;
-    const { id, attempt, promptTokens, cachedTokens, outputTokens } = step;
+  #settled(slot: number, step: SettledStep, nowMs: number): void {
+    const { leases, rates, ring, counters, funnels } = this.#state;
+    const { id, attempt, promptTokens, cachedTokens, outputTokens, decodeMs = 0 } = step;
+    const besides = leases.besides(step, nowMs);
+    if (besides !== null) rates.reportDecode(slot, { outputTokens, decodeMs, ...besides });
     const ended = leases.settle(step, { promptTokens, cachedTokens, outputTokens }, nowMs);
     // What was prefilled for another replica is that one's to count.
     if (ended.kind === "repeated" || isPrefillLease(step)) return;
@@ -213,13 +228,16 @@ export class AnnounceIntake {
     counters.outputTokens += outputTokens;
     // A prewarm writes nothing.
     if (outputTokens > 0) rates.reportOutput(outputTokens);
+    funnels.settled(step, step);
     ring.complete(id, attempt, { cachedTokens, promptTokens, outputTokens, ended: "settled" });
   }
 
   /** Time passes: replicas fall silent, leases and claims run out. */
   tick(nowMs: number): MembershipEffect[] {
-    const { leases, line, counters, ring, index } = this.#state;
-    index.tick(Math.floor(nowMs / 1000) & 0xffff);
+    const { leases, line, counters, ring, index, seen } = this.#state;
+    const seconds = Math.floor(nowMs / 1000) & 0xffff;
+    index.tick(seconds);
+    seen.tick(seconds);
     const effects = this.membership({ kind: "tick" }, nowMs);
     for (const lease of leases.expire(nowMs)) {
       counters.expired++;
@@ -230,7 +248,7 @@ export class AnnounceIntake {
   }
 
   #follow(effect: MembershipEffect, nowMs: number): void {
-    const { leases, index, rates } = this.#state;
+    const { leases, index, rates, paths } = this.#state;
     switch (effect.kind) {
       case "replaced":
       case "expired": {
@@ -238,6 +256,7 @@ export class AnnounceIntake {
         index.forgetReplica(slot);
         leases.forgetReplica(slot, nowMs);
         rates.forgetReplica(slot);
+        paths.forgetReplica(slot);
         Object.assign(this.#sync(slot), { seq: 0, filling: null });
         return;
       }

@@ -10,13 +10,20 @@ export interface RequestView {
   excluded: readonly number[];
   /** Its tokens are counted and nothing more: nothing is fetched for it. */
   counts?: boolean;
-  /** Slot that served this session last; only the sticky profile asks. */
+  /** Slot that served this session last. */
   stickyTo?: number;
 }
 
+/** Learnt from the replica's own reports (predict.ts). A prefill of u tokens behind h takes B*u + Q*u*(h + u/2) ms. */
 export interface Rates {
-  /** Learnt from the replica's own reports; ms per uncached prompt token. */
+  /** B: ms per uncached prompt token. */
   prefillMsPerToken: number;
+  /** Q: ms per computed token and token before it. */
+  attentionMsPerPair: number;
+  /** C: what one more sequence adds to a decode step, ms. */
+  decodeMsPerSequence: number;
+  /** D: what one more token of context adds to a decode step, ms. */
+  decodeMsPerContextToken: number;
   /** ms per token that comes from a lower tier of its own. */
   loadMsPerToken: number;
   /** ms per token that it fetches from another replica. */
@@ -35,20 +42,30 @@ export interface CandidateView {
   deviceTokens: number;
   /** The same, counting what lies on its device or in its host memory: what it can send. */
   memoryTokens: number;
-  /** Leases on it. */
+  /** Leading tokens that a request leased there before will have left on its device; 0 where residency says as much itself. */
+  predictedTokens: number;
+  /** n: leases on it. */
   inFlight: number;
+  /** L: tokens of context of those. */
+  contextTokens: number;
   /** W: sum of the predicted prefill of its leases without a first token. */
   queuedPrefillMs: number;
+  /** V: predicted prefill of those before this one in line that are meant for it. */
+  plannedMs: number;
   /** KV tokens its running requests hold, a shared prefix once. */
   liveKvTokens: number;
   kvTokens: number;
   sequences: number;
   queueLimit: number;
+  /** W + V from which on it rather waits in line (hold.ts), ms. */
+  holdMs: number;
   rates: Rates;
   /** May take new requests at all: ready, role decode. */
   eligible: boolean;
   /** Takes no requests but prefills for others: ready, no other role. */
   prefills: boolean;
+  /** Its only role is to decode: it leaves prompts to others where it can. */
+  decodeOnly: boolean;
   /** Sends blocks to others and fetches theirs. */
   transfers: boolean;
 }
@@ -58,15 +75,15 @@ export interface PoolView {
   candidates: readonly CandidateView[];
   /** Learnt; sets how much a stalled decoder counts. */
   meanOutputTokens: number;
-  /** A request is prefilled elsewhere when its replica would have to compute so many tokens; null: never. */
+  /** A request is prefilled elsewhere only when its replica would have to compute so many tokens; null: never. */
   remotePrefillTokens: number | null;
 }
 
 export type ProfileName = "cache-aware" | "least-loaded" | "round-robin" | "random" | "sticky";
 
-/** The parts of a cost. Each in ms except the last two, which are counts. */
+/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (disaggregate.ts). */
 export interface CostTerms {
-  /** W: the prefills ahead of it. */
+  /** W + V: the prefills ahead of it, leased and planned. */
   queueMs: number;
   /** What it computes itself. */
   prefillMs: number;
@@ -76,6 +93,10 @@ export interface CostTerms {
   stallMs: number;
   /** What the prefixes it evicts will cost others: kappa * p * f/(1-f). */
   displacementMs: number;
+  /** What decoding there takes, its own and what it adds to the others: theta * mean output * (2*C*n + D*(L + n*In)). */
+  decodeMs: number;
+  /** A small charge for leaving the replica that served the session last, so that equals do not take turns: 5 % of the prompt's prefill without cache. */
+  leaveMs: number;
   /** n: requests in flight there. */
   inFlight: number;
   /** 1 when it is not the replica that served the session last. */
@@ -86,6 +107,8 @@ export interface CostTerms {
 export interface Profile {
   name: ProfileName;
   weights: Readonly<CostTerms>;
+  /** A request stays in line until its replica will soon start it, so that a better place can still appear. Absent: it goes as soon as there is a place. */
+  holds?: boolean;
   pick: "lowest-cost" | "turn" | "draw";
 }
 
@@ -94,13 +117,18 @@ export interface ScoredCandidate {
   name: string;
   overlapSegments: number;
   cachedTokens: number;
+  /** Of these, what is on its device, or will be when the requests leased before have their first token. */
   deviceTokens: number;
+  /** Of these again, what only such a request will have put there. */
+  awaitedTokens: number;
   /** Of what it holds, what it would load from lower tiers: 0 when computing is quicker. */
   loadedTokens: number;
   /** What it would compute. */
   uncachedTokens: number;
   predictedTtftMs: number;
   cost: number;
+  /** The same with the transfer that makes it cheapest; `cost` where none does. The lowest is chosen. */
+  plannedCost: number;
   terms: CostTerms;
   /** Why it could not be chosen; null when it could. */
   barred: "not eligible" | "prefill only" | "excluded" | "full" | null;

@@ -1,41 +1,48 @@
-/** From a request to a replica: look up, predict, choose and lease in one turn; wait in line when all are full. */
+/** From a request to a replica: look up, predict, choose and lease in one turn, or wait in line until a replica will soon start it. */
 import { type LeaseKey, prefillLease } from "../pool/lease.ts";
-import { liveKvTokens } from "../pool/load.ts";
-import { isReady, takesRequests } from "../pool/membership.ts";
 import type { Replica } from "../pool/replica.ts";
 import { decide } from "./decide.ts";
-import type { CandidateView, Decision, PlannedTransfer, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import type { Decision, PlannedTransfer, Profile, RequestView, ScoredCandidate } from "./decision.ts";
 import { explain } from "./explain.ts";
+import { firstTokenMs } from "./first-token.ts";
+import { reuseInSight } from "./funnel.ts";
+import { holdMs } from "./hold.ts";
+import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./pool-state.ts";
-import type { AdmissionClaims, DecideAnswer, DecideRequest, ReplicaAnswer, TicketClaims, TransferSource } from "./question.ts";
+import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
+import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "./question.ts";
+import { outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
+import { type Minter, reserve, type Trying } from "./reservation.ts";
 
 export type { PoolCard } from "./pool-state.ts";
 export type * from "./question.ts";
 
-/** A replica that takes the request has 5 s to do so (facts: lease.ts), its admission a little longer. */
-const ADMISSION_LIVES_MS = 15_000;
-
-export interface DispatcherOptions {
+export interface DispatcherOptions extends Minter {
   profile: Profile;
   /** In [0, 1). */
   random(): number;
-  /** The admission as text, under the key of this replica's epoch; null when the replica has no key. */
-  mint(replica: Replica, claims: AdmissionClaims): string | null;
-  /** The ticket as text, under the key of the replica that sends; null when it has no key. */
-  mintTicket(sender: Replica, claims: TicketClaims): string | null;
 }
 
-/** One attempt at a request. */
-interface Trying {
-  request: DecideRequest;
-  attempt: number;
-  promptTokens: number;
-  nowMs: number;
-}
+/** So many of the line are looked at. */
+export const MOST_LOOKED_AT = 64;
+/** The line is planned anew after so many of one planning's leases; those after them go by the plan there is. */
+const MOST_REPLANNED = 8;
+/** A plan knows nothing of transfers and keys: so many that it was wrong about end it. */
+const MOST_MISSES = 8;
+/** What a waiter's prompt is known to be held by is looked up again after this. A lease looks again in any case. */
+const LOOK_AGAIN_MS = 250;
 
 interface Held {
   request: DecideRequest;
   answer(answer: DecideAnswer): void;
+  holdings: Holdings;
+  lookedAtMs: number;
+}
+
+interface Placed {
+  answer: DecideAnswer;
+  /** Slots with a new lease. */
+  slots: number[];
 }
 
 export class Dispatcher {
@@ -44,6 +51,8 @@ export class Dispatcher {
   /** Callers that hold a call open, by request id. */
   readonly #held = new Map<string, Held>();
   #turn = 0;
+  /** What the line was planned for last. */
+  #planned: unknown[] = [];
 
   constructor(state: PoolState, options: DispatcherOptions) {
     this.#state = state;
@@ -53,19 +62,23 @@ export class Dispatcher {
   /** Null: the request waits in line; `answer` is called as soon as a replica is free, or `waitedEnough` ends the call. */
   decide(request: DecideRequest, nowMs: number, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
     for (const { attempt } of request.failed ?? []) this.release({ id: request.id, attempt }, nowMs);
-    const { line, counters } = this.#state;
-    // Nobody overtakes those who wait.
-    if (line.length === 0) {
-      const placed = this.#place(request, nowMs, true);
-      if (placed !== null) return placed;
+    if (request.elsewhere === true && !this.#state.hasReplicaFor(request)) {
+      return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
-    const entered = line.enter(request.id, request.arrivedAtMs, nowMs);
-    if (entered.kind === "refused") {
+    const { line, counters } = this.#state;
+    // Nobody overtakes those who wait, unless it is the line that lets them.
+    if (line.length === 0) {
+      const placed = this.#place(request, null, nowMs);
+      if (placed !== null) return placed.answer;
+    }
+    const holdings = holdingsOf(this.#state, request.chain, nowMs);
+    const refusal = this.#enter(request, holdings, nowMs);
+    if (refusal !== null) {
       counters.refused++;
-      return { type: "refused", message: `The fleet is full: ${entered.reason}. Try again shortly.`, retryAfterSeconds: 2 };
+      return refusal;
     }
     counters.waited++;
-    this.#held.set(request.id, { request, answer });
+    this.#held.set(request.id, { request, answer, holdings, lookedAtMs: nowMs });
     this.dispatchWaiting(nowMs);
     return null;
   }
@@ -90,98 +103,172 @@ export class Dispatcher {
     this.#state.ring.complete(key.id, key.attempt, { ended: "released" });
   }
 
-  /** Places as many as fit, first come first. Call whenever capacity may have come free. */
+  /** Sends whoever's turn it is (line-plan.ts). Call whenever anything has changed; it looks at nothing when nothing has. */
   dispatchWaiting(nowMs: number): void {
     const { line } = this.#state;
-    for (const claim of line.heads(line.length)) {
-      const held = this.#held.get(claim.id);
-      // Between two calls of its edge nobody listens; its place stays.
-      if (held === undefined) continue;
-      const placed = this.#place(held.request, nowMs, false);
-      if (placed === null) return;
-      line.take(claim.id);
-      this.#held.delete(claim.id);
-      held.answer(placed);
+    if (line.length === 0 || !this.#isNews(nowMs)) return;
+    const answers: [Held, DecideAnswer][] = [];
+    const waiters = this.#waiters(nowMs, answers);
+    const plan = new LinePlan(this.#state, this.#options.profile, waiters, nowMs);
+    let replans = MOST_REPLANNED;
+    let misses = 0;
+    for (let turn = plan.next(); turn !== null; turn = plan.next()) {
+      const id = waiters[turn.waiter]?.claim.id ?? "";
+      const held = this.#held.get(id);
+      const placed = held === undefined ? null : this.#place(held.request, turn.plannedMs, nowMs);
+      if (held === undefined || placed === null) {
+        plan.kept();
+        // What the plan believed of its prompt was old.
+        if (held !== undefined) held.lookedAtMs = -Infinity;
+        if (++misses === MOST_MISSES) break;
+        continue;
+      }
+      this.#part(id, nowMs);
+      answers.push([held, placed.answer]);
+      plan.sent(placed.slots, replans-- > 0);
     }
+    this.#isNews(nowMs);
+    for (const [held, answer] of answers) held.answer(answer);
   }
 
   get waiting(): number {
     return this.#state.line.length;
   }
 
-  #place(request: DecideRequest, nowMs: number, exclude: boolean): DecideAnswer | null {
+  /** Into the line; null when it is in, else why it is not. */
+  #enter(request: DecideRequest, holdings: Holdings, nowMs: number): DecideAnswer | null {
     const state = this.#state;
-    const failed = request.failed ?? [];
-    const excluded = exclude ? failed.flatMap(({ replica }) => state.named(replica)?.slot ?? []) : [];
-    const promptTokens = state.rates.promptTokens(request.promptBytes);
-    const { promptBytes, chain, counts = false } = request;
-    const seen: RequestView = { promptTokens, promptBytes, segments: chain.length, excluded, ...(counts ? { counts } : {}) };
-    const view = this.#view(chain);
+    const { id, arrivedAtMs, priority = "normal", salt } = request;
+    const workMs = leastWorkMs(state, this.#options.profile, this.#seen(request), holdings);
+    if (state.line.position(id) === null) {
+      const refusal = refusalOf(state, request, workMs, nowMs);
+      if (refusal !== null) return refusal;
+    }
+    const entered = state.line.enter(id, arrivedAtMs, nowMs, { priority, salt, workMs });
+    return entered.kind === "refused" ? refused(outlookOf(state, priority), entered.reason) : null;
+  }
+
+  /** The first of the line that somebody listens for; between two calls of its edge nobody does, and its place stays. Those that come too late by now are answered. */
+  #waiters(nowMs: number, answers: [Held, DecideAnswer][]): Waiter[] {
+    const state = this.#state;
+    const waiters: Waiter[] = [];
+    for (const claim of state.line.heads(MOST_LOOKED_AT, ({ id }) => this.#held.has(id))) {
+      const held = this.#held.get(claim.id);
+      if (held === undefined) continue;
+      if (state.rates.known && tooLate(held.request, claim.workMs, nowMs)) {
+        this.leave(claim.id);
+        state.counters.refused++;
+        answers.push([held, refused(outlookOf(state, claim.priority), "its first token would come after its deadline")]);
+        continue;
+      }
+      if (nowMs - held.lookedAtMs >= LOOK_AGAIN_MS) {
+        held.holdings = holdingsOf(state, held.request.chain, nowMs);
+        held.lookedAtMs = nowMs;
+      }
+      waiters.push({ claim, seen: this.#seen(held.request), holdings: held.holdings });
+    }
+    return waiters;
+  }
+
+  #part(id: string, nowMs: number): void {
+    this.#held.delete(id);
+    this.#state.line.take(id, nowMs);
+  }
+
+  /** Whether anything that a plan depends on has changed since this was asked last. */
+  #isNews(nowMs: number): boolean {
+    const { leases, line, membership } = this.#state;
+    const now = [leases.changes, line.changes, membership, Math.floor(nowMs / LOOK_AGAIN_MS), this.#held.size];
+    const news = now.some((value, at) => value !== this.#planned[at]);
+    this.#planned = now;
+    return news;
+  }
+
+  #seen(request: DecideRequest): RequestView {
+    const { rates, sessions } = this.#state;
+    const { promptBytes, chain, counts = false, session = null, salt } = request;
+    const last = session === null ? undefined : sessions.last(salt, session);
+    const stickyTo = last === undefined ? undefined : this.#state.named(last)?.slot;
+    return {
+      promptTokens: rates.promptTokens(promptBytes),
+      promptBytes,
+      segments: chain.length,
+      excluded: this.#excluded(request),
+      ...(counts ? { counts } : {}),
+      ...(stickyTo === undefined ? {} : { stickyTo }),
+    };
+  }
+
+  /** Replicas that failed it, unless no other takes requests. */
+  #excluded(request: DecideRequest): number[] {
+    const { failed = [] } = request;
+    if (failed.length === 0 || !this.#state.hasReplicaFor(request)) return [];
+    return failed.flatMap(({ replica }) => this.#state.named(replica)?.slot ?? []);
+  }
+
+  /**
+   * Null: it waits, nothing was leased.
+   *
+   * @param plannedMs by slot, of those before it in line; null when nobody is.
+   */
+  #place(request: DecideRequest, plannedMs: ArrayLike<number> | null, nowMs: number): Placed | null {
+    const state = this.#state;
+    const { profile } = this.#options;
+    const seen = this.#seen(request);
+    const view = viewFor(state, holdingsOf(state, request.chain, nowMs), plannedMs);
     const draw = this.#options.random();
     const turn = this.#turn;
-    const decision = decide(view, seen, this.#options.profile, draw, turn);
+    const decision = decide(view, seen, profile, draw, turn);
     const chosen = decision.chosen === null ? undefined : decision.candidates[decision.chosen];
     const replica = chosen === undefined ? undefined : state.replica(chosen.replica);
     if (chosen === undefined || replica === undefined) return null;
+    const { transfer } = decision;
+    if (profile.holds === true && this.#isHeld(replica, chosen, transfer)) return null;
+    if (state.rates.known && tooLate(request, firstTokenMs(chosen, transfer), nowMs)) {
+      state.counters.refused++;
+      const answer = refused(outlookOf(state, request.priority ?? "normal"), "its first token would come after its deadline");
+      return { answer, slots: [] };
+    }
     const attempt = this.#nextAttempt(request, nowMs);
-    const { id, tenant } = request;
-    const answer = this.#reserve({ request, attempt, promptTokens, nowMs }, replica, chosen, decision.transfer);
+    const trying = { request, attempt, promptTokens: seen.promptTokens, nowMs };
+    const answer = reserve(state, this.#options, trying, { replica, chosen, transfer });
     if (answer === null) return null;
     this.#turn++;
-    const { profile } = this.#options;
-    state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, decision }));
+    const { id, tenant } = request;
+    const known = { ...this.#watchReuse(trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
+    state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
+    this.#learn(request, chosen, plannedMs === null, nowMs);
     this.#count(answer);
-    return answer;
+    return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
   }
 
-  /** Leases on the chosen replica and, for a remote prefill, on the one that prefills: both or, when the second can't be had, the first alone. */
-  #reserve(trying: Trying, replica: Replica, chosen: ScoredCandidate, transfer: Decision["transfer"]): ReplicaAnswer | null {
-    const { request, attempt, promptTokens, nowMs } = trying;
-    const { id, salt, bodyBytes } = request;
-    const expiresAtMs = nowMs + ADMISSION_LIVES_MS;
-    const admission = this.#options.mint(replica, { id, attempt, salt, bodyBytes, chainTip: tipOf(request), expiresAtMs });
-    if (admission === null) return null;
-    const { terms, uncachedTokens, loadedTokens, deviceTokens } = chosen;
-    const reserved = this.#state.leases.reserve({
-      id,
-      attempt,
-      replica: replica.slot,
-      nowMs,
-      promptTokens,
-      uncachedTokens: uncachedTokens + loadedTokens,
-      predictedMs: transfer?.receiverMs ?? terms.prefillMs + terms.loadMs,
-      salt,
-    });
-    if (reserved.kind === "refused") return null;
-    const cachedTokens = deviceTokens + loadedTokens;
-    const answer: ReplicaAnswer = { type: "replica", replica: replica.name, url: replica.url, attempt, admission, cachedTokens };
-    const source = transfer === null ? null : this.#sourceOf(trying, transfer);
-    if (transfer === null || source === null) return answer;
-    if (transfer.kind === "prefill") return { ...answer, prefill: source };
-    return { ...answer, cachedTokens: chosen.cachedTokens + transfer.tokens, pull: { ...source, tokens: transfer.tokens } };
+  /** Whether more is queued than its hold allows, where its prompt would be computed. */
+  #isHeld(replica: Replica, { terms }: ScoredCandidate, transfer: PlannedTransfer | null): boolean {
+    const elsewhere = transfer?.kind === "prefill" ? this.#state.replica(transfer.replica) : undefined;
+    const { slot, capacity } = elsewhere ?? replica;
+    const ahead = elsewhere === undefined || transfer === null ? terms.queueMs : transfer.senderMs - transfer.senderWorkMs;
+    return ahead >= holdMs(this.#state.rates.of(slot), capacity);
   }
 
-  #sourceOf({ request, attempt, promptTokens, nowMs }: Trying, transfer: PlannedTransfer): TransferSource | null {
-    const { kind } = transfer;
-    const sender = this.#state.replica(transfer.replica);
-    if (sender === undefined) return null;
-    const key = kind === "prefill" ? prefillLease({ id: request.id, attempt }) : { id: request.id, attempt };
-    const claims = { ...key, salt: request.salt, from: sender.url, chainTip: tipOf(request), kind };
-    const ticket = this.#options.mintTicket(sender, { ...claims, expiresAtMs: nowMs + ADMISSION_LIVES_MS });
-    if (ticket === null) return null;
-    if (kind === "prefill") {
-      const reserved = this.#state.leases.reserve({
-        ...key,
-        replica: sender.slot,
-        nowMs,
-        promptTokens,
-        uncachedTokens: transfer.senderNewTokens,
-        predictedMs: transfer.senderWorkMs,
-        salt: request.salt,
-      });
-      if (reserved.kind === "refused") return null;
-    }
-    return { replica: sender.name, url: sender.url, ticket };
+  #learn({ session = null, salt }: DecideRequest, chosen: ScoredCandidate, atOnce: boolean, nowMs: number): void {
+    const { rates, sessions, line } = this.#state;
+    const { cachedTokens, deviceTokens, loadedTokens, replica, name, terms } = chosen;
+    if (cachedTokens > deviceTokens && loadedTokens === 0) rates.declinedLoad(replica);
+    if (session !== null) sessions.served(salt, session, name);
+    // Those from the line are counted as they leave it.
+    if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);
+  }
+
+  /** What had come by before, for the funnel and the record. A retry does not come by again; what is only counted is computed by nobody. */
+  #watchReuse({ request, attempt, promptTokens }: Trying, decision: Decision): { seenTokens?: number } {
+    const { ring, seen, funnels } = this.#state;
+    const { id, tenant, chain, promptBytes, counts = false } = request;
+    if (counts) return {};
+    const before = ring.get(id);
+    const seenTokens = before?.seenTokens ?? seen.pass({ chain, promptBytes, promptTokens }, scheduleEnds(this.#state));
+    // An attempt whose end the edge never heard of has been counted.
+    if (before?.outcome.ended !== "settled") funnels.placed({ id, attempt }, tenant, reuseInSight(decision, seenTokens));
+    return { seenTokens };
   }
 
   #count({ cachedTokens, attempt, prefill, pull }: ReplicaAnswer): void {
@@ -200,41 +287,4 @@ export class Dispatcher {
     if (known > named) this.release({ id, attempt: known }, nowMs);
     return Math.max(known, named) + 1;
   }
-
-  #view(chain: BigUint64Array): PoolView {
-    const { index, leases, rates, membership, remotePrefillTokens } = this.#state;
-    const overlap = index.overlap(chain);
-    const candidates = membership.replicas.map((replica): CandidateView => {
-      const { slot, name, capacity } = replica;
-      const load = leases.load(slot);
-      return {
-        replica: slot,
-        name,
-        overlapSegments: overlap.segments[slot] ?? 0,
-        cachedTokens: overlap.tokens[slot] ?? 0,
-        deviceTokens: overlap.deviceTokens[slot] ?? 0,
-        memoryTokens: overlap.memoryTokens[slot] ?? 0,
-        inFlight: load.inFlight,
-        queuedPrefillMs: load.queuedPrefillMs,
-        liveKvTokens: liveKvTokens(load),
-        kvTokens: capacity.kvTokens,
-        sequences: capacity.sequences,
-        queueLimit: capacity.queueLimit,
-        rates: {
-          prefillMsPerToken: rates.prefillMsPerToken(slot),
-          loadMsPerToken: rates.loadMsPerToken(slot),
-          transferMsPerToken: rates.transferMsPerToken(slot),
-        },
-        eligible: takesRequests(replica),
-        prefills: isReady(replica) && !replica.roles.includes("decode"),
-        // Whoever has one role only lives by it.
-        transfers: replica.transfers ?? replica.roles.length === 1,
-      };
-    });
-    return { candidates, meanOutputTokens: rates.meanOutputTokens, remotePrefillTokens };
-  }
-}
-
-function tipOf({ chain }: DecideRequest): string {
-  return chain.at(-1)?.toString(16) ?? "";
 }

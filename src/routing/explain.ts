@@ -1,10 +1,11 @@
 import { decide } from "./decide.ts";
-import type { CandidateView, Decision, PlannedTransfer, PoolView, Profile, RequestView } from "./decision.ts";
+import type { Decision, PlannedTransfer, PoolView, Profile, RequestView } from "./decision.ts";
+import { type PackedView, packView, unpackView } from "./packed-view.ts";
 import { NOTHING } from "./profiles.ts";
 
 export const MAX_RECORDS = 1_024;
 
-/** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 5 KB. */
+/** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 10 KB. */
 export interface ExplainRecord {
   id: string;
   attempt: number;
@@ -17,6 +18,10 @@ export interface ExplainRecord {
   profile: Profile;
   draw: number;
   turn: number;
+  /** Leading tokens that had come by before, in whatever request; absent in rows from before it was noted, and where tokens are only counted. */
+  seenTokens?: number;
+  /** From its coming to the edge to this decision; absent in rows from before it was noted. */
+  waitedMs?: number;
   /** What was decided; the candidates' numbers come back by `replay`. */
   decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string; transfer: PlannedTransfer | null };
   /** Filled in later. */
@@ -53,33 +58,6 @@ export interface TransferOutcome {
   tokens: number;
 }
 
-/** A PoolView with its numbers in one row per candidate, in the order of FIELDS. */
-export interface PackedView {
-  names: readonly string[];
-  eligible: readonly boolean[];
-  prefills: readonly boolean[];
-  transfers: readonly boolean[];
-  numbers: Float64Array;
-  meanOutputTokens: number;
-  remotePrefillTokens: number | null;
-}
-
-const FIELDS = [
-  "replica",
-  "overlapSegments",
-  "cachedTokens",
-  "inFlight",
-  "queuedPrefillMs",
-  "liveKvTokens",
-  "kvTokens",
-  "sequences",
-  "queueLimit",
-  "deviceTokens",
-  "memoryTokens",
-] as const satisfies readonly (keyof CandidateView)[];
-const RATES = ["prefillMsPerToken", "loadMsPerToken", "transferMsPerToken"] as const satisfies readonly (keyof CandidateView["rates"])[];
-const COLUMNS = FIELDS.length + RATES.length;
-
 export interface DecisionContext {
   id: string;
   attempt: number;
@@ -90,6 +68,8 @@ export interface DecisionContext {
   profile: Profile;
   draw: number;
   turn: number;
+  seenTokens?: number;
+  waitedMs?: number;
   decision: Decision;
 }
 
@@ -106,46 +86,6 @@ export function replay(record: ExplainRecord): Decision {
   return decide(unpackView(record.view), record.request, record.profile, record.draw, record.turn);
 }
 
-export function packView(view: PoolView): PackedView {
-  const { candidates, meanOutputTokens, remotePrefillTokens } = view;
-  const numbers = new Float64Array(candidates.length * COLUMNS);
-  let at = 0;
-  for (const candidate of candidates) {
-    for (const field of FIELDS) numbers[at++] = candidate[field];
-    for (const rate of RATES) numbers[at++] = candidate.rates[rate];
-  }
-  const names = candidates.map((candidate) => candidate.name);
-  const eligible = candidates.map((candidate) => candidate.eligible);
-  const prefills = candidates.map((candidate) => candidate.prefills);
-  const transfers = candidates.map((candidate) => candidate.transfers);
-  return { names, eligible, prefills, transfers, numbers, meanOutputTokens, remotePrefillTokens };
-}
-
-export function unpackView(packed: PackedView): PoolView {
-  const candidates = packed.names.map((name, row): CandidateView => {
-    const number = (column: number): number => packed.numbers[row * COLUMNS + column] ?? 0;
-    return {
-      replica: number(0),
-      name,
-      overlapSegments: number(1),
-      cachedTokens: number(2),
-      inFlight: number(3),
-      queuedPrefillMs: number(4),
-      liveKvTokens: number(5),
-      kvTokens: number(6),
-      sequences: number(7),
-      queueLimit: number(8),
-      deviceTokens: number(9),
-      memoryTokens: number(10),
-      rates: { prefillMsPerToken: number(11), loadMsPerToken: number(12), transferMsPerToken: number(13) },
-      eligible: packed.eligible[row] ?? false,
-      prefills: packed.prefills[row] ?? false,
-      transfers: packed.transfers[row] ?? false,
-    };
-  });
-  return { candidates, meanOutputTokens: packed.meanOutputTokens, remotePrefillTokens: packed.remotePrefillTokens };
-}
-
 /** JSON-safe twin of a record. */
 export type EncodedRecord = Omit<ExplainRecord, "view"> & { view: Omit<PackedView, "numbers"> & { numbers: number[] } };
 
@@ -155,13 +95,15 @@ export function encodeRecord(record: ExplainRecord): EncodedRecord {
 
 /** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
 export function decodeRecord(encoded: EncodedRecord): ExplainRecord {
-  const now = encoded.view.transfers === undefined ? fromBeforeTiers(encoded) : encoded;
+  const tiers = encoded.view.transfers === undefined ? fromBeforeTiers(encoded) : encoded;
+  // Weights that were not known then weigh nothing.
+  const now = { ...tiers, profile: { ...tiers.profile, weights: { ...NOTHING, ...tiers.profile.weights } } };
   return { ...now, view: { ...now.view, numbers: Float64Array.from(now.view.numbers) } };
 }
 
 /** A row from before tiers and transfers were weighed, in today's shape: all that was held counted as on the device, and it decides the same. */
 function fromBeforeTiers(encoded: EncodedRecord): EncodedRecord {
-  const { view, profile, decision, outcome } = encoded;
+  const { view, decision, outcome } = encoded;
   const none = view.names.map(() => false);
   const numbers = view.names.flatMap((_name, row) => {
     const old = view.numbers.slice(row * 10, row * 10 + 10);
@@ -171,7 +113,6 @@ function fromBeforeTiers(encoded: EncodedRecord): EncodedRecord {
   return {
     ...encoded,
     view: { ...view, numbers, prefills: none, transfers: none, remotePrefillTokens: null },
-    profile: { ...profile, weights: { ...NOTHING, ...profile.weights } },
     decision: { ...decision, transfer: null },
     outcome: { ...outcome, loadedTokens: null, loadMs: null, transfer: null },
   };
@@ -244,11 +185,4 @@ export class ExplainRing {
 
 function keyOf(id: string, attempt: number): string {
   return `${attempt} ${id}`;
-}
-
-/** A kept record as its own tenant is shown it: the candidates with all their numbers, without what is only kept to decide again. */
-export function tell(encoded: EncodedRecord): object {
-  const record = decodeRecord(encoded);
-  const { tenant: _tenant, view: _view, ...told } = record;
-  return { ...told, candidates: replay(record).candidates };
 }

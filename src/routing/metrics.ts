@@ -4,13 +4,14 @@ type Metric = [name: string, type: "counter" | "gauge", help: string, value: num
 
 /** Prometheus text of one pool. Names follow the field's routers (facts: wire.md §3) where they mean the same. */
 export function metricsText(pool: string, state: PoolState): string {
-  const { counters: c, index, leases, line, membership } = state;
+  const { counters: c, funnels, index, leases, line, membership } = state;
+  const f = funnels.pool;
   const inState = (wanted: string): number => membership.replicas.filter((replica) => replica.state === wanted).length;
   const metrics: Metric[] = [
     ["warmpath_router_requests_total", "counter", "Requests sent to a replica, retries included", c.decisions],
     ["warmpath_router_retries_total", "counter", "Requests sent to another replica after a failure", c.retries],
-    ["warmpath_router_refused_total", "counter", "Requests refused because the line was full", c.refused],
-    ["warmpath_router_waited_total", "counter", "Calls that found all replicas full", c.waited],
+    ["warmpath_router_refused_total", "counter", "Requests refused: the line was full, or they would have come too late", c.refused],
+    ["warmpath_router_waited_total", "counter", "Calls that had to wait in line", c.waited],
     ["warmpath_router_predicted_cached_tokens_total", "counter", "Prompt tokens predicted to be cached", c.predictedCachedTokens],
     ["warmpath_router_cached_tokens_total", "counter", "Prompt tokens that were cached, by the replicas' own word", c.reportedCachedTokens],
     ["warmpath_router_prompt_tokens_total", "counter", "Prompt tokens", c.promptTokens],
@@ -23,6 +24,12 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_pulls_total", "counter", "Requests whose replica was to fetch blocks that another one holds", c.pulls],
     ["warmpath_transfers_used_total", "counter", "Transfers that went as planned, by the receivers' own word", c.transfersUsed],
     ["warmpath_transfers_fallback_total", "counter", "Transfers that failed; their receivers computed instead", c.transfersFallenBack],
+    ["warmpath_funnel_requests_total", "counter", "Requests of the funnel below: those that wrote something and have ended", f.requests],
+    ["warmpath_funnel_prompt_tokens_total", "counter", "Their prompt tokens", f.promptTokens],
+    ["warmpath_funnel_ever_computed_tokens_total", "counter", "Of these, tokens that had come by before", f.everComputedTokens],
+    ["warmpath_funnel_held_tokens_total", "counter", "Of these, tokens that some replica held", f.heldTokens],
+    ["warmpath_funnel_held_by_chosen_tokens_total", "counter", "Of these, tokens that the chosen replica held", f.chosenTokens],
+    ["warmpath_funnel_reused_tokens_total", "counter", "Of these, tokens that it did not compute again", f.reusedTokens],
     ["warmpath_leases", "gauge", "Live leases", leases.size],
     ["warmpath_router_queue_pending_requests", "gauge", "Requests that wait for a replica", line.length],
     ["warmpath_replicas_ready", "gauge", "Replicas that take requests or prefill for others", inState("ready")],

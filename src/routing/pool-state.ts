@@ -5,19 +5,17 @@ import { WaitingLine } from "../pool/queue.ts";
 import type { Replica } from "../pool/replica.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
 import type { SegmentIndex } from "../residency/segment-index.ts";
+import { createSegmentIndex } from "../residency/typed-array-index.ts";
 import { ExplainRing } from "./explain.ts";
+import { FunnelBook } from "./funnel.ts";
+import { PaceMeter, type PoolCard, poolLoad, SketchKeeper } from "./pool-card.ts";
 import { RateBook } from "./predict.ts";
+import { PredictedPaths } from "./predicted-paths.ts";
+import { SEEN_PARTS, SeenPrompts } from "./seen-prompts.ts";
+import { SessionBook } from "./sessions.ts";
+import type { DecideRequest } from "./question.ts";
 
-/** What the pool tells the edges. */
-export interface PoolCard {
-  pool: string;
-  /** Null until a replica has joined for the first time. */
-  model: string | null;
-  createdAtSeconds: number;
-  hashSpec: HashSpec;
-  /** Replicas that take requests now. */
-  replicas: number;
-}
+export type { PoolCard } from "./pool-card.ts";
 
 export interface PoolCounters {
   decisions: number;
@@ -49,10 +47,16 @@ export class PoolState {
   hashSpec: HashSpec | null = null;
   createdAtSeconds = 0;
   readonly index: SegmentIndex;
+  readonly #sketch: SketchKeeper;
+  readonly #pace = new PaceMeter();
   readonly leases = new LeaseBook();
   readonly line = new WaitingLine();
   readonly rates = new RateBook();
+  readonly paths = new PredictedPaths();
+  readonly sessions = new SessionBook();
   readonly ring = new ExplainRing();
+  readonly seen = new SeenPrompts(createSegmentIndex({ maxParts: SEEN_PARTS }));
+  readonly funnels = new FunnelBook();
   readonly counters: PoolCounters = {
     decisions: 0,
     waited: 0,
@@ -76,10 +80,12 @@ export class PoolState {
 
   constructor(index: SegmentIndex, remotePrefillTokens: number | null = DEFAULT_REMOTE_PREFILL_TOKENS) {
     this.index = index;
+    this.#sketch = new SketchKeeper(index);
     this.remotePrefillTokens = remotePrefillTokens;
   }
 
-  card(pool: string): PoolCard {
+  /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
+  card(pool: string, knownSketch?: number, nowMs = 0): PoolCard {
     const { membership, hashSpec, createdAtSeconds } = this;
     return {
       pool,
@@ -87,7 +93,16 @@ export class PoolState {
       createdAtSeconds,
       hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
       replicas: membership.replicas.filter(takesRequests).length,
+      load: poolLoad(this, this.#pace.perSecond(this.counters.decisions, nowMs)),
+      ...(knownSketch === undefined ? {} : this.#sketch.tell(knownSketch, nowMs)),
     };
+  }
+
+  /** One that takes requests and has not failed this one. */
+  hasReplicaFor({ failed = [] }: Pick<DecideRequest, "failed">): boolean {
+    return this.membership.replicas.some(
+      (replica) => takesRequests(replica) && !failed.some((attempt) => attempt.replica === replica.name),
+    );
   }
 
   replica(slot: number): Replica | undefined {

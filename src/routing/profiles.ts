@@ -1,11 +1,22 @@
 import type { CostTerms, Profile, ProfileName } from "./decision.ts";
 
-export const NOTHING: CostTerms = { queueMs: 0, prefillMs: 0, loadMs: 0, stallMs: 0, displacementMs: 0, inFlight: 0, away: 0 };
+export const NOTHING: CostTerms = {
+  queueMs: 0,
+  prefillMs: 0,
+  loadMs: 0,
+  stallMs: 0,
+  displacementMs: 0,
+  decodeMs: 0,
+  leaveMs: 0,
+  inFlight: 0,
+  away: 0,
+};
 
 /** The default: least predicted harm in time. No weight is tuned. */
 export const CACHE_AWARE: Profile = {
   name: "cache-aware",
-  weights: { ...NOTHING, queueMs: 1, prefillMs: 1, loadMs: 1, stallMs: 1, displacementMs: 1 },
+  weights: { ...NOTHING, queueMs: 1, prefillMs: 1, loadMs: 1, stallMs: 1, displacementMs: 1, decodeMs: 1, leaveMs: 1 },
+  holds: true,
   pick: "lowest-cost",
 };
 

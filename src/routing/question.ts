@@ -1,5 +1,6 @@
 /** What an edge asks a pool and what it is answered, and what the pool puts under signatures. */
-import type { PoolCard } from "./pool-state.ts";
+import type { Priority } from "../pool/queue.ts";
+import type { PoolCard } from "./pool-card.ts";
 
 export interface FailedAttempt {
   replica: string;
@@ -18,10 +19,16 @@ export interface DecideRequest {
   bodyBytes: number;
   /** Kept over renewals, so that nobody loses the place in line. */
   arrivedAtMs: number;
-  /** What binds the requests of one conversation, as the client said it; null when it said nothing. Not looked at yet. */
+  /** Absent: normal. */
+  priority?: Priority | undefined;
+  /** When its first token is worthless, pool clock; absent: never, but nobody waits longer than 90 s. */
+  deadlineMs?: number | undefined;
+  /** What binds the requests of one conversation, as the client said it; null when it said nothing. */
   session?: string | null;
   /** Its tokens are counted and nothing more. */
   counts?: boolean;
+  /** Another pool can take it: refused at once where no replica is ready for it, instead of waiting in line. */
+  elsewhere?: boolean;
   /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again at once. */
   failed?: FailedAttempt[];
 }
@@ -41,6 +48,8 @@ export interface ReplicaAnswer {
   admission: string;
   /** Predicted: on its device, loaded or pulled. */
   cachedTokens: number;
+  /** Whether it loads what it holds on lower tiers or computes it; absent: nothing is known to lie there, it decides itself. */
+  load?: boolean;
   /** This replica prefills for it; at most one of the two is there. */
   prefill?: TransferSource;
   /** This replica holds `tokens` more of the prompt. */

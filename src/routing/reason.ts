@@ -18,24 +18,28 @@ function whyChosen(candidates: readonly ScoredCandidate[], winner: ScoredCandida
   const rivals = candidates.filter((candidate) => candidate !== winner && candidate.barred === null);
   const holds = `${winner.name} holds ${count(winner.cachedTokens)} of ~${count(request.promptTokens)} prompt tokens${whereHeld(winner)}`;
   const ms = `predicted ${millis(winner.predictedTtftMs)} to first token`;
-  const next = best(rivals, (candidate) => -candidate.cost);
+  const next = best(rivals, (candidate) => -candidate.plannedCost);
   if (next === undefined) return `${holds}; ${ms}; no other replica can take it now`;
   if (profile.name !== "cache-aware") return `${holds}; ${ms}; chosen by the ${profile.name} profile among ${rivals.length + 1} replicas`;
   const against = `${holds}; ${ms} against ${millis(next.predictedTtftMs)} on ${next.name}`;
   const longest = best(rivals, (candidate) => candidate.cachedTokens);
   if (longest === undefined || longest.cachedTokens <= winner.cachedTokens) return against;
-  const margin = millis(longest.cost - winner.cost);
+  const margin = millis(longest.plannedCost - winner.plannedCost);
   return `${against}; ${longest.name} holds ${count(longest.cachedTokens)}, but its predicted cost is ${margin} higher (${whyMore(longest, winner)})`;
 }
 
-/** Nothing while all of it is on the device. */
-function whereHeld({ cachedTokens, deviceTokens, loadedTokens, terms }: ScoredCandidate): string {
-  if (cachedTokens <= deviceTokens) return "";
+/** In brackets; nothing while all of it is on the device. */
+export function whereHeld({ cachedTokens, deviceTokens, awaitedTokens, loadedTokens, terms }: ScoredCandidate): string {
+  const parts: string[] = [];
+  if (awaitedTokens > 0) parts.push(`${count(awaitedTokens)} of them with a request leased there before`);
   const lower = `${count(cachedTokens - deviceTokens)} of them on lower tiers`;
-  return loadedTokens > 0 ? ` (${lower}, loaded in ${millis(terms.loadMs)})` : ` (${lower}, sooner computed than loaded)`;
+  if (cachedTokens > deviceTokens)
+    parts.push(loadedTokens > 0 ? `${lower}, loaded in ${millis(terms.loadMs)}` : `${lower}, sooner computed than loaded`);
+  return parts.length === 0 ? "" : ` (${parts.join("; ")})`;
 }
 
-function howFetched(transfer: PlannedTransfer | null): string {
+/** Nothing without a transfer. */
+export function howFetched(transfer: PlannedTransfer | null): string {
   if (transfer === null) return "";
   const { kind, name, tokens, transferMs, senderMs, insteadOfMs } = transfer;
   if (kind === "pull") return `; pulls ${count(tokens)} more from ${name} (${millis(transferMs)} instead of ${millis(insteadOfMs)})`;
@@ -58,6 +62,8 @@ function whyMore(loser: ScoredCandidate, winner: ScoredCandidate): string {
     ["loading lower tiers", loser.terms.loadMs - winner.terms.loadMs],
     [`${loser.terms.inFlight} requests slowed`, loser.terms.stallMs - winner.terms.stallMs],
     ["prefixes evicted", loser.terms.displacementMs - winner.terms.displacementMs],
+    ["leaving its session's replica", loser.terms.leaveMs - winner.terms.leaveMs],
+    [`decoding among ${loser.terms.inFlight} others`, loser.terms.decodeMs - winner.terms.decodeMs],
   ];
   return best(parts, ([, more]) => more)?.[0] ?? "equal";
 }
@@ -76,10 +82,11 @@ function best<T>(items: readonly T[], worth: (item: T) => number): T | undefined
 }
 
 /** 12345 → "12,345". */
-function count(value: number): string {
+export function count(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-function millis(value: number): string {
+/** 1234.5 → "1,235 ms", 3.14 → "3.1 ms". */
+export function millis(value: number): string {
   return `${Math.abs(value) < 10 ? String(Math.round(value * 10) / 10) : count(value)} ms`;
 }

@@ -46,6 +46,8 @@ const Capacity = z.object({
   blockTokens: count.min(1),
   contextTokens: count.min(1),
   queueLimit: count,
+  /** Prompt tokens it computes in one step at most. */
+  stepTokens: count.min(1).optional(),
 });
 
 const Load = z.object({ running: count, queued: count, usedKvTokens: count });

@@ -5,6 +5,10 @@ export const HEADER = {
   requestIdAnthropic: "request-id",
   admission: "x-warmpath-admission",
   pool: "x-warmpath-pool",
+  /** Edge → client: the model that served. Edge → replica: the name of the model in the answer. */
+  model: "x-warmpath-model",
+  /** Edge → client: why this pool, where there are several. */
+  poolReason: "x-warmpath-pool-reason",
   replica: "x-warmpath-replica",
   cachedTokens: "x-warmpath-cached-tokens",
   attempts: "x-warmpath-attempts",
@@ -15,6 +19,11 @@ export const HEADER = {
   /** Edge → replica: which replica prefills for it, or holds what it lacks; JSON of a `Source` (ticket.ts). Never taken from a client. */
   prefill: "x-warmpath-prefill",
   pull: "x-warmpath-pull",
+  /** Edge → replica: `1`, load what lies on lower tiers; `0`, compute it. Absent: the replica decides. Never taken from a client. */
+  load: "x-warmpath-load",
+  /** Client → edge: `high`, `normal` or `low`; within how many ms the first token is wanted. */
+  priority: "x-warmpath-priority",
+  deadlineMs: "x-warmpath-deadline-ms",
   /** Client → edge: how long the prompt's blocks should stay, as `15m`. */
   pin: "x-warmpath-pin",
   /** Edge → replica: the same in ms. */

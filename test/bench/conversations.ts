@@ -75,7 +75,10 @@ export interface Message {
   content: string;
 }
 
-type Candidate = Pick<ScoredCandidate, "name" | "cachedTokens" | "deviceTokens" | "loadedTokens" | "cost" | "predictedTtftMs" | "barred">;
+type Candidate = Pick<
+  ScoredCandidate,
+  "name" | "cachedTokens" | "deviceTokens" | "loadedTokens" | "plannedCost" | "predictedTtftMs" | "barred"
+>;
 
 export interface Attempt {
   attempt: number;

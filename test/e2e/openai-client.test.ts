@@ -280,13 +280,17 @@ describe("models, ids and decisions", () => {
     interface Decision {
       id: string;
       object: string;
-      attempts: { decision: { reason: string }; candidates: { name: string }[] }[];
+      attempts: { decision: { reason: string }; why: string; candidates: { name: string }[] }[];
     }
     const decision = await client.get<Decision>(`/decisions/${id}`);
     expect(decision).toMatchObject({ object: "decision", id });
     expect(decision.attempts).toHaveLength(1);
     expect(decision.attempts[0]?.candidates.map(({ name }) => name).toSorted()).toEqual(["replica-1", "replica-2"]);
-    expect(decision.attempts[0]?.decision.reason).toContain(response.headers.get("x-warmpath-replica"));
+    const served = response.headers.get("x-warmpath-replica") ?? "";
+    expect(decision.attempts[0]?.decision.reason).toContain(served);
+    expect(decision.attempts[0]?.why).toContain(`${served} was chosen`);
+    const listed = await client.get<{ data: { id: string; decision: { reason: string } }[] }>("/decisions?limit=1000");
+    expect(listed.data.find((record) => record.id === id)?.decision.reason).toBe(decision.attempts[0]?.decision.reason);
   });
 
   it.each(["req_default_00000000000000000000000000000000", "req_nopool_0", "req_", "x", "%2e%2e", "req_default_'; drop table decisions"])(

@@ -134,6 +134,25 @@ describe("a remote prefill", () => {
   });
 });
 
+it("says whether what lies on lower tiers is loaded, and nothing where none is known to lie there", async () => {
+  const pool = new TestPool("told-to-load");
+  const replica = await MockReplica.join(pool.name, "r0");
+  const [lower, device, other] = [chainOf(70, 4), chainOf(71, 4), chainOf(72, 4)];
+  replica.hold(lower, 2);
+  replica.hold(other, 4);
+  replica.hold(device, 1);
+  await pool.until("index_entries", 12);
+  expect((await pool.place("lower", lower, LONG)).load).toBe(true);
+  expect(await pool.place("device", device, LONG)).not.toHaveProperty("load");
+  // Slower than computing by far.
+  replica.decoding("lower", { promptTokens: 1_000, cachedTokens: 256, prefillMs: 10_100, loadMs: 10_000, loadedTokens: 256 });
+  replica.settle("lower");
+  await pool.until("leases", 1);
+  expect((await pool.place("again", other, LONG)).load).toBe(false);
+  for (const id of ["device", "again"]) replica.settle(id);
+  await pool.until("leases", 0);
+});
+
 describe("a pull", () => {
   /** `warm` holds a chain of 16 segments and is full, `cold` is idle. */
   async function warmAndFull(name: string, tierBits: number, transfers: boolean) {

@@ -99,3 +99,20 @@ it("does not cut short the second hold of a request whose first was answered", a
   replica.settle("retried", 2);
   await settleAll(pool, replica, [...running, "other"]);
 });
+
+it("refuses at once what would come after its deadline, and lets the higher class pass", async () => {
+  const { pool, replica, running } = await full("urgent");
+  replica.decoding("run-0", { promptTokens: 1_000, cachedTokens: 0, prefillMs: 1_000 });
+  const arrivedAtMs = Date.now();
+  const normal = pool.decide("normal", undefined, { arrivedAtMs });
+  await pool.until("router_queue_pending_requests", 1);
+  const late = await pool.decide("late", undefined, { promptBytes: 400_000, deadlineMs: arrivedAtMs + 500 });
+  expect(late).toMatchObject({ type: "refused", message: expect.stringContaining("deadline") });
+  const high = pool.decide("high", undefined, { priority: "high" });
+  await pool.until("router_queue_pending_requests", 2);
+  replica.settle("run-0");
+  expect(await high).toMatchObject({ type: "replica" });
+  replica.settle("run-1");
+  expect(await normal).toMatchObject({ type: "replica" });
+  await settleAll(pool, replica, [...running, "high", "normal"]);
+});

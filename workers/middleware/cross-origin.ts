@@ -8,6 +8,8 @@ const EXPOSED = [
   HEADER.requestId,
   HEADER.requestIdAnthropic,
   HEADER.pool,
+  HEADER.model,
+  HEADER.poolReason,
   HEADER.replica,
   HEADER.cachedTokens,
   HEADER.attempts,

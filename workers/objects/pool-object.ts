@@ -11,10 +11,11 @@ import { specFingerprint } from "../../src/prefix/segment.ts";
 import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
-import { tell } from "../../src/routing/explain.ts";
+import type { Funnel } from "../../src/routing/funnel.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
+import { tell } from "../../src/routing/told.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
@@ -86,8 +87,9 @@ export class PoolObject extends DurableObject<Env> {
     return new Response(null, { status: 101, webSocket: pair[0] });
   }
 
-  card(): PoolCard {
-    return this.#state.card(this.ctx.id.name ?? "");
+  /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
+  card(knownSketch?: number): PoolCard {
+    return this.#state.card(this.ctx.id.name ?? "", knownSketch, Date.now());
   }
 
   /** Held for at most 5 s while all replicas are full; then the edge calls again with the same id. */
@@ -122,10 +124,15 @@ export class PoolObject extends DurableObject<Env> {
 
   /** The decision's record as JSON, with every candidate's numbers; null when it is not kept or another tenant's. */
   explain(id: string, tenant: string): string | null {
-    this.#flushDecisions();
-    const records = this.#store.decisions(id).filter((record) => record.tenant === tenant);
-    if (records.length === 0) return null;
-    return JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts: records.map(tell) });
+    this.#store.saveDecisions(this.#state.ring);
+    const attempts = this.#store.decisions(id, tenant).map(tell);
+    return attempts.length === 0 ? null : JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts });
+  }
+
+  /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
+  decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: string[] } {
+    this.#store.saveDecisions(this.#state.ring);
+    return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#store.decisionsOf(tenant, limit, mostBytes) };
   }
 
   metrics(): string {
@@ -269,11 +276,6 @@ export class PoolObject extends DurableObject<Env> {
     index.clean();
   }
 
-  #flushDecisions(): void {
-    this.#store.saveDecisions(this.#state.ring.unflushed());
-    this.#state.ring.flushed();
-  }
-
   #tickSoon(): void {
     if (this.#ticking) return;
     this.#ticking = true;
@@ -288,7 +290,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#dispatcher.dispatchWaiting(nowMs);
     if (nowMs - this.#flushAtMs >= FLUSH_DECISIONS_MS) {
       this.#flushAtMs = nowMs;
-      this.#flushDecisions();
+      this.#store.saveDecisions(this.#state.ring);
     }
     if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#checkpoint(nowMs);
     const { membership, leases } = this.#state;

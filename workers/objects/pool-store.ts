@@ -2,7 +2,7 @@
 import type { MembershipState } from "../../src/pool/membership.ts";
 import type { HashSpec } from "../../src/prefix/segment.ts";
 import type { IndexCheckpoint, PartBytes } from "../../src/residency/segment-index.ts";
-import { type EncodedRecord, encodeRecord, type ExplainRecord, MAX_RECORDS } from "../../src/routing/explain.ts";
+import { type EncodedRecord, encodeRecord, type ExplainRing, MAX_RECORDS } from "../../src/routing/explain.ts";
 
 export interface Saved {
   membership: MembershipState;
@@ -51,7 +51,9 @@ export class PoolStore {
     });
   }
 
-  saveDecisions(records: readonly ExplainRecord[]): void {
+  /** What was added or completed since the last time. */
+  saveDecisions(ring: ExplainRing): void {
+    const records = ring.unflushed();
     if (records.length === 0) return;
     this.#storage.transactionSync(() => {
       for (const record of records) {
@@ -64,13 +66,32 @@ export class PoolStore {
       }
       this.#sql.exec("DELETE FROM decisions WHERE number <= (SELECT MAX(number) FROM decisions) - ?", MAX_RECORDS);
     });
+    ring.flushed();
   }
 
-  /** All attempts of a request that are still kept, first one first. */
-  decisions(id: string): EncodedRecord[] {
+  /** All attempts of a tenant's request that are still kept, first one first. */
+  decisions(id: string, tenant: string): EncodedRecord[] {
     return this.#sql
       .exec<{ record: string }>("SELECT record FROM decisions WHERE id = ? ORDER BY attempt", id)
       .toArray()
-      .map(({ record }) => JSON.parse(record) as EncodedRecord);
+      .map(({ record }) => JSON.parse(record) as EncodedRecord)
+      .filter((record) => record.tenant === tenant);
+  }
+
+  /** A tenant's last ones as JSON, newest first, as many as have room. */
+  decisionsOf(tenant: string, limit: number, mostBytes: number): string[] {
+    const rows = this.#sql.exec<{ record: string }>(
+      "SELECT record FROM decisions WHERE json_extract(record, '$.tenant') = ? ORDER BY number DESC LIMIT ?",
+      tenant,
+      limit,
+    );
+    const records: string[] = [];
+    let bytes = 0;
+    for (const { record } of rows) {
+      bytes += record.length;
+      if (bytes > mostBytes) break;
+      records.push(record);
+    }
+    return records;
   }
 }

@@ -2,6 +2,7 @@ import type { Handler } from "hono";
 import { apiError } from "../../src/errors.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
 import { configOf } from "../env.ts";
+import { poolStub } from "../pool-stub.ts";
 
 /** Where replicas open their socket. The join token comes inside the hello, never in the URL. */
 export const announce: Handler<AppEnv, "/announce/:pool"> = (c) => {
@@ -10,5 +11,5 @@ export const announce: Handler<AppEnv, "/announce/:pool"> = (c) => {
   if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
     return new Response("Replicas connect here by WebSocket.", { status: 426, headers: { upgrade: "websocket" } });
   }
-  return c.env.POOL.getByName(pool).fetch(c.req.raw);
+  return poolStub(c.env, pool).fetch(c.req.raw);
 };

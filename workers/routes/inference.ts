@@ -1,31 +1,23 @@
 /** Every request that a replica answers, whichever API it came through: path → API → prompt → chain → place → answer. */
 import type { Context, Handler } from "hono";
-import xxhash from "xxhash-wasm";
 import { type ApiError, apiError } from "../../src/errors.ts";
-import { chainOf, chainRoot, type Hash64 } from "../../src/prefix/chain.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
-import { PromptEncoder } from "../../src/prefix/prompt-encoder.ts";
-import { specFingerprint } from "../../src/prefix/segment.ts";
-import type { DecideRequest, PoolCard } from "../../src/routing/dispatcher.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import type { InnerRequest } from "../../src/wire/inner.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
+import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
 import { answerHeaders, answerWhole, isEventStream, pump } from "../answer.ts";
 import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
 import { type Job, place, type Placed, type PlaceResult } from "../place.ts";
-import { keepCard, poolCard } from "../pool-card.ts";
+import { keepCard } from "../pool-card.ts";
+import { choosePools, type ChosenPools } from "../pools.ts";
 import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
-import { mintPlacedRequestId } from "../request-id.ts";
 import { openResponse, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
 
 const STREAM_PATIENCE_MS = 10_000;
-
-const xxh = await xxhash();
-const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
-const promptEncoder = new PromptEncoder(hash64);
 
 interface Accepted {
   request: InnerRequest;
@@ -36,6 +28,7 @@ interface Accepted {
   work: Work;
   /** For how long its prompt's blocks are to stay; null: as long as there is room. */
   pinMs: number | null;
+  urgency: Urgency;
 }
 
 interface History {
@@ -60,50 +53,21 @@ async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
   const { api, work } = apiOfRequest(c.req.path) ?? { api: "chat", work: "generate" };
   const pin = parsePin(c.req.header(HEADER.pin));
   if (!pin.ok) return pin.error;
+  const urgent = parseUrgency((name) => c.req.header(name), read.value);
+  if (!urgent.ok) return urgent.error;
   const history = api === "responses" ? await historyOf(c, read.value) : NO_HISTORY;
   if ("code" in history) return history;
   const parsed = parserOf(api)(read.value, { headers: (name) => c.req.header(name), history: history.messages, counts: work === "count" });
   if (!parsed.ok) return parsed.error;
   const historyBytes = history.bytes.byteLength;
   const pinMs = pin.pinMs ?? (api === "messages" ? pinOfMessages(read.value) : null);
-  const accepted = { request: parsed.request, historyBytes, work, pinMs };
+  const { urgency } = urgent;
+  const accepted = { request: parsed.request, historyBytes, work, pinMs, urgency };
   if (historyBytes === 0) return { ...accepted, body: read.bytes };
   if (historyBytes + read.bytes.byteLength > MOST_BODY_BYTES) {
     return apiError("request_too_large", "The conversation is larger than 8 MiB by now. Begin a new one.", "previous_response_id");
   }
   return { ...accepted, body: Buffer.concat([history.bytes, read.bytes]) };
-}
-
-async function cardOf(c: Context<AppEnv>, model: string): Promise<PoolCard | undefined> {
-  for (const pool of c.get("config").pools) {
-    const card = await poolCard(c.env, pool, background(c));
-    if (card.model === model) return card;
-  }
-  return undefined;
-}
-
-function decideRequest(
-  c: Context<AppEnv>,
-  card: PoolCard,
-  { body, request, work }: Accepted,
-  arrivedAtMs: number,
-): Omit<DecideRequest, "failed"> {
-  const salt = c.get("config").saltOf(c.get("tenant"));
-  const bytes = promptEncoder.encode(request.prompt, card.hashSpec.order);
-  const root = chainRoot(hash64, { spec: card.hashSpec, model: request.model, adapter: null, salt });
-  const chain = chainOf(hash64, root, bytes, card.hashSpec.schedule);
-  return {
-    id: c.get("requestId"),
-    tenant: c.get("tenant"),
-    salt,
-    fingerprint: specFingerprint(card.hashSpec),
-    chain: chain.hashes,
-    promptBytes: bytes.length,
-    bodyBytes: body.byteLength,
-    arrivedAtMs,
-    session: request.session,
-    counts: work === "count",
-  };
 }
 
 /** What `placing` comes to, or "waiting" when that takes longer. */
@@ -122,7 +86,7 @@ function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult
   return new Response(readable, { headers: answerHeaders(job, placed) });
 }
 
-function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Omit<Job, "pool" | "decide"> {
+function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Omit<Job, keyof ChosenPools> {
   const headers: Record<string, string> = {};
   if (historyBytes > 0) headers[HEADER.historyBytes] = String(historyBytes);
   if (pinMs !== null && work !== "count") headers[HEADER.pinMs] = String(pinMs);
@@ -143,12 +107,15 @@ export const inference: Handler<AppEnv> = async (c) => {
   const arrivedAtMs = Date.now();
   const accepted = await accept(c);
   if ("code" in accepted) return errorResponse(c, accepted);
-  let card = await cardOf(c, accepted.request.model);
-  if (card === undefined) return unknownModel(c, accepted.request.model);
-  c.set("requestId", mintPlacedRequestId(c.get("config"), c.get("tenant"), card.pool));
-  const common = jobOf(c, accepted);
+  const { request, body, work, urgency } = accepted;
+  const asked = { request, bodyBytes: body.byteLength, counts: work === "count", arrivedAtMs, urgency };
+  let common: Omit<Job, keyof ChosenPools> | null = null;
   for (let tries = 0; tries < 2; tries++) {
-    const job: Job = { ...common, pool: card.pool, decide: decideRequest(c, card, accepted, arrivedAtMs) };
+    const chosen = await choosePools(c, asked);
+    if (chosen === null) return unknownModel(c, request.model);
+    // Its stored response is opened under the request's id, once.
+    common ??= jobOf(c, accepted);
+    const job: Job = { ...common, ...chosen };
     const placing = place(job);
     // For so long a refusal can still be a real status; then a stream gets its headers and waits on with comments.
     const result = job.stream ? await within(placing, STREAM_PATIENCE_MS) : await placing;
@@ -161,7 +128,6 @@ export const inference: Handler<AppEnv> = async (c) => {
       return "code" in whole ? errorResponse(c, whole) : whole;
     }
     keepCard(result.card);
-    card = result.card;
   }
   return errorResponse(c, { ...apiError("overloaded", "The pool is changing its hash spec. Try again."), retryAfterSeconds: 1 });
 };

@@ -1,22 +1,35 @@
 import type { Context, Handler } from "hono";
 import { apiError } from "../../src/errors.ts";
-import type { PoolCard } from "../../src/routing/dispatcher.ts";
 import { type AppEnv, background, dialectOf, errorResponse } from "../context.ts";
-import { poolCard } from "../pool-card.ts";
+import { poolCards } from "../pool-card.ts";
+import { servedModels } from "../pools.ts";
 
-type Served = PoolCard & { model: string };
-
-/** Of each model the first pool. */
-async function served(c: Context<AppEnv>): Promise<Served[]> {
-  const cards = await Promise.all(c.get("config").pools.map((pool) => poolCard(c.env, pool, background(c))));
-  const known = cards.filter((card): card is Served => card.model !== null);
-  return known.filter((card, at) => known.findIndex(({ model }) => model === card.model) === at);
+interface Listed {
+  model: string;
+  createdAtSeconds: number;
 }
 
-const openaiModel = (card: Served) => ({ id: card.model, object: "model", created: card.createdAtSeconds, owned_by: "warmpath" });
+/** Every model and, behind them, every alias of one of these; each as old as its oldest pool. */
+async function served(c: Context<AppEnv>): Promise<Listed[]> {
+  const config = c.get("config");
+  const cards = await poolCards(c.env, background(c), config.pools.length > 1);
+  const models = servedModels(config, cards).map(({ name, cards: own }): Listed => ({
+    model: name,
+    createdAtSeconds: Math.min(...own.map(({ card }) => card.createdAtSeconds)),
+  }));
+  const aliases = [...config.aliases].flatMap(([alias, behind]): Listed[] => {
+    const known = models.filter(({ model }) => behind.some(({ name }) => name === model));
+    return known.length === 0
+      ? []
+      : [{ model: alias, createdAtSeconds: Math.min(...known.map(({ createdAtSeconds }) => createdAtSeconds)) }];
+  });
+  return [...models, ...aliases];
+}
+
+const openaiModel = (card: Listed) => ({ id: card.model, object: "model", created: card.createdAtSeconds, owned_by: "warmpath" });
 
 /** All keys that Anthropic's clients have in their types; null: no word of it. */
-const anthropicModel = (card: Served) => ({
+const anthropicModel = (card: Listed) => ({
   type: "model",
   id: card.model,
   display_name: card.model,

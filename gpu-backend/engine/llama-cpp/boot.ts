@@ -167,7 +167,12 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   const root = keyRoot(weights, release, options.blockTokens);
   return {
     type: "booted",
-    card: { ...describe(info, vocabulary, release, options), kvSpace: kvSpaceOf(root, layout), kvTokenBytes: tokenBytesOf(layout) },
+    card: {
+      ...describe(info, vocabulary, release, options),
+      kvSpace: kvSpaceOf(root, layout),
+      kvTokenBytes: tokenBytesOf(layout),
+      stepTokens: batchTokens,
+    },
     addon,
     vocabulary,
     root,

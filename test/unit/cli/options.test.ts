@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseOptions, roleOf } from "../../../cli/options.ts";
+import { parseOptions, poolNames, roleOf } from "../../../cli/options.ts";
 import { screen } from "../../../cli/screen.ts";
 
 const facts = { url: "http://x", apiKey: "k", model: "m", readyMs: 900, demo: false };
@@ -27,5 +27,14 @@ describe("--topology", () => {
   it("is on the screen when it is not the usual one", () => {
     expect(screen({ ...facts, replicas: 3, topology: "disaggregated" })).toContain("Topology  disaggregated: 1 prefill, 2 decode");
     expect(screen({ ...facts, replicas: 2, topology: "aggregated" })).not.toContain("Topology");
+  });
+});
+
+describe("--pools", () => {
+  it("names them, the only one as ever", () => {
+    expect(poolNames({ pools: 1 })).toEqual(["default"]);
+    expect(poolNames({ pools: 3 })).toEqual(["default", "default-2", "default-3"]);
+    expect(parseOptions([])).toMatchObject({ pools: 1 });
+    expect(() => parseOptions(["--pools", "17"])).toThrow("--pools must be a whole number from 1 to 16");
   });
 });

@@ -34,6 +34,24 @@ describe("a lease's life", () => {
     expect(book.load(0)).toMatchObject({ inFlight: 1, queuedPrefillMs: 2, promptTokens: 100, uncachedTokens: 10, outputTokens: 0 });
   });
 
+  it("knows what ran beside it since its first token: means over that time, itself included", () => {
+    const book = new LeaseBook();
+    for (const id of ["a", "b", "c"]) book.reserve(reservation(id, { promptTokens: id === "b" ? 300 : 100 }));
+    expect(book.besides(key("a"), 5)).toBeNull();
+    book.started(key("a"));
+    expect(book.prefilling(0)).toBe(1);
+    book.decoding(key("a"), 1, 100);
+    expect([book.prefilling(0), book.besides(key("a"), 100)]).toEqual([0, null]);
+    book.decoding(key("b"), 1, 120);
+    book.settle(key("b"), usage, 180);
+    // One for 100 ms, two for 60 of them; b's prefill was done meanwhile.
+    expect(book.besides(key("a"), 200)).toEqual({ sequences: 1.6, contextTokens: 280, prefilledMs: 8 });
+    const { changes } = book;
+    book.settle(key("a"), usage, 200);
+    expect(book.changes).toBe(changes + 1);
+    expect(book.besides(key("a"), 300)).toBeNull();
+  });
+
   it("every step may come twice", () => {
     const book = new LeaseBook();
     book.reserve(reservation("a"));

@@ -43,6 +43,81 @@ describe("the waiting line", () => {
   });
 });
 
+describe("whose turn it is", () => {
+  const turns = (line: WaitingLine, nowMs: number, workMs: readonly number[]) => {
+    const heads = line.heads(64);
+    return line.inTurn(heads, workMs, nowMs).map((at) => heads[at]?.id);
+  };
+
+  it("is the shortest's, less half of what it waited; classes come first, and are left after 20 s each", () => {
+    const line = new WaitingLine();
+    line.enter("long", 0, 0);
+    line.enter("short", 500, 500);
+    line.enter("low", 600, 600, { priority: "low" });
+    line.enter("high", 700, 700, { priority: "high" });
+    const work = (ids: readonly (string | undefined)[]) => ids.map((id) => (id === "long" ? 500 : 100));
+    const order = (nowMs: number) => turns(line, nowMs, work(line.heads(64).map(({ id }) => id)));
+    expect(line.heads(2).map(({ id }) => id)).toEqual(["high", "long"]);
+    expect(order(1_000)).toEqual(["high", "short", "long", "low"]);
+    // From 20 s on normal is high, from 40 s on low is, too: then only the time waited and the length count.
+    expect(order(21_000)).toEqual(["short", "high", "long", "low"]);
+    expect(order(40_600)).toEqual(["short", "low", "high", "long"]);
+  });
+
+  it("is later for the tenant that was served more lately, by no more than a bound", () => {
+    const line = new WaitingLine();
+    line.enter("noisy", 0, 0, { salt: "a" });
+    line.enter("quiet", 300, 300, { salt: "b" });
+    expect(turns(line, 300, [100, 100])).toEqual(["noisy", "quiet"]);
+    line.serve("a", 600, 300);
+    expect(turns(line, 300, [100, 100])).toEqual(["quiet", "noisy"]);
+    expect(turns(line, 300, [100, 500])).toEqual(["noisy", "quiet"]);
+    line.serve("a", 1e9, 300);
+    expect(turns(line, 300, [100, 2_400])).toEqual(["noisy", "quiet"]);
+    // Alone it steps back for nobody; and what was served fades.
+    line.enter("third", 8_000, 8_000, { salt: "b" });
+    expect(turns(line, 8_000, [100, 100, 100])).toEqual(["quiet", "noisy", "third"]);
+  });
+
+  it("comes for everybody: whoever has waited so much longer is before all that came later", () => {
+    const waiter = fc.record({
+      afterMs: fc.nat(5_000),
+      workMs: fc.nat(5_000),
+      priority: fc.constantFrom("high" as const, "normal" as const, "low" as const),
+      salt: fc.constantFrom("a", "b", "c"),
+      servedMs: fc.nat(50_000),
+    });
+    fc.assert(
+      fc.property(fc.array(waiter, { maxLength: 40 }), (waiters) => {
+        const line = new WaitingLine();
+        let nowMs = 0;
+        const work = new Map<string, number>();
+        for (const [n, { afterMs, workMs, priority, salt, servedMs }] of waiters.entries()) {
+          nowMs += afterMs;
+          line.enter(`w${n}`, nowMs, nowMs, { priority, salt, workMs });
+          line.serve(salt, servedMs, nowMs);
+          work.set(`w${n}`, workMs);
+        }
+        nowMs += 40_000;
+        const heads = line.heads(64);
+        const order = line.inTurn(
+          heads,
+          heads.map(({ id }) => work.get(id) ?? 0),
+          nowMs,
+        );
+        expect(order.toSorted((a, b) => a - b)).toEqual(heads.map((_, at) => at));
+        const place = new Map(order.map((at, turn) => [heads[at]?.id, turn]));
+        for (const a of heads)
+          for (const b of heads)
+            if (b.arrivedAtMs - a.arrivedAtMs > 2 * ((work.get(a.id) ?? 0) + 2_000))
+              expect(place.get(a.id)).toBeLessThan(place.get(b.id) ?? -1);
+        expect(line.workMs()).toBe([...work.values()].reduce((sum, ms) => sum + ms, 0));
+      }),
+      { seed: 59, numRuns: 200 },
+    );
+  });
+});
+
 describe("whatever happens to the line", () => {
   it("positions are the order of (arrival, entry)", () => {
     const op = fc.tuple(

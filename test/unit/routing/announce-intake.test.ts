@@ -91,7 +91,7 @@ describe("what a lease's reports teach", () => {
     const { state, intake } = joined();
     const transfer = { ...moved, kind: "pull", outcome: "used", ms: 40 } as const;
     intake.lease(SLOT, { ...decoding, id: "a", loadMs: 10, loadedTokens: 100, transfer }, 0);
-    expect(learnt(state)).toEqual([0.1, 0.1, 0.1]);
+    expect(learnt(state)).toEqual([expect.closeTo(0.1, 6), 0.1, 0.1]);
     expect(state.counters).toMatchObject({ transfersUsed: 1, transfersFallenBack: 0 });
   });
 
@@ -100,8 +100,25 @@ describe("what a lease's reports teach", () => {
     intake.lease(SLOT, { ...decoding, id: "a", transfer: { ...moved, kind: "prefill", outcome: "used", ms: 40 } }, 0);
     expect(learnt(state)).toEqual([1, 0.25, 0.02]);
     intake.lease(SLOT, { ...decoding, id: "b", transfer: { ...moved, kind: "prefill", outcome: "fallback", why: "late", ms: 50 } }, 0);
-    expect(learnt(state)).toEqual([0.1, 0.025, 0.02]);
+    expect(learnt(state)).toEqual([expect.closeTo(0.1, 6), expect.closeTo(0.025, 6), 0.02]);
     expect(state.counters).toMatchObject({ transfersUsed: 1, transfersFallenBack: 1 });
+  });
+
+  it("a decode tells what it took beside what ran there, and paths end when they are announced", () => {
+    const { state, intake } = joined();
+    const claim = { attempt: 1, nowMs: 0, promptTokens: 1_000, uncachedTokens: 1_000, predictedMs: 5, salt: "s", replica: SLOT };
+    const reserved = state.leases.reserve({ ...claim, id: "a" });
+    if (reserved.kind !== "reserved") throw new Error(reserved.kind);
+    state.paths.add(reserved.lease, { chain: BigUint64Array.of(1n, 2n), promptBytes: 4_000, fetched: false }, 1_000, 0);
+    intake.lease(SLOT, { ...decoding, id: "a", cachedTokens: 0 }, 100);
+    expect(state.paths.count(SLOT)).toBe(1);
+    intake.residency(SLOT, delta(1, entry(1), entry(2)), 150);
+    expect(state.paths.count(SLOT)).toBe(0);
+    const settled = { event: "settled", id: "a", attempt: 1, promptTokens: 1_000, cachedTokens: 0, outputTokens: 101 } as const;
+    const cold = state.rates.of(SLOT).decodeMsPerSequence;
+    intake.lease(SLOT, { ...settled, decodeMs: 900 }, 1_000);
+    expect(state.rates.of(SLOT).decodeMsPerSequence).not.toBe(cold);
+    expect(state.rates.of(SLOT).decodeMsPerSequence).toBeLessThan(9.1);
   });
 
   it("a settled request ends its prefill's lease, and a settled prefill is not counted as a request", () => {

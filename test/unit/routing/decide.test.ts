@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/routing/decide.ts";
 import { CACHE_AWARE, LEAST_LOADED, PROFILES, RANDOM, ROUND_ROBIN, STICKY } from "../../../src/routing/profiles.ts";
-import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "./views.ts";
+import { anyDraw, anyRequest, anyView, candidate, RATES, request, viewOf } from "./views.ts";
 
 describe("cache-aware", () => {
   it("goes where the prefix is, and says so with numbers", () => {
@@ -27,9 +27,49 @@ describe("cache-aware", () => {
     const busy = candidate(0, { cachedTokens: 500, inFlight: 4, queuedPrefillMs: 30, liveKvTokens: 49_500 });
     const [scored] = decide(viewOf([busy]), request(1_000), CACHE_AWARE, 0, 0).candidates;
     // p = 0.05 * 500 = 25; theta = 40/200; f = 0.5.
-    expect(scored?.terms).toEqual({ queueMs: 30, prefillMs: 25, loadMs: 0, stallMs: 20, displacementMs: 125, inFlight: 4, away: 0 });
+    const terms = {
+      queueMs: 30,
+      prefillMs: 25,
+      loadMs: 0,
+      stallMs: 20,
+      displacementMs: 125,
+      decodeMs: 0,
+      leaveMs: 0,
+      inFlight: 4,
+      away: 0,
+    };
+    expect(scored?.terms).toEqual(terms);
     expect(scored?.cost).toBe(200);
     expect(scored?.predictedTtftMs).toBe(55);
+  });
+
+  it("adds attention, those planned before it, and what decoding there takes", () => {
+    const rates = { ...RATES, attentionMsPerPair: 1e-5, decodeMsPerSequence: 0.02, decodeMsPerContextToken: 1e-4 };
+    const busy = candidate(0, { cachedTokens: 500, inFlight: 4, contextTokens: 3_000, queuedPrefillMs: 30, plannedMs: 12, rates });
+    const [scored] = decide(viewOf([busy]), request(1_000), CACHE_AWARE, 0, 0).candidates;
+    // p = 0.05 * 500 + 1e-5 * 500 * (500 + 250); decode = 40 * (2 * 0.02 * 4 + 1e-4 * (3,000 + 4 * 1,000)).
+    expect(scored?.terms).toMatchObject({ queueMs: 42, prefillMs: expect.closeTo(28.75, 9), decodeMs: expect.closeTo(34.4, 9) });
+  });
+
+  it("counts what a request leased there before will leave, and says so", () => {
+    const candidates = [candidate(0, { cachedTokens: 200, predictedTokens: 900, queuedPrefillMs: 90 }), candidate(1)];
+    const decision = decide(viewOf(candidates), request(2_000), CACHE_AWARE, 0, 0);
+    expect(decision.candidates[0]).toMatchObject({ deviceTokens: 900, awaitedTokens: 700, uncachedTokens: 1_100, loadedTokens: 0 });
+    expect(decision.chosen).toBe(1);
+    const idle = decide(viewOf([candidate(0, { predictedTokens: 900 }), candidate(1)]), request(2_000), CACHE_AWARE, 0.9, 0);
+    expect(idle.chosen).toBe(0);
+    expect(idle.reason).toContain("holds 900 of ~2,000 prompt tokens (900 of them with a request leased there before)");
+  });
+
+  it("stays where the session was among equals, and leaves it for 5 % of a cold prefill", () => {
+    const equals = [0, 1, 2].map((slot) => candidate(slot));
+    expect([0, 0.4, 0.9].map((draw) => decide(viewOf(equals), request(1_000, { stickyTo: 1 }), CACHE_AWARE, draw, 0).chosen)).toEqual([
+      1, 1, 1,
+    ]);
+    const queued = (queuedPrefillMs: number) => viewOf([candidate(0), candidate(1, { queuedPrefillMs })]);
+    expect(decide(queued(2), request(1_000, { stickyTo: 1 }), CACHE_AWARE, 0, 0).chosen).toBe(1);
+    const left = decide(queued(3), request(1_000, { stickyTo: 1 }), CACHE_AWARE, 0, 0);
+    expect([left.chosen, left.candidates[0]?.terms.leaveMs]).toEqual([0, 2.5]);
   });
 
   it("breaks ties by the draw alone", () => {
@@ -95,7 +135,7 @@ describe("whatever the view", () => {
           else expect(winner?.barred).toBeNull();
           expect(decision.outcome === "chosen").toBe(open.length > 0);
           if (profile.pick === "lowest-cost")
-            for (const scored of open) expect(scored.cost).toBeGreaterThanOrEqual(winner?.cost ?? Infinity);
+            for (const scored of open) expect(scored.plannedCost).toBeGreaterThanOrEqual(winner?.plannedCost ?? Infinity);
           for (const scored of decision.candidates) expect(Number.isFinite(scored.cost)).toBe(true);
           expect(decision.reason).not.toMatch(/NaN|undefined|Infinity/);
         },

@@ -2,11 +2,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/routing/decide.ts";
 import type { CandidateView } from "../../../src/routing/decision.ts";
-import { LEAST_PULLED_TOKENS } from "../../../src/routing/disaggregate.ts";
+import { LEAST_PULLED_TOKENS } from "../../../src/routing/transfer-cost.ts";
 import { CACHE_AWARE, PROFILES } from "../../../src/routing/profiles.ts";
 import { anyDraw, anyRequest, anyView, candidate, RATES, request, viewOf } from "./views.ts";
 
-const decoder = (slot: number, extra: Partial<CandidateView> = {}) => candidate(slot, { transfers: true, ...extra });
+const decoder = (slot: number, extra: Partial<CandidateView> = {}) => candidate(slot, { transfers: true, decodeOnly: true, ...extra });
 const prefiller = (slot: number, extra: Partial<CandidateView> = {}) =>
   candidate(slot, { transfers: true, eligible: false, prefills: true, ...extra });
 
@@ -100,6 +100,72 @@ describe("a pull", () => {
     const view = viewOf(candidates, { remotePrefillTokens: 512 });
     expect(decide(view, request(1_500), CACHE_AWARE, 0, 0).transfer).toMatchObject({ kind: "pull", replica: 1 });
     expect(decide(view, request(1_800), CACHE_AWARE, 0, 0).transfer).toMatchObject({ kind: "prefill", replica: 2 });
+  });
+});
+
+describe("elastic roles", () => {
+  const both = (slot: number, extra: Partial<CandidateView> = {}) => candidate(slot, { transfers: true, ...extra });
+  const ELASTIC = { remotePrefillTokens: 512 };
+
+  it("compute at home where nothing is gained elsewhere", () => {
+    for (const candidates of [
+      [both(0), both(1)],
+      [both(0, { inFlight: 6 }), both(1, { inFlight: 6 })],
+      [both(0, { queuedPrefillMs: 500 }), both(1)],
+    ]) {
+      const decision = decide(viewOf(candidates, ELASTIC), request(8_000), CACHE_AWARE, 0, 0);
+      expect(decision.transfer).toBeNull();
+    }
+  });
+
+  it("prices a prefill elsewhere by what it does to both", () => {
+    const candidates = [
+      both(0, { inFlight: 20, sequences: 64, queuedPrefillMs: 3_000, liveKvTokens: 10_000, kvTokens: 400_000 }),
+      candidate(1, { transfers: true, eligible: false, prefills: true, queuedPrefillMs: 50, kvTokens: 400_000 }),
+    ];
+    const decision = decide(viewOf(candidates, ELASTIC), request(8_000), CACHE_AWARE, 0, 0);
+    const [own, there] = decision.candidates;
+    expect(decision.transfer).toMatchObject({ kind: "prefill", replica: 1, senderMs: 450, transferMs: 160 });
+    const { terms } = own ?? {};
+    const price = 50 + 400 + 160 + (there?.terms.stallMs ?? NaN) + (there?.terms.displacementMs ?? NaN) + (terms?.displacementMs ?? NaN);
+    expect(own?.plannedCost).toBeCloseTo(price + (terms?.decodeMs ?? NaN), 6);
+    expect(own?.cost).toBeGreaterThan(own?.plannedCost ?? Infinity);
+  });
+
+  it("is never chosen below the floor, nor where it gains less than a tenth or two bookings", () => {
+    const busy = { inFlight: 8, sequences: 64, kvTokens: 400_000 };
+    const helper = candidate(1, { transfers: true, eligible: false, prefills: true, kvTokens: 400_000 });
+    const kind = (queuedPrefillMs: number, tokens: number) =>
+      decide(viewOf([both(0, { ...busy, queuedPrefillMs }), helper], ELASTIC), request(tokens), CACHE_AWARE, 0, 0).transfer?.kind;
+    expect([kind(3_000, 511), kind(3_000, 512), kind(0, 600), kind(0, 8_000)]).toEqual([undefined, "prefill", undefined, "prefill"]);
+  });
+
+  it("never costs more than the best without, whatever the view", () => {
+    fc.assert(
+      fc.property(anyView, anyRequest, anyDraw, (view, asked, draw) => {
+        const elastic = { ...view, candidates: view.candidates.map((each) => ({ ...each, decodeOnly: false })) };
+        const without = decide({ ...elastic, remotePrefillTokens: null }, asked, CACHE_AWARE, draw, 0);
+        const decision = decide(elastic, asked, CACHE_AWARE, draw, 0);
+        expect(decision.chosen === null).toBe(without.chosen === null);
+        if (decision.chosen === null || without.chosen === null) return;
+        const cost = decision.candidates[decision.chosen]?.plannedCost ?? Infinity;
+        const best = without.candidates[without.chosen]?.plannedCost ?? -Infinity;
+        if (decision.transfer?.kind === "prefill") expect(cost).toBeLessThanOrEqual(0.9 * best);
+        else expect(cost).toBe(best);
+      }),
+      { seed: 61, numRuns: 500 },
+    );
+  });
+});
+
+describe("a hot prefix", () => {
+  it("is pulled to a second replica once the holder's queue costs more than the transfer and what the copy evicts", () => {
+    const at = (queuedPrefillMs: number) => {
+      const holder = candidate(0, { transfers: true, cachedTokens: 6_000, queuedPrefillMs });
+      return decide(viewOf([holder, candidate(1, { transfers: true })]), request(6_500), CACHE_AWARE, 0, 0);
+    };
+    expect(at(0)).toMatchObject({ chosen: 0, transfer: null });
+    expect(at(500)).toMatchObject({ chosen: 1, transfer: { kind: "pull", replica: 0, tokens: 6_000 } });
   });
 });
 

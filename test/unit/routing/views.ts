@@ -4,13 +4,20 @@ import type { CandidateView, PoolView, RequestView } from "../../../src/routing/
 export function candidate(replica: number, extra: Partial<CandidateView> = {}): CandidateView {
   const { cachedTokens = 0 } = extra;
   const held = { overlapSegments: 0, cachedTokens, deviceTokens: cachedTokens, memoryTokens: cachedTokens };
-  const idle = { inFlight: 0, queuedPrefillMs: 0, liveKvTokens: 0 };
-  const size = { kvTokens: 100_000, sequences: 8, queueLimit: 8 };
-  const may = { eligible: true, prefills: false, transfers: false };
+  const idle = { predictedTokens: 0, inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0 };
+  const size = { kvTokens: 100_000, sequences: 8, queueLimit: 8, holdMs: 800 };
+  const may = { eligible: true, prefills: false, decodeOnly: false, transfers: false };
   return { replica, name: `replica-${replica}`, ...held, ...idle, ...size, rates: RATES, ...may, ...extra };
 }
 
-export const RATES = { prefillMsPerToken: 0.05, loadMsPerToken: 0.01, transferMsPerToken: 0.02 };
+export const RATES = {
+  prefillMsPerToken: 0.05,
+  attentionMsPerPair: 0,
+  decodeMsPerSequence: 0,
+  decodeMsPerContextToken: 0,
+  loadMsPerToken: 0.01,
+  transferMsPerToken: 0.02,
+};
 
 /** A view of these. Nothing is prefilled elsewhere unless told. */
 export function viewOf(candidates: CandidateView[], extra: Partial<PoolView> = {}): PoolView {
@@ -28,15 +35,27 @@ const candidateView: fc.Arbitrary<Omit<CandidateView, "replica" | "name">> = fc.
   cachedTokens: fc.nat(60_000),
   deviceTokens: fc.nat(60_000),
   memoryTokens: fc.nat(60_000),
+  predictedTokens: fc.oneof(fc.constant(0), fc.nat(60_000)),
   inFlight: fc.nat(24),
+  contextTokens: fc.nat(400_000),
   queuedPrefillMs: amount,
+  plannedMs: fc.oneof(fc.constant(0), amount),
   liveKvTokens: fc.nat(150_000),
   kvTokens: fc.nat(200_000),
   sequences: fc.nat(16),
   queueLimit: fc.nat(8),
-  rates: fc.record({ prefillMsPerToken: rate, loadMsPerToken: rate, transferMsPerToken: rate }),
+  holdMs: amount,
+  rates: fc.record({
+    prefillMsPerToken: rate,
+    attentionMsPerPair: fc.double({ min: 0, max: 0.001, noNaN: true }),
+    decodeMsPerSequence: fc.double({ min: 0, max: 10, noNaN: true }),
+    decodeMsPerContextToken: fc.double({ min: 0, max: 0.01, noNaN: true }),
+    loadMsPerToken: rate,
+    transferMsPerToken: rate,
+  }),
   eligible: fc.boolean(),
   prefills: fc.boolean(),
+  decodeOnly: fc.boolean(),
   transfers: fc.boolean(),
 });
 
@@ -62,3 +81,14 @@ export const anyRequest: fc.Arbitrary<RequestView> = fc.record(
 
 /** [0, 1). */
 export const anyDraw = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+/** Numbers in [0, 1), the same for the same seed: xorshift. */
+export function dice(seed: number): () => number {
+  let state = seed | 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}

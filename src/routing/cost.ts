@@ -1,0 +1,130 @@
+/** What it would cost to send a request to a replica: facts/routing.md §1, SLO-normalised marginal cost. */
+import type { CandidateView, CostTerms, Profile, Rates, RequestView, ScoredCandidate } from "./decision.ts";
+import { isFull } from "./full.ts";
+
+/** theta * mean output: what a ms more per token counts against a ms more to the first, (2 s to the first token) / (50 ms per token). */
+export const TTFT_PER_TPOT = 40;
+/** What an evicted prefix counts. */
+export const KAPPA = 5;
+const MOST_LIVE_SHARE = 0.98;
+/** Of a prompt's prefill without cache: what leaving the session's last replica is charged. */
+const HYSTERESIS = 0.05;
+
+/** ms to compute `tokens` behind `from` others: B*u + Q*u*(h + u/2). */
+export function computeMs(rates: Rates, from: number, tokens: number): number {
+  return tokens * (rates.prefillMsPerToken + rates.attentionMsPerPair * (from + tokens / 2));
+}
+
+/**
+ * With p = load + prefill, n requests in flight there with L tokens of context, f = min(0.98, (live KV + new KV) / KV capacity),
+ * theta = 40 / mean output tokens:
+ *
+ * cost = (W + V) + p + theta*n*p + kappa*p*f/(1-f) + 40*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
+ * session was elsewhere.
+ *
+ * What lies on a lower tier is loaded where that is quicker than computing it. What a request leased there before will leave on the device
+ * counts as held: W has its prefill already.
+ *
+ * @param into what to write it into, where many scores are looked at and none is kept.
+ */
+export function score(
+  candidate: CandidateView,
+  request: RequestView,
+  profile: Profile,
+  meanOutputTokens: number,
+  into: ScoredCandidate = unscored(),
+): ScoredCandidate {
+  const { rates, inFlight } = candidate;
+  const { promptTokens } = request;
+  const { terms } = into;
+  const deviceTokens = Math.max(candidate.deviceTokens, candidate.predictedTokens);
+  const cachedTokens = Math.max(candidate.cachedTokens, deviceTokens);
+  const lowerTokens = cachedTokens - deviceTokens;
+  const loads = lowerTokens > 0 && lowerTokens * rates.loadMsPerToken < computeMs(rates, deviceTokens, lowerTokens);
+  const loadedTokens = loads ? lowerTokens : 0;
+  const inPlace = deviceTokens + loadedTokens;
+  // The prompt's length is an estimate and may fall below what is cached; one token is always computed.
+  const uncachedTokens = Math.max(1, promptTokens - inPlace);
+  terms.prefillMs = computeMs(rates, Math.min(inPlace, promptTokens), uncachedTokens);
+  terms.loadMs = rates.loadMsPerToken * loadedTokens;
+  const p = terms.prefillMs + terms.loadMs;
+  // Both take room on the device.
+  const newTokens = uncachedTokens + loadedTokens;
+  terms.queueMs = candidate.queuedPrefillMs + candidate.plannedMs;
+  terms.stallMs = stallMs(inFlight, p, meanOutputTokens);
+  terms.displacementMs = displacementMs(candidate, newTokens, p);
+  terms.decodeMs = decodeMs(candidate, promptTokens);
+  terms.inFlight = inFlight;
+  terms.away = request.stickyTo === undefined || request.stickyTo === candidate.replica ? 0 : 1;
+  terms.leaveMs = terms.away === 0 ? 0 : HYSTERESIS * computeMs(rates, 0, promptTokens);
+  into.replica = candidate.replica;
+  into.name = candidate.name;
+  into.overlapSegments = candidate.overlapSegments;
+  into.cachedTokens = cachedTokens;
+  into.deviceTokens = deviceTokens;
+  into.awaitedTokens = Math.max(0, candidate.predictedTokens - candidate.deviceTokens);
+  into.loadedTokens = loadedTokens;
+  into.uncachedTokens = uncachedTokens;
+  into.predictedTtftMs = terms.queueMs + p;
+  into.cost = weigh(terms, profile.weights);
+  into.plannedCost = into.cost;
+  into.barred = barredBy(candidate, request, newTokens, meanOutputTokens);
+  return into;
+}
+
+/** Room for a score; `score` fills all of it. */
+export function unscored(): ScoredCandidate {
+  return {
+    replica: 0,
+    name: "",
+    overlapSegments: 0,
+    cachedTokens: 0,
+    deviceTokens: 0,
+    awaitedTokens: 0,
+    loadedTokens: 0,
+    uncachedTokens: 0,
+    predictedTtftMs: 0,
+    cost: 0,
+    plannedCost: 0,
+    terms: { queueMs: 0, prefillMs: 0, loadMs: 0, stallMs: 0, displacementMs: 0, decodeMs: 0, leaveMs: 0, inFlight: 0, away: 0 },
+    barred: null,
+  };
+}
+
+/** theta * n * p: a prefill stalls those who decode beside it. */
+export function stallMs(inFlight: number, p: number, meanOutputTokens: number): number {
+  return (TTFT_PER_TPOT / Math.max(1, meanOutputTokens)) * inFlight * p;
+}
+
+/** kappa * p * f/(1-f): new KV evicts somebody's prefix, the dearer the less of the cache is idle. */
+export function displacementMs(candidate: Pick<CandidateView, "liveKvTokens" | "kvTokens">, newTokens: number, p: number): number {
+  const liveShare = Math.min(MOST_LIVE_SHARE, (candidate.liveKvTokens + newTokens) / Math.max(1, candidate.kvTokens));
+  return (KAPPA * p * liveShare) / (1 - liveShare);
+}
+
+/** 40 * (2*C*n + D*(L + n*In)): the time per token it gets, and what it adds to theirs. */
+export function decodeMs({ inFlight, contextTokens, rates }: CandidateView, promptTokens: number): number {
+  const { decodeMsPerSequence, decodeMsPerContextToken } = rates;
+  return TTFT_PER_TPOT * (2 * decodeMsPerSequence * inFlight + decodeMsPerContextToken * (contextTokens + inFlight * promptTokens));
+}
+
+export function weigh(terms: CostTerms, weights: Readonly<CostTerms>): number {
+  return (
+    terms.queueMs * weights.queueMs +
+    terms.prefillMs * weights.prefillMs +
+    terms.loadMs * weights.loadMs +
+    terms.stallMs * weights.stallMs +
+    terms.displacementMs * weights.displacementMs +
+    terms.decodeMs * weights.decodeMs +
+    terms.leaveMs * weights.leaveMs +
+    terms.inFlight * weights.inFlight +
+    terms.away * weights.away
+  );
+}
+
+function barredBy(candidate: CandidateView, request: RequestView, newTokens: number, meanOutputTokens: number): ScoredCandidate["barred"] {
+  if (candidate.prefills) return "prefill only";
+  if (!candidate.eligible) return "not eligible";
+  if (request.excluded.includes(candidate.replica)) return "excluded";
+  return isFull(candidate, newTokens, meanOutputTokens) ? "full" : null;
+}

@@ -1,0 +1,97 @@
+/** What a decision takes and gives: leases on the replicas it names, the rights to use them, and the answer to the edge. */
+import { prefillLease, type ReserveOutcome } from "../pool/lease.ts";
+import type { Replica } from "../pool/replica.ts";
+import type { PlannedTransfer, ScoredCandidate } from "./decision.ts";
+import type { PoolState } from "./pool-state.ts";
+import type { AdmissionClaims, DecideRequest, ReplicaAnswer, TicketClaims, TransferSource } from "./question.ts";
+
+/** A replica that takes the request has 5 s to do so (pool/lease.ts), its admission a little longer. */
+const ADMISSION_LIVES_MS = 15_000;
+
+export interface Minter {
+  /** The admission as text, under the key of this replica's epoch; null when the replica has no key. */
+  mint(replica: Replica, claims: AdmissionClaims): string | null;
+  /** The ticket as text, under the key of the replica that sends; null when it has no key. */
+  mintTicket(sender: Replica, claims: TicketClaims): string | null;
+}
+
+/** One attempt at a request. */
+export interface Trying {
+  request: DecideRequest;
+  attempt: number;
+  promptTokens: number;
+  nowMs: number;
+}
+
+export interface Choice {
+  replica: Replica;
+  chosen: ScoredCandidate;
+  transfer: PlannedTransfer | null;
+}
+
+/** Leases on the chosen replica and, for a remote prefill, on the one that prefills: both or, when the second can't be had, the first alone. Null: nothing was leased. */
+export function reserve(state: PoolState, minter: Minter, trying: Trying, { replica, chosen, transfer }: Choice): ReplicaAnswer | null {
+  const { request, attempt, nowMs } = trying;
+  const { id, salt, bodyBytes } = request;
+  const expiresAtMs = nowMs + ADMISSION_LIVES_MS;
+  const admission = minter.mint(replica, { id, attempt, salt, bodyBytes, chainTip: tipOf(request), expiresAtMs });
+  if (admission === null) return null;
+  const { terms, uncachedTokens, loadedTokens, deviceTokens, cachedTokens } = chosen;
+  // A count runs no engine.
+  const work =
+    request.counts === true
+      ? { newTokens: 0, ms: 0, fetched: false }
+      : {
+          newTokens: uncachedTokens + loadedTokens,
+          ms: transfer?.receiverMs ?? terms.prefillMs + terms.loadMs,
+          fetched: transfer !== null,
+        };
+  if (lease(state, trying, replica, { id, attempt }, work).kind === "refused") return null;
+  const answer: ReplicaAnswer = {
+    type: "replica",
+    replica: replica.name,
+    url: replica.url,
+    attempt,
+    admission,
+    cachedTokens: deviceTokens + loadedTokens,
+    ...(cachedTokens > deviceTokens ? { load: loadedTokens > 0 } : {}),
+  };
+  const source = transfer === null ? null : sourceOf(state, minter, trying, transfer);
+  if (transfer === null || source === null) return answer;
+  if (transfer.kind === "prefill") return { ...answer, prefill: source };
+  return { ...answer, cachedTokens: cachedTokens + transfer.tokens, pull: { ...source, tokens: transfer.tokens } };
+}
+
+function sourceOf(state: PoolState, minter: Minter, trying: Trying, transfer: PlannedTransfer): TransferSource | null {
+  const { request, attempt, nowMs } = trying;
+  const { kind } = transfer;
+  const sender = state.replica(transfer.replica);
+  if (sender === undefined) return null;
+  const key = kind === "prefill" ? prefillLease({ id: request.id, attempt }) : { id: request.id, attempt };
+  const claims = { ...key, salt: request.salt, from: sender.url, chainTip: tipOf(request), kind };
+  const ticket = minter.mintTicket(sender, { ...claims, expiresAtMs: nowMs + ADMISSION_LIVES_MS });
+  if (ticket === null) return null;
+  const work = { newTokens: transfer.senderNewTokens, ms: transfer.senderWorkMs, fetched: false };
+  if (kind === "prefill" && lease(state, trying, sender, key, work).kind === "refused") return null;
+  return { replica: sender.name, url: sender.url, ticket };
+}
+
+function lease(
+  state: PoolState,
+  { request, promptTokens, nowMs }: Trying,
+  replica: Replica,
+  key: { id: string; attempt: number },
+  work: { newTokens: number; ms: number; fetched: boolean },
+): ReserveOutcome {
+  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens: work.newTokens, predictedMs: work.ms, salt: request.salt };
+  const outcome = state.leases.reserve({ ...key, ...claim });
+  if (outcome.kind === "reserved" && request.counts !== true) {
+    const { chain, promptBytes } = request;
+    state.paths.add(outcome.lease, { chain, promptBytes, fetched: work.fetched }, replica.capacity.kvTokens, nowMs);
+  }
+  return outcome;
+}
+
+function tipOf({ chain }: DecideRequest): string {
+  return chain.at(-1)?.toString(16) ?? "";
+}

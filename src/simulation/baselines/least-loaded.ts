@@ -1,0 +1,11 @@
+/** Least loaded: fewest requests in flight, whatever they are. Ties: at random, so that an idle fleet is filled evenly. */
+import type { BaselinePolicy } from "../policy.ts";
+import { inFlightRequests } from "../policy.ts";
+import { pickLowest } from "./pick.ts";
+
+export function leastLoaded(): BaselinePolicy {
+  return {
+    name: "least-loaded",
+    choose: (_request, sights, draw) => pickLowest(sights.map(inFlightRequests), draw),
+  };
+}

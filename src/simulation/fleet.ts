@@ -1,0 +1,296 @@
+/** A fleet in virtual time: requests arrive, an arm places them, simulated replicas compute them, and everything that happens is told to the arm and logged. */
+import { Arrivals } from "./arrivals.ts";
+import type { Arm, Placement, Question, Source } from "./arm.ts";
+import { type FleetOptions, type Going, isPrefillKey, jobKey, leaseOf, prefillKey } from "./going.ts";
+import type { RunLog } from "./measures.ts";
+import type { Plan, PlannedRequest } from "./plan.ts";
+import type { Sequence } from "./sequence.ts";
+import type { ReplicaMaker, SimulatedReplica } from "./simulated-replica.ts";
+import type { Timeline } from "./timeline.ts";
+
+/** A replica that is gone shows at once; the edge asks again after this. */
+const RETRY_MS = 10;
+
+export class Fleet {
+  readonly #timeline: Timeline;
+  readonly #plan: Plan;
+  readonly #arm: Arm;
+  readonly #log: RunLog;
+  readonly #options: FleetOptions;
+  readonly #make: ReplicaMaker;
+  /** By number; a life that ended is replaced by the next. */
+  readonly #replicas = new Map<number, SimulatedReplica>();
+  readonly #going = new Map<number, Going>();
+  readonly #arrivals: Arrivals;
+  #left: number;
+
+  constructor(timeline: Timeline, plan: Plan, arm: Arm, log: RunLog, options: FleetOptions, make: ReplicaMaker) {
+    this.#timeline = timeline;
+    this.#plan = plan;
+    this.#arm = arm;
+    this.#log = log;
+    this.#options = options;
+    this.#make = make;
+    this.#left = plan.requests.length;
+    this.#arrivals = new Arrivals(timeline, plan, options.sessionsAtOnce, (request) => this.#arrive(request));
+  }
+
+  /** Requests that have not ended. */
+  get left(): number {
+    return this.#left;
+  }
+
+  join(number: number): void {
+    const epoch = (this.#replicas.get(number)?.epoch ?? 0) + 1;
+    const replica: SimulatedReplica = this.#make(number, epoch, {
+      started: (sequence) => this.#started(replica, sequence),
+      firstToken: (sequence, nowMs) => this.#firstToken(replica, sequence, nowMs),
+      finished: (sequence, nowMs) => this.#finished(replica, sequence, nowMs),
+      stepped: () => this.#tellChanges(replica),
+      gaps: (count, ms) => this.#log.gaps(count, ms),
+    });
+    this.#replicas.set(number, replica);
+    this.#arm.joined(replica);
+  }
+
+  /** What it holds and runs is lost; its requests are asked for again. */
+  leave(number: number): void {
+    const replica = this.#replicas.get(number);
+    if (replica === undefined || !replica.alive) return;
+    replica.alive = false;
+    this.#arm.left(replica);
+    for (const going of this.#going.values()) {
+      if (going.at?.source === replica) going.at.source = null;
+      if (going.at?.replica === replica) this.#retry(going);
+    }
+  }
+
+  /** All that has a time of its own will come. */
+  begin(): void {
+    this.#arrivals.begin();
+  }
+
+  #arrive(request: PlannedRequest): void {
+    const { nowMs } = this.#timeline;
+    const unplaced = { failed: [], at: null, transfer: null, hasFirstToken: false, cachedElsewhere: 0 };
+    const going: Going = { request, arrivedAtMs: nowMs, rttMs: this.#options.rttMs, ...unplaced };
+    this.#going.set(request.id, going);
+    this.#log.arrived(request.id, nowMs);
+    const { patienceMs } = this.#options;
+    if (patienceMs !== null) this.#timeline.after(patienceMs, () => this.#giveUp(going));
+    this.#ask(going);
+  }
+
+  #ask(going: Going): void {
+    const { bookingMs, patienceMs } = this.#options;
+    const half = bookingMs / 2;
+    const { request, arrivedAtMs, failed } = going;
+    const deadlineMs = patienceMs === null ? null : arrivedAtMs + patienceMs;
+    const question: Question = { request, arrivedAtMs, failed: [...failed], deadlineMs };
+    this.#later(half, () => {
+      if (!this.#isGoing(going)) return;
+      this.#arm.ask(question, (placement) => {
+        going.rttMs = (placement.kind === "placed" ? placement.rttMs : undefined) ?? this.#options.rttMs;
+        this.#later(half + going.rttMs / 2, () => this.#placed(going, placement));
+      });
+    });
+  }
+
+  #later(ms: number, happen: () => void): void {
+    if (ms === 0) happen();
+    else this.#timeline.after(ms, happen);
+  }
+
+  #isGoing(going: Going): boolean {
+    return this.#going.get(going.request.id) === going;
+  }
+
+  #placed(going: Going, placement: Placement): void {
+    const { request } = going;
+    if (!this.#isGoing(going)) {
+      // Its client left while the answer was on its way.
+      if (placement.kind === "placed") this.#arm.giveUp(request, placement.attempt);
+      return;
+    }
+    if (placement.kind === "refused") return this.#refuse(going);
+    const { attempt, source, loads } = placement;
+    const replica = this.#replicas.get(placement.replica);
+    if (replica === undefined) throw new RangeError(`${this.#arm.name} chose replica ${placement.replica}, which never was`);
+    going.at = { replica, attempt, source: null, loads };
+    if (!replica.alive) return this.#retry(going);
+    if (source === null) return this.#submit(going, 0);
+    this.#fetch(going, going.at, source);
+  }
+
+  #fetch(going: Going, at: NonNullable<Going["at"]>, { kind, replica: number }: Source): void {
+    const sender = this.#replicas.get(number);
+    const none = { kind, replica: sender?.name ?? "", bytes: 0, ms: 0, tokens: 0 };
+    if (sender === undefined || !sender.alive) {
+      going.transfer = { ...none, outcome: "fallback", why: "it is gone" };
+      return this.#submit(going, 0);
+    }
+    at.source = sender;
+    if (kind === "pull") return this.#pull(going, at, sender);
+    const { request } = going;
+    const key = prefillKey(request, at.attempt);
+    const taken = sender.engine.submit({ key, request, outputTokens: 1, externalTokens: 0, loads: true }, this.#timeline.nowMs);
+    this.#schedule(sender);
+    if (taken) return;
+    going.transfer = { ...none, outcome: "fallback", why: "it does not fit there" };
+    this.#submit(going, 0);
+  }
+
+  /** What the sender holds of the prompt and the receiver does not is sent. */
+  #pull(going: Going, at: NonNullable<Going["at"]>, sender: SimulatedReplica): void {
+    const { path, promptSegments, promptTokens } = going.request;
+    const held = sender.engine.cache.onHost(path, 0, promptSegments);
+    const had = at.replica.engine.cache.onHost(path, 0, promptSegments);
+    const { ends } = this.#plan.tree;
+    const endOf = (segments: number): number => (segments === 0 ? 0 : (ends[path[segments - 1] ?? 0] ?? 0));
+    const { blockTokens } = at.replica.constants;
+    const reach = Math.floor(Math.min(endOf(held), promptTokens - 1) / blockTokens) * blockTokens;
+    const tokens = Math.max(0, reach - endOf(had));
+    this.#send(going, at, sender, { kind: "pull", tokens, externalTokens: tokens > 0 ? reach : 0 });
+  }
+
+  #send(
+    going: Going,
+    at: NonNullable<Going["at"]>,
+    sender: SimulatedReplica,
+    what: { kind: Source["kind"]; tokens: number; externalTokens: number },
+  ): void {
+    const { kind, tokens, externalTokens } = what;
+    const { nowMs } = this.#timeline;
+    const arrivesAtMs = sender.send(tokens, nowMs);
+    this.#timeline.at(arrivesAtMs, () => {
+      if (!this.#isGoing(going) || going.at !== at) return;
+      const used = tokens > 0 && at.source !== null;
+      going.transfer = {
+        kind,
+        replica: sender.name,
+        outcome: used ? "used" : "fallback",
+        bytes: 0,
+        ms: arrivesAtMs - nowMs,
+        tokens: used ? tokens : 0,
+      };
+      this.#submit(going, used ? externalTokens : 0);
+    });
+  }
+
+  #submit(going: Going, externalTokens: number): void {
+    const { request, at } = going;
+    if (at === null) return;
+    const { outputTokens } = request;
+    const { replica, attempt, loads } = at;
+    const key = jobKey(request, attempt);
+    const taken = replica.engine.submit({ key, request, outputTokens, externalTokens, loads }, this.#timeline.nowMs);
+    this.#schedule(replica);
+    if (taken) return;
+    this.#arm.giveUp(request, attempt);
+    this.#refuse(going);
+  }
+
+  #retry(going: Going): void {
+    const { at, request } = going;
+    if (at === null) return;
+    going.failed.push({ replica: at.replica.number, attempt: at.attempt });
+    if (at.source !== null) this.#cancel(at.source, prefillKey(request, at.attempt));
+    going.at = null;
+    going.transfer = null;
+    this.#log.retried();
+    this.#timeline.after(RETRY_MS, () => {
+      if (this.#isGoing(going)) this.#ask(going);
+    });
+  }
+
+  #refuse(going: Going): void {
+    this.#log.refused(going.request.id, this.#timeline.nowMs);
+    this.#ended(going);
+  }
+
+  #giveUp(going: Going): void {
+    if (!this.#isGoing(going) || going.hasFirstToken) return;
+    const { request, at } = going;
+    this.#arm.giveUp(request, at?.attempt ?? null);
+    if (at !== null) {
+      this.#cancel(at.replica, jobKey(request, at.attempt));
+      if (at.source !== null) this.#cancel(at.source, prefillKey(request, at.attempt));
+    }
+    this.#log.cancelled(request.id, this.#timeline.nowMs);
+    this.#ended(going);
+  }
+
+  #cancel(replica: SimulatedReplica, key: string): void {
+    replica.engine.cancel(key, this.#timeline.nowMs);
+    this.#schedule(replica);
+  }
+
+  /** Wakes the engine when its next change is due. */
+  #schedule(replica: SimulatedReplica): void {
+    const { nextMs } = replica.engine;
+    if (nextMs === Infinity) return this.#tellChanges(replica);
+    if (nextMs === replica.wakesAtMs) return;
+    replica.wakesAtMs = nextMs;
+    this.#timeline.at(nextMs, () => {
+      // A later word moved its waking.
+      if (!replica.alive || replica.wakesAtMs !== nextMs) return;
+      replica.wakesAtMs = Infinity;
+      replica.engine.advance(this.#timeline.nowMs);
+      this.#schedule(replica);
+    });
+  }
+
+  /** A replica says what it holds before it says how its requests went. */
+  #tellChanges(replica: SimulatedReplica): void {
+    const changes = replica.engine.cache.takeChanges();
+    if (changes.length > 0 && replica.alive) this.#arm.changed(replica, changes);
+  }
+
+  #started(replica: SimulatedReplica, { job }: Sequence): void {
+    this.#arm.lease(replica, { event: "started", ...leaseOf(job.key) });
+  }
+
+  #firstToken(replica: SimulatedReplica, sequence: Sequence, nowMs: number): void {
+    const { job, cachedTokens, loadedTokens, loadMs, startedAtMs } = sequence;
+    const going = this.#going.get(job.request.id);
+    if (going === undefined) return;
+    this.#tellChanges(replica);
+    const isPrefill = isPrefillKey(job.key);
+    const transfer = isPrefill ? null : going.transfer;
+    const prefillMs = nowMs - (startedAtMs ?? nowMs) + (transfer?.ms ?? 0);
+    const loads = loadedTokens > 0 ? { loadedTokens, loadMs } : {};
+    const report = { promptTokens: job.request.promptTokens, cachedTokens, prefillMs, ...loads };
+    this.#arm.lease(replica, { event: "decoding", ...leaseOf(job.key), ...report, ...(transfer === null ? {} : { transfer }) });
+    if (isPrefill) return;
+    going.hasFirstToken = true;
+    const computedElsewhere = transfer?.kind === "prefill" && transfer.outcome === "used";
+    this.#log.firstToken(job.request.id, nowMs + going.rttMs / 2, computedElsewhere ? going.cachedElsewhere : cachedTokens);
+  }
+
+  #finished(replica: SimulatedReplica, sequence: Sequence, nowMs: number): void {
+    const { job, cachedTokens, outputTokens, firstTokenAtMs } = sequence;
+    const going = this.#going.get(job.request.id);
+    this.#tellChanges(replica);
+    const { promptTokens } = job.request;
+    const isPrefill = isPrefillKey(job.key);
+    const report = { promptTokens, cachedTokens, outputTokens: isPrefill ? 0 : outputTokens, decodeMs: nowMs - (firstTokenAtMs ?? nowMs) };
+    this.#arm.lease(replica, { event: "settled", ...leaseOf(job.key), ...report });
+    if (going === undefined || going.at === null) return;
+    if (!isPrefill) {
+      this.#log.finished(job.request.id, nowMs + going.rttMs / 2);
+      return this.#ended(going);
+    }
+    going.cachedElsewhere = cachedTokens;
+    const { path } = going.request;
+    const had = going.at.replica.engine.cache.onDevice(path, going.request.promptSegments);
+    const hadTokens = had === 0 ? 0 : (this.#plan.tree.ends[path[had - 1] ?? 0] ?? 0);
+    const tokens = Math.max(1, promptTokens - hadTokens);
+    this.#send(going, going.at, replica, { kind: "prefill", tokens, externalTokens: promptTokens });
+  }
+
+  #ended({ request }: Going): void {
+    this.#going.delete(request.id);
+    this.#left--;
+    this.#arrivals.ended(request.id);
+  }
+}

@@ -1,0 +1,88 @@
+/** One piece of the comparison that a thread can do alone, and what comes of it. Plain values: they cross threads. */
+import { readFileSync } from "node:fs";
+import { baseline, isBaselineName } from "../../../src/simulation/baselines/baselines.ts";
+import { streamOf } from "../../../src/simulation/chance.ts";
+import { ENGINES, type EngineName, scaled } from "../../../src/simulation/constants.ts";
+import { paced, type Plan } from "../../../src/simulation/plan.ts";
+import { steadyStart } from "../../../src/simulation/steady-start.ts";
+import { saturation } from "../../../src/simulation/saturation.ts";
+import { DEFAULTS, type RunResult, simulate, type SimulationOptions } from "../../../src/simulation/simulate.ts";
+import { sloCapacity, type SloCapacity } from "../../../src/simulation/slo-capacity.ts";
+import { parseTrace } from "../../../src/simulation/trace.ts";
+import { WORKLOADS, type WorkloadName } from "../../../src/simulation/workload.ts";
+
+/** "trace": Mooncake's conversation trace, a part of it. */
+export type Asked = WorkloadName | "trace";
+
+export interface Fleet {
+  workload: Asked;
+  engine: EngineName;
+  /** What the engine's times are multiplied with. */
+  constants: number;
+  requests: number;
+  seed: number;
+  /** File of the trace, and the requests of it to leave out. */
+  trace: { file: string; skip: number };
+}
+
+export type Task = Fleet &
+  (
+    | { what: "saturation" }
+    /** `policy`: a baseline's name, "warmpath" or "warmpath-elastic"; `options`: what differs from a plain fleet. */
+    | { what: "run"; policy: string; ratePerSecond: number; options: Partial<Omit<SimulationOptions, "engine">> }
+    | { what: "capacity"; policy: string; lowestPerSecond: number; highestPerSecond: number }
+  );
+
+export type Outcome =
+  | { what: "saturation"; ratePerSecond: number }
+  | { what: "run"; run: Omit<RunResult, "endTimes"> }
+  | { what: "capacity"; capacity: SloCapacity };
+
+/** Of a generated workload's own stream; its saturation is measured on another plan, of many sessions. */
+const RUN_STREAM = 7;
+const SATURATION_STREAM = 8;
+const SATURATION_REQUESTS = 30_000;
+
+const plans = new Map<string, Plan>();
+
+function planOf({ workload, seed, trace, ...task }: Task): Plan {
+  const [stream, requests] = task.what === "saturation" ? [SATURATION_STREAM, SATURATION_REQUESTS] : [RUN_STREAM, task.requests];
+  const key = `${workload} ${requests} ${seed} ${stream}`;
+  const known = plans.get(key);
+  if (known !== undefined) return known;
+  const plan = workload === "trace" ? traced(trace, task.requests) : WORKLOADS[workload](streamOf(seed, stream), requests);
+  // One at a time: a plan of many requests takes some 100 MB.
+  plans.clear();
+  plans.set(key, plan);
+  return plan;
+}
+
+function traced({ file, skip }: Fleet["trace"], requests: number): Plan {
+  const lines = readFileSync(file, "utf8").split("\n").slice(skip);
+  const first = Number((JSON.parse(lines[0] ?? "{}") as { timestamp?: number }).timestamp ?? 0);
+  const outcome = parseTrace(lines.join("\n"), "conversation", requests);
+  if (outcome.kind === "invalid") throw new Error(`${file}, line ${skip + outcome.line}: ${outcome.reason}`);
+  const { plan } = outcome;
+  return { ...plan, requests: plan.requests.map((request) => ({ ...request, at: (request.at ?? 0) - first })) };
+}
+
+export function perform(task: Task): Outcome {
+  const plan = planOf(task);
+  const engine = scaled(ENGINES[task.engine], task.constants);
+  const plain: SimulationOptions = { ...DEFAULTS, engine, seed: task.seed };
+  if (task.what === "saturation") return { what: "saturation", ratePerSecond: saturation(plan, plain) };
+  if (task.what === "run") return { what: "run", run: runOf(plan, task.policy, task.ratePerSecond, { ...plain, ...task.options }) };
+  const { lowestPerSecond, highestPerSecond, policy } = task;
+  const search = { lowestPerSecond, highestPerSecond, maxRuns: 11, withinFactor: 1.02 };
+  return { what: "capacity", capacity: sloCapacity((rate) => ({ goodShare: runOf(plan, policy, rate, plain).goodShare }), search) };
+}
+
+function runOf(plan: Plan, policy: string, ratePerSecond: number, options: SimulationOptions): Omit<RunResult, "endTimes"> {
+  const elastic = policy === "warmpath-elastic";
+  const topology = elastic ? "elastic" : options.topology;
+  const chooser = isBaselineName(policy)
+    ? { kind: "policy" as const, policy: baseline(policy) }
+    : { kind: "product" as const, profile: "cache-aware" as const };
+  const { endTimes: _endTimes, ...run } = simulate(steadyStart(paced(plan, ratePerSecond)), chooser, { ...options, topology });
+  return { ...run, policy };
+}

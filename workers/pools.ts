@@ -1,0 +1,160 @@
+/** From the model that a client names to the pools that are asked for it, in their order. */
+import type { Context } from "hono";
+import { specFingerprint } from "../src/prefix/segment.ts";
+import { choosePool, type PoolSight, type RankedPool } from "../src/routing/choose-pool.ts";
+import type { DecideRequest } from "../src/routing/dispatcher.ts";
+import { rendezvous } from "../src/routing/placement.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
+import type { Urgency } from "../src/wire/urgency.ts";
+import { type AppEnv, background } from "./context.ts";
+import type { Config } from "./env.ts";
+import { book, type KnownCard, measureRoundTrip, poolCards, roundTripMs } from "./pool-card.ts";
+import { conversationKey, promptChain, type PromptChain } from "./prompt-chain.ts";
+import { keepSent, sentLately } from "./recent-prompts.ts";
+import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
+
+export interface PoolTarget {
+  pool: string;
+  decide: Omit<DecideRequest, "failed">;
+}
+
+export interface ChosenPools {
+  /** The name of the model that serves. */
+  model: string;
+  /** At least one. */
+  targets: readonly [PoolTarget, ...PoolTarget[]];
+  /** Null where there was no choice. */
+  reason: string | null;
+}
+
+export interface Asked {
+  request: InnerRequest;
+  bodyBytes: number;
+  counts: boolean;
+  arrivedAtMs: number;
+  urgency: Urgency;
+}
+
+/** A known model's name and what is known of its pools. */
+export interface ServedModel {
+  name: string;
+  cards: readonly KnownCard[];
+}
+
+/** Of the name itself, or of the models behind an alias; only pools that have had a replica. */
+function pick(config: Config, cards: readonly KnownCard[], name: string): ServedModel {
+  const pools = config.models?.get(name);
+  const serves = ({ card }: KnownCard): boolean =>
+    card.model !== null && (config.models === null ? card.model === name : pools?.includes(card.pool) === true);
+  return { name, cards: cards.filter(serves) };
+}
+
+/** Every model that has had a replica, once. */
+export function servedModels(config: Config, cards: readonly KnownCard[]): ServedModel[] {
+  const names = config.models?.keys() ?? cards.flatMap(({ card }) => card.model ?? []);
+  return [...new Set(names)].map((name) => pick(config, cards, name)).filter((model) => model.cards.length > 0);
+}
+
+const isReady = ({ cards }: ServedModel): boolean => cards.some(({ card }) => card.replicas > 0);
+
+/** An alias leads a conversation to the same model each time, as long as that has a replica. */
+function resolve(config: Config, cards: readonly KnownCard[], { request, salt }: { request: InnerRequest; salt: string }): ServedModel {
+  const behind = config.aliases.get(request.model);
+  if (behind === undefined) return pick(config, cards, request.model);
+  const order = rendezvous(conversationKey(request.prompt, request.session, salt), behind).map((name) => pick(config, cards, name));
+  return order.find(isReady) ?? order.find((model) => model.cards.length > 0) ?? { name: request.model, cards: [] };
+}
+
+/** Null when no pool serves the model. Gives the request its id, which names the pool that is asked first and stays whatever becomes of it. */
+export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<ChosenPools | null> {
+  const config = c.get("config");
+  const salt = config.saltOf(c.get("tenant"));
+  const { request } = asked;
+  let served = resolve(config, await poolCards(c.env, background(c)), { request, salt });
+  // Its first replica may have come just now.
+  if (served.cards.length === 0 && config.pools.length > 1)
+    served = resolve(config, await poolCards(c.env, background(c), true), { request, salt });
+  const chains = new Map<string, PromptChain>();
+  const chainFor = ({ hashSpec, model }: KnownCard["card"]): PromptChain => {
+    const key = `${specFingerprint(hashSpec)} ${model}`;
+    const made = chains.get(key) ?? promptChain(request.prompt, hashSpec, model ?? "", salt);
+    chains.set(key, made);
+    return made;
+  };
+  const [first] = served.cards;
+  if (first === undefined) return null;
+  const ranked =
+    served.cards.length === 1
+      ? null
+      : rank(c, served.cards, chainFor, conversationKey(request.prompt, request.session, salt), asked);
+  const pools = ranked?.order.map(({ pool }) => pool) ?? [first.card.pool];
+  if (poolOfRequest(c.get("requestId")) === UNPLACED)
+    c.set("requestId", mintPlacedRequestId(config, c.get("tenant"), pools[0] ?? first.card.pool));
+  const targets = pools.flatMap((pool): PoolTarget[] => {
+    const known = served.cards.find(({ card }) => card.pool === pool);
+    return known === undefined ? [] : [{ pool, decide: decideRequest(c, known.card, chainFor(known.card), asked, salt) }];
+  });
+  const [chosen, ...others] = targets;
+  return chosen === undefined ? null : { model: served.name, targets: [chosen, ...others], reason: ranked?.reason ?? null };
+}
+
+function rank(
+  c: Context<AppEnv>,
+  cards: readonly KnownCard[],
+  chainFor: (card: KnownCard["card"]) => PromptChain,
+  conversation: bigint,
+  { request, counts }: Asked,
+): { order: RankedPool[]; reason: string } {
+  const nowMs = Date.now();
+  const { regionOf } = c.get("config");
+  const known = cards.flatMap(({ card }) => roundTripMs(card.pool) ?? []);
+  const meanMs = known.reduce((sum, rttMs) => sum + rttMs, 0) / Math.max(1, known.length);
+  let promptBytes = 0;
+  const sights = cards.map(({ card, madeAtMs, sketch, bookedMs }): PoolSight => {
+    const { pool } = card;
+    measureRoundTrip(c.env, pool, background(c));
+    const made = chainFor(card);
+    ({ promptBytes } = made);
+    return {
+      card,
+      region: regionOf(pool),
+      ageMs: nowMs - madeAtMs,
+      rttMs: roundTripMs(pool) ?? meanMs,
+      sketch,
+      bookedMs,
+      sentSegments: sentLately(conversation, pool, made.chain, nowMs),
+      chain: made.chain,
+    };
+  });
+  const choice = choosePool(sights, { promptBytes, draw: Number(conversation >> 11n) / 2 ** 53, goesOn: request.session !== null });
+  const [best] = choice.order;
+  // What is only counted warms nothing.
+  if (best === undefined || counts) return choice;
+  book(best.pool, best.prefillMs);
+  const chosen = sights.find(({ card }) => card.pool === best.pool);
+  if (chosen !== undefined) keepSent(conversation, best.pool, chosen.chain, nowMs);
+  return choice;
+}
+
+function decideRequest(
+  c: Context<AppEnv>,
+  { hashSpec }: KnownCard["card"],
+  { chain, promptBytes }: PromptChain,
+  { request, bodyBytes, counts, arrivedAtMs, urgency: { priority, withinMs } }: Asked,
+  salt: string,
+): Omit<DecideRequest, "failed"> {
+  return {
+    id: c.get("requestId"),
+    tenant: c.get("tenant"),
+    salt,
+    fingerprint: specFingerprint(hashSpec),
+    chain: chain.hashes,
+    promptBytes,
+    bodyBytes,
+    ...(priority === "normal" ? {} : { priority }),
+    ...(withinMs === null ? {} : { deadlineMs: arrivedAtMs + withinMs }),
+    arrivedAtMs,
+    session: request.session,
+    counts,
+  };
+}
