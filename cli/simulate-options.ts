@@ -29,6 +29,7 @@ export interface SimulateOptions {
   bookingMs: number;
   rttMs: number;
   patienceMs: number | null;
+  tpotMs: number | null;
   /** Null: one. */
   regions: Regions | null;
   topology: Topology;
@@ -63,6 +64,7 @@ export const USAGE = `warmpath simulate [options]
   --regions A,B,C     percent of the requests from each region; each has a pool of its share of the replicas (Warmpath only; default one region)
   --region-rtt MS     from one region to another and back (default 60)
   --pool-choice NAME  ${POOL_CHOICES.join(", ")} (default cards)
+  --tpot MS           clients say that they want tokens at least so often (default: they do not)
   --patience MS       a client without a first token gives up after so long (default never)
   --topology NAME     aggregated, elastic (blocks move as the product decides) or disaggregated (default aggregated)
   --host-tokens N     KV tokens that each replica's host memory holds (default 0)
@@ -161,6 +163,7 @@ const OPTIONS = {
   "region-rtt": { type: "string", default: "60" },
   "pool-choice": { type: "string", default: "cards" },
   patience: { type: "string" },
+  tpot: { type: "string" },
   topology: { type: "string", default: "aggregated" },
   "host-tokens": { type: "string", default: "0" },
   lose: { type: "string" },
@@ -193,6 +196,7 @@ export function parseSimulateOptions(args: string[]): SimulateOptions | "help" {
     edges: integer(values.edges, "edges", 1, 1_024),
     bookingMs: number(values["booking-delay"], "booking-delay", 0, 60_000),
     rttMs: number(values.rtt, "rtt", 0, 60_000),
+    tpotMs: values.tpot === undefined ? null : number(values.tpot, "tpot", 1, 60_000),
     patienceMs: values.patience === undefined ? null : number(values.patience, "patience", 1, 1e9),
     regions: regions(values.regions, values["region-rtt"], values.rtt, values["pool-choice"]),
     topology,

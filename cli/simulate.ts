@@ -154,8 +154,22 @@ function cellOf(
 }
 
 function simulationOf(engine: SimulationOptions["engine"], options: SimulateOptions): SimulationOptions {
-  const { replicas, seed, topology, hostTokens, eventDelayMs, eventLoss, announced, edges, bookingMs, rttMs, patienceMs, regions, lose } =
-    options;
+  const {
+    replicas,
+    seed,
+    topology,
+    hostTokens,
+    eventDelayMs,
+    eventLoss,
+    announced,
+    edges,
+    bookingMs,
+    rttMs,
+    patienceMs,
+    tpotMs,
+    regions,
+    lose,
+  } = options;
   const turnover =
     lose === null
       ? []
@@ -164,7 +178,22 @@ function simulationOf(engine: SimulationOptions["engine"], options: SimulateOpti
           { atMs: lose.atMs + lose.forMs, replica: 0, change: "join" },
         ] as const);
   const events = { eventDelayMs, eventLoss, announced };
-  return { ...DEFAULTS, engine, replicas, seed, topology, hostTokens, ...events, edges, bookingMs, rttMs, patienceMs, regions, turnover };
+  return {
+    ...DEFAULTS,
+    engine,
+    replicas,
+    seed,
+    topology,
+    hostTokens,
+    ...events,
+    edges,
+    bookingMs,
+    rttMs,
+    patienceMs,
+    tpotMs,
+    regions,
+    turnover,
+  };
 }
 
 function chooserOf(name: PolicyName): Chooser {

@@ -84,9 +84,7 @@ export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<Cho
   const [first] = served.cards;
   if (first === undefined) return null;
   const ranked =
-    served.cards.length === 1
-      ? null
-      : rank(c, served.cards, chainFor, conversationKey(request.prompt, request.session, salt), asked);
+    served.cards.length === 1 ? null : rank(c, served.cards, chainFor, conversationKey(request.prompt, request.session, salt), asked);
   const pools = ranked?.order.map(({ pool }) => pool) ?? [first.card.pool];
   if (poolOfRequest(c.get("requestId")) === UNPLACED)
     c.set("requestId", mintPlacedRequestId(config, c.get("tenant"), pools[0] ?? first.card.pool));
@@ -140,7 +138,7 @@ function decideRequest(
   c: Context<AppEnv>,
   { hashSpec }: KnownCard["card"],
   { chain, promptBytes }: PromptChain,
-  { request, bodyBytes, counts, arrivedAtMs, urgency: { priority, withinMs } }: Asked,
+  { request, bodyBytes, counts, arrivedAtMs, urgency: { priority, withinMs, tpotMs } }: Asked,
   salt: string,
 ): Omit<DecideRequest, "failed"> {
   return {
@@ -153,6 +151,7 @@ function decideRequest(
     bodyBytes,
     ...(priority === "normal" ? {} : { priority }),
     ...(withinMs === null ? {} : { deadlineMs: arrivedAtMs + withinMs }),
+    ...(tpotMs === null ? {} : { tpotMs }),
     arrivedAtMs,
     session: request.session,
     counts,

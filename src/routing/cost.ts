@@ -1,11 +1,16 @@
 /** What it would cost to send a request to a replica: facts/routing.md §1, SLO-normalised marginal cost. */
 import type { CandidateView, CostTerms, Profile, Rates, RequestView, ScoredCandidate } from "./decision.ts";
-import { isFull } from "./full.ts";
+import { awaitedMs, isFull } from "./full.ts";
+import { NOTHING } from "./profiles.ts";
 
-/** theta * mean output: what a ms more per token counts against a ms more to the first, (2 s to the first token) / (50 ms per token). */
-export const TTFT_PER_TPOT = 40;
-/** What an evicted prefix counts. */
-export const KAPPA = 5;
+/**
+ * theta * mean output: what a ms more per token counts against a ms more to the first. The objectives alone, 2 s and 50 ms, would make it 40; a prefix
+ * left for a replica that decodes less costs every later turn, too, and on the simulator's tuning seeds 25 lost the fewest cells and held
+ * the highest rates within the objectives (docs/decisions/0009-weights.md).
+ */
+export const TTFT_PER_TPOT = 25;
+/** What an evicted prefix counts: 1 where facts/routing.md has 5; those seeds again, and between 0.3 and 2 it hardly matters. */
+export const KAPPA = 1;
 const MOST_LIVE_SHARE = 0.98;
 /** Of a prompt's prefill without cache: what leaving the session's last replica is charged. */
 const HYSTERESIS = 0.05;
@@ -17,9 +22,9 @@ export function computeMs(rates: Rates, from: number, tokens: number): number {
 
 /**
  * With p = load + prefill, n requests in flight there with L tokens of context, f = min(0.98, (live KV + new KV) / KV capacity),
- * theta = 40 / mean output tokens:
+ * theta = 25 / mean output tokens:
  *
- * cost = (W + V) + p + theta*n*p + kappa*p*f/(1-f) + 40*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
+ * cost = (W + V) + p + theta*n*p + kappa*p*f/(1-f) + 25*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
  * session was elsewhere.
  *
  * What lies on a lower tier is loaded where that is quicker than computing it. What a request leased there before will leave on the device
@@ -51,6 +56,7 @@ export function score(
   // Both take room on the device.
   const newTokens = uncachedTokens + loadedTokens;
   terms.queueMs = candidate.queuedPrefillMs + candidate.plannedMs;
+  terms.awaitedMs = request.tpotMs === undefined ? 0 : awaitedMs(candidate, promptTokens, meanOutputTokens, request.tpotMs);
   terms.stallMs = stallMs(inFlight, p, meanOutputTokens);
   terms.displacementMs = displacementMs(candidate, newTokens, p);
   terms.decodeMs = decodeMs(candidate, promptTokens);
@@ -65,10 +71,10 @@ export function score(
   into.awaitedTokens = Math.max(0, candidate.predictedTokens - candidate.deviceTokens);
   into.loadedTokens = loadedTokens;
   into.uncachedTokens = uncachedTokens;
-  into.predictedTtftMs = terms.queueMs + p;
+  into.predictedTtftMs = terms.queueMs + terms.awaitedMs + p;
   into.cost = weigh(terms, profile.weights);
   into.plannedCost = into.cost;
-  into.barred = barredBy(candidate, request, newTokens, meanOutputTokens);
+  into.barred = barredBy(candidate, request, newTokens, meanOutputTokens) ?? (terms.awaitedMs > 0 ? "too slow" : null);
   return into;
 }
 
@@ -86,7 +92,7 @@ export function unscored(): ScoredCandidate {
     predictedTtftMs: 0,
     cost: 0,
     plannedCost: 0,
-    terms: { queueMs: 0, prefillMs: 0, loadMs: 0, stallMs: 0, displacementMs: 0, decodeMs: 0, leaveMs: 0, inFlight: 0, away: 0 },
+    terms: { ...NOTHING },
     barred: null,
   };
 }
@@ -102,7 +108,7 @@ export function displacementMs(candidate: Pick<CandidateView, "liveKvTokens" | "
   return (KAPPA * p * liveShare) / (1 - liveShare);
 }
 
-/** 40 * (2*C*n + D*(L + n*In)): the time per token it gets, and what it adds to theirs. */
+/** 25 * (2*C*n + D*(L + n*In)): the time per token it gets, and what it adds to theirs. */
 export function decodeMs({ inFlight, contextTokens, rates }: CandidateView, promptTokens: number): number {
   const { decodeMsPerSequence, decodeMsPerContextToken } = rates;
   return TTFT_PER_TPOT * (2 * decodeMsPerSequence * inFlight + decodeMsPerContextToken * (contextTokens + inFlight * promptTokens));
@@ -111,6 +117,7 @@ export function decodeMs({ inFlight, contextTokens, rates }: CandidateView, prom
 export function weigh(terms: CostTerms, weights: Readonly<CostTerms>): number {
   return (
     terms.queueMs * weights.queueMs +
+    terms.awaitedMs * weights.awaitedMs +
     terms.prefillMs * weights.prefillMs +
     terms.loadMs * weights.loadMs +
     terms.stallMs * weights.stallMs +

@@ -10,6 +10,8 @@ export interface RequestView {
   excluded: readonly number[];
   /** Its tokens are counted and nothing more: nothing is fetched for it. */
   counts?: boolean;
+  /** Its client wants tokens at least so often, ms; absent: it said nothing. */
+  tpotMs?: number;
   /** Slot that served this session last. */
   stickyTo?: number;
 }
@@ -22,6 +24,10 @@ export interface Rates {
   attentionMsPerPair: number;
   /** C: what one more sequence adds to a decode step, ms. */
   decodeMsPerSequence: number;
+  /** S: what a decode step takes besides; 0 while unknown. */
+  decodeMsPerStep: number;
+  /** Decodes take so many times as long as their own steps, for the prefills between them; 1 or more. */
+  decodeStretch: number;
   /** D: what one more token of context adds to a decode step, ms. */
   decodeMsPerContextToken: number;
   /** ms per token that comes from a lower tier of its own. */
@@ -85,6 +91,8 @@ export type ProfileName = "cache-aware" | "least-loaded" | "round-robin" | "rand
 export interface CostTerms {
   /** W + V: the prefills ahead of it, leased and planned. */
   queueMs: number;
+  /** Until its tokens would come as often as its client wants them; 0 where they would now. */
+  awaitedMs: number;
   /** What it computes itself. */
   prefillMs: number;
   /** What it loads from lower tiers, where that is quicker than computing. p is both together. */
@@ -131,7 +139,7 @@ export interface ScoredCandidate {
   plannedCost: number;
   terms: CostTerms;
   /** Why it could not be chosen; null when it could. */
-  barred: "not eligible" | "prefill only" | "excluded" | "full" | null;
+  barred: "not eligible" | "prefill only" | "excluded" | "full" | "too slow" | null;
 }
 
 /** KV blocks that the chosen replica gets from another one. */

@@ -7,7 +7,7 @@ import { explain } from "./explain.ts";
 import { firstTokenMs } from "./first-token.ts";
 import { reuseInSight } from "./funnel.ts";
 import { holdMs } from "./hold.ts";
-import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
+import { leastWorkMs, LinePlan, PATIENCE_MS, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./pool-state.ts";
 import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
 import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "./question.ts";
@@ -139,7 +139,7 @@ export class Dispatcher {
   #enter(request: DecideRequest, holdings: Holdings, nowMs: number): DecideAnswer | null {
     const state = this.#state;
     const { id, arrivedAtMs, priority = "normal", salt } = request;
-    const workMs = leastWorkMs(state, this.#options.profile, this.#seen(request), holdings);
+    const workMs = leastWorkMs(state, this.#options.profile, this.#seen(request, nowMs), holdings);
     if (state.line.position(id) === null) {
       const refusal = refusalOf(state, request, workMs, nowMs);
       if (refusal !== null) return refusal;
@@ -165,7 +165,7 @@ export class Dispatcher {
         held.holdings = holdingsOf(state, held.request.chain, nowMs);
         held.lookedAtMs = nowMs;
       }
-      waiters.push({ claim, seen: this.#seen(held.request), holdings: held.holdings });
+      waiters.push({ claim, seen: this.#seen(held.request, nowMs), holdings: held.holdings });
     }
     return waiters;
   }
@@ -184,9 +184,9 @@ export class Dispatcher {
     return news;
   }
 
-  #seen(request: DecideRequest): RequestView {
+  #seen(request: DecideRequest, nowMs: number): RequestView {
     const { rates, sessions } = this.#state;
-    const { promptBytes, chain, counts = false, session = null, salt } = request;
+    const { promptBytes, chain, counts = false, session = null, salt, tpotMs, arrivedAtMs } = request;
     const last = session === null ? undefined : sessions.last(salt, session);
     const stickyTo = last === undefined ? undefined : this.#state.named(last)?.slot;
     return {
@@ -195,6 +195,7 @@ export class Dispatcher {
       segments: chain.length,
       excluded: this.#excluded(request),
       ...(counts ? { counts } : {}),
+      ...(tpotMs !== undefined && nowMs - arrivedAtMs < PATIENCE_MS ? { tpotMs } : {}),
       ...(stickyTo === undefined ? {} : { stickyTo }),
     };
   }
@@ -214,7 +215,7 @@ export class Dispatcher {
   #place(request: DecideRequest, plannedMs: ArrayLike<number> | null, nowMs: number): Placed | null {
     const state = this.#state;
     const { profile } = this.#options;
-    const seen = this.#seen(request);
+    const seen = this.#seen(request, nowMs);
     const view = viewFor(state, holdingsOf(state, request.chain, nowMs), plannedMs);
     const draw = this.#options.random();
     const turn = this.#turn;

@@ -10,3 +10,24 @@ export function isFull(candidate: CandidateView, newTokens: number, meanOutputTo
   if (candidate.inFlight === 0) return false;
   return candidate.liveKvTokens + newTokens + (meanOutputTokens / 2) * (candidate.inFlight + 1) > candidate.kvTokens;
 }
+
+/** Of the pace that a client wants, what is aimed at: steps differ, and what is learnt of them is a mean. */
+const AIMED_SHARE = 0.9;
+
+/**
+ * How long a request would wait until, with it among them, tokens would come as often as its client wants them, ms; 0: they do now. Requests end at
+ * the rate of n in their mean time there, output * (S + C*n + D*L), and each that ends shortens the step by its own part. An idle replica is never
+ * waited for: nothing would get better.
+ */
+export function awaitedMs(candidate: CandidateView, promptTokens: number, meanOutputTokens: number, tpotMs: number): number {
+  const { inFlight, contextTokens, rates } = candidate;
+  const { decodeMsPerStep, decodeMsPerSequence, decodeMsPerContextToken, decodeStretch } = rates;
+  if (inFlight === 0 || decodeMsPerStep === 0) return 0;
+  const sequences = inFlight + 1;
+  // Half of their answers is written by then.
+  const context = contextTokens + promptTokens + (sequences * meanOutputTokens) / 2;
+  const sharedMs = decodeMsPerSequence * sequences + decodeMsPerContextToken * context;
+  const stepMs = decodeMsPerStep + sharedMs;
+  const excessMs = decodeStretch * stepMs - AIMED_SHARE * tpotMs;
+  return excessMs <= 0 || sharedMs === 0 ? 0 : (excessMs * meanOutputTokens * stepMs) / sharedMs;
+}

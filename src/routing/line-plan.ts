@@ -40,7 +40,7 @@ export function leastWorkMs(state: PoolState, profile: Profile, seen: RequestVie
     const view = loadedView(state, replica);
     hold(view, holdings);
     const { terms, barred } = score(view, seen, profile, state.rates.meanOutputTokens, scratch);
-    if (barred === null || barred === "full") least = Math.min(least, terms.prefillMs + terms.loadMs);
+    if (barred === null || barred === "full" || barred === "too slow") least = Math.min(least, terms.prefillMs + terms.loadMs);
   }
   return least === Infinity ? 0 : least;
 }

@@ -30,6 +30,7 @@ export interface WaysSetting {
 
 const OPEN = 1;
 const FULL = 2;
+const TOO_SLOW = 3;
 
 /** A row per waiter, a column per replica; costs without V, which the caller has. Infinity: cannot be. */
 export class LineWays {
@@ -81,8 +82,10 @@ export class LineWays {
     for (let column = 0; column < views.length; column++) this.fill(column);
   }
 
-  /** Null: it fits nowhere now. */
+  /** Null: it fits nowhere now, or one that decodes too slowly for it is worth waiting for. */
   wayOf(row: number): Way | null {
+    const slow = this.#cheapest(row, TOO_SLOW);
+    if (slow !== -1 && this.#alone(row, slow) < this.#alone(row, this.#cheapest(row, OPEN))) return null;
     if (this.#moves) return this.#cheapestWay(row);
     const column = this.#cheapest(row, OPEN);
     return column === -1 ? null : { column, prefills: column, workMs: this.#work[this.#cell(row, column)] ?? 0 };
@@ -120,7 +123,7 @@ export class LineWays {
       const cell = this.#cell(row, column);
       this.#cost[cell] = cost;
       this.#work[cell] = seen.counts === true ? 0 : terms.prefillMs + terms.loadMs;
-      this.#open[cell] = barred === null ? OPEN : barred === "full" ? FULL : 0;
+      this.#open[cell] = barred === null ? OPEN : barred === "full" ? FULL : barred === "too slow" ? TOO_SLOW : 0;
       if (this.#moves) this.#fillMoves(row, column, view, scored);
     }
   }
@@ -163,6 +166,11 @@ export class LineWays {
     const first = this.#holders[2 * row] ?? -1;
     const holder = first === column ? (this.#holders[2 * row + 1] ?? -1) : first;
     return memoryTokens[this.#views[holder]?.replica ?? -1] ?? 0;
+  }
+
+  /** Cost without transfers, V included; Infinity for -1. */
+  #alone(row: number, column: number): number {
+    return column === -1 ? Infinity : (this.#cost[this.#cell(row, column)] ?? 0) + this.#planned(column);
   }
 
   #cheapest(row: number, open: number): number {

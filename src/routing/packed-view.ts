@@ -42,6 +42,8 @@ const COLUMNS = [
   "contextTokens",
   "plannedMs",
   "holdMs",
+  "decodeMsPerStep",
+  "decodeStretch",
 ] as const satisfies readonly (Field | Rate)[];
 const COLUMNS_BEFORE = 14;
 
@@ -81,6 +83,8 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
   into[from + 18] = candidate.contextTokens;
   into[from + 19] = candidate.plannedMs;
   into[from + 20] = candidate.holdMs;
+  into[from + 21] = rates.decodeMsPerStep;
+  into[from + 22] = rates.decodeStretch;
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -111,6 +115,8 @@ export function unpackView(packed: PackedView): PoolView {
         prefillMsPerToken: number("prefillMsPerToken"),
         attentionMsPerPair: number("attentionMsPerPair"),
         decodeMsPerSequence: number("decodeMsPerSequence"),
+        decodeMsPerStep: number("decodeMsPerStep"),
+        decodeStretch: number("decodeStretch"),
         decodeMsPerContextToken: number("decodeMsPerContextToken"),
         loadMsPerToken: number("loadMsPerToken"),
         transferMsPerToken: number("transferMsPerToken"),

@@ -64,6 +64,8 @@ export class RateBook {
   readonly #rough = new PacedFits(2);
   readonly #decode = new PacedFits(3);
   readonly #remembered: Remembered[][] = Array.from({ length: MAX_REPLICAS }, () => []);
+  /** Time of decodes, by what their own steps took of it. */
+  readonly #stretch = new ReplicaRatios();
   readonly #load = new ReplicaRatios();
   readonly #transfer = new ReplicaRatios();
   readonly #bytes = new DecayingRatio();
@@ -108,6 +110,7 @@ export class RateBook {
   reportDecode(replica: number, { outputTokens, decodeMs, sequences, contextTokens, prefilledMs }: DecodeReport): void {
     if (!(outputTokens >= LEAST_DECODED_TOKENS && decodeMs > 0)) return;
     const ownMs = Math.max(decodeMs - prefilledMs, LEAST_OWN_SHARE * decodeMs);
+    this.#stretch.add(replica, decodeMs, ownMs);
     const trust = Math.min(1, outputTokens / FULLY_TRUSTED_TOKENS);
     this.#decode.add(replica, [1, sequences, contextTokens], ownMs / (outputTokens - 1), [NaN, ...this.#coldDecode(replica)], trust);
     this.#changed(replica);
@@ -149,7 +152,7 @@ export class RateBook {
 
   /** The slot is free, its next replica may be another kind of machine. */
   forgetReplica(replica: number): void {
-    for (const book of [this.#prefill, this.#rough, this.#decode, this.#load, this.#transfer]) book.forget(replica);
+    for (const book of [this.#prefill, this.#rough, this.#decode, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
     this.#remembered[replica]?.splice(0);
     this.#rates.length = 0;
   }
@@ -164,6 +167,8 @@ export class RateBook {
       prefillMsPerToken: this.prefillMsPerToken(replica),
       attentionMsPerPair: this.#prefill.of(replica)?.[1] ?? 0,
       decodeMsPerSequence: decode?.[1] ?? coldSequence,
+      decodeMsPerStep: decode?.[0] ?? 0,
+      decodeStretch: Math.max(1, this.#stretch.of(replica) ?? 1),
       decodeMsPerContextToken: decode?.[2] ?? coldContext,
       loadMsPerToken: this.loadMsPerToken(replica),
       transferMsPerToken: this.transferMsPerToken(replica),

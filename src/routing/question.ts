@@ -23,6 +23,8 @@ export interface DecideRequest {
   priority?: Priority | undefined;
   /** When its first token is worthless, pool clock; absent: never, but nobody waits longer than 90 s. */
   deadlineMs?: number | undefined;
+  /** Its client wants tokens at least so often, ms: it is not sent where they would come more seldom, for its first ten seconds. */
+  tpotMs?: number | undefined;
   /** What binds the requests of one conversation, as the client said it; null when it said nothing. */
   session?: string | null;
   /** Its tokens are counted and nothing more. */

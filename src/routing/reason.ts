@@ -50,6 +50,9 @@ function whyNone(candidates: readonly ScoredCandidate[], outcome: Decision["outc
   const full = candidates.filter((candidate) => candidate.barred === "full");
   const excluded = candidates.filter((candidate) => candidate.barred === "excluded").length;
   const failed = excluded === 0 ? "" : `; ${excluded} failed this request before`;
+  const slow = candidates.filter((candidate) => candidate.barred === "too slow").length;
+  if (outcome === "all-full" && slow > 0)
+    return `waits: ${slow} of ${candidates.length} replicas decode too slowly for it now, ${full.length} have no place${failed}`;
   if (outcome === "all-full") return `all full: ${full.length} of ${candidates.length} replicas have no place${failed}`;
   return candidates.length === 0 ? "no replica is here" : `none of ${candidates.length} replicas may take it now${failed}`;
 }

@@ -12,6 +12,8 @@ export interface Question {
   failed: readonly { replica: number; attempt: number }[];
   /** When its client gives up; null: never. */
   deadlineMs: number | null;
+  /** How often it wants tokens, ms; null: it does not say. */
+  tpotMs: number | null;
 }
 
 export type Placement =

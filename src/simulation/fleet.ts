@@ -82,11 +82,11 @@ export class Fleet {
   }
 
   #ask(going: Going): void {
-    const { bookingMs, patienceMs } = this.#options;
+    const { bookingMs, patienceMs, tpotMs } = this.#options;
     const half = bookingMs / 2;
     const { request, arrivedAtMs, failed } = going;
     const deadlineMs = patienceMs === null ? null : arrivedAtMs + patienceMs;
-    const question: Question = { request, arrivedAtMs, failed: [...failed], deadlineMs };
+    const question: Question = { request, arrivedAtMs, failed: [...failed], deadlineMs, tpotMs };
     this.#later(half, () => {
       if (!this.#isGoing(going)) return;
       this.#arm.ask(question, (placement) => {

@@ -9,6 +9,8 @@ export interface FleetOptions {
   rttMs: number;
   /** A client gives up when it has no first token after so long; null: never. */
   patienceMs: number | null;
+  /** Clients say how often they want tokens, ms; null: they do not. Peers have no ear for it. */
+  tpotMs: number | null;
   /** Closed loops: so many first requests of sessions at once, the next begins when one session has ended; null: all when their time comes. */
   sessionsAtOnce: number | null;
 }

@@ -204,7 +204,7 @@ export function idOf({ id }: PlannedRequest): string {
   return String(id);
 }
 
-function requestOf({ request, arrivedAtMs, failed, deadlineMs }: Question, nameOf: (replica: number) => string): DecideRequest {
+function requestOf({ request, arrivedAtMs, failed, deadlineMs, tpotMs }: Question, nameOf: (replica: number) => string): DecideRequest {
   const { chain, promptTokens, session } = request;
   const promptBytes = promptTokens * BYTES_PER_TOKEN;
   return {
@@ -218,6 +218,7 @@ function requestOf({ request, arrivedAtMs, failed, deadlineMs }: Question, nameO
     arrivedAtMs,
     session,
     ...(deadlineMs === null ? {} : { deadlineMs }),
+    ...(tpotMs === null ? {} : { tpotMs }),
     failed: failed.map(({ replica, attempt }) => ({ replica: nameOf(replica), attempt })),
   };
 }

@@ -45,6 +45,7 @@ export function saturation(plan: Plan, options: SimulationOptions): number {
 function drainRate(plan: Plan, options: SimulationOptions, sessionsAtOnce: number | null): number {
   const quiet = {
     patienceMs: null,
+    tpotMs: null,
     regions: null,
     turnover: [],
     eventDelayMs: 0,

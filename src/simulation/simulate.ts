@@ -43,6 +43,8 @@ export interface SimulationOptions {
   rttMs: number;
   /** A client without a first token gives up after so long; null: never. */
   patienceMs: number | null;
+  /** Clients say how often they want tokens, ms; null: they do not. Peers have no ear for it. */
+  tpotMs: number | null;
   /** Sessions begin when others end, so many at once; null: when their time comes. */
   sessionsAtOnce: number | null;
   /** For the product: a pool in each region. Null: all is one region, as it always is for peers. */
@@ -64,6 +66,7 @@ export const DEFAULTS: Omit<SimulationOptions, "engine"> = {
   bookingMs: 0,
   rttMs: 0,
   patienceMs: null,
+  tpotMs: null,
   sessionsAtOnce: null,
   regions: null,
   turnover: [],

@@ -21,9 +21,10 @@ export const HEADER = {
   pull: "x-warmpath-pull",
   /** Edge → replica: `1`, load what lies on lower tiers; `0`, compute it. Absent: the replica decides. Never taken from a client. */
   load: "x-warmpath-load",
-  /** Client → edge: `high`, `normal` or `low`; within how many ms the first token is wanted. */
+  /** Client → edge: `high`, `normal` or `low`; within how many ms the first token is wanted; how many ms a token after it may take. */
   priority: "x-warmpath-priority",
   deadlineMs: "x-warmpath-deadline-ms",
+  tpotMs: "x-warmpath-tpot-ms",
   /** Client → edge: how long the prompt's blocks should stay, as `15m`. */
   pin: "x-warmpath-pin",
   /** Edge → replica: the same in ms. */

@@ -4,11 +4,14 @@ import type { Priority } from "../pool/queue.ts";
 import { HEADER } from "./headers.ts";
 
 const MOST_DEADLINE_MS = 600_000;
+const MOST_TPOT_MS = 60_000;
 
 export interface Urgency {
   priority: Priority;
   /** The first token is wanted within so many ms of the request's arrival; null: whenever it comes. */
   withinMs: number | null;
+  /** Tokens are wanted at least so often, ms; null: whenever they come. */
+  tpotMs: number | null;
 }
 
 const OF_TIER: ReadonlyMap<unknown, Priority> = new Map([
@@ -27,12 +30,22 @@ export function parseUrgency(
     const message = `The header \`${HEADER.priority}\` must be \`high\`, \`normal\` or \`low\`.`;
     return { ok: false, error: apiError("invalid_request", message, HEADER.priority) };
   }
-  const deadline = header(HEADER.deadlineMs)?.trim();
-  if (deadline === undefined) return { ok: true, urgency: { priority, withinMs: null } };
-  const withinMs = /^\d{1,6}$/.test(deadline) ? Number(deadline) : NaN;
-  if (withinMs >= 1 && withinMs <= MOST_DEADLINE_MS) return { ok: true, urgency: { priority, withinMs } };
-  const message = `The header \`${HEADER.deadlineMs}\` must be a whole number of ms from 1 to ${MOST_DEADLINE_MS}.`;
-  return { ok: false, error: apiError("invalid_request", message, HEADER.deadlineMs) };
+  const withinMs = wholeMs(header(HEADER.deadlineMs), MOST_DEADLINE_MS);
+  if (Number.isNaN(withinMs)) return { ok: false, error: noNumber(HEADER.deadlineMs, MOST_DEADLINE_MS) };
+  const tpotMs = wholeMs(header(HEADER.tpotMs), MOST_TPOT_MS);
+  if (Number.isNaN(tpotMs)) return { ok: false, error: noNumber(HEADER.tpotMs, MOST_TPOT_MS) };
+  return { ok: true, urgency: { priority, withinMs, tpotMs } };
+}
+
+/** Null when nothing was said, NaN when it is not from 1 to `most`. */
+function wholeMs(said: string | undefined, most: number): number | null {
+  if (said === undefined) return null;
+  const ms = /^\d{1,6}$/.test(said.trim()) ? Number(said) : NaN;
+  return ms >= 1 && ms <= most ? ms : NaN;
+}
+
+function noNumber(name: string, most: number): ApiError {
+  return apiError("invalid_request", `The header \`${name}\` must be a whole number of ms from 1 to ${most}.`, name);
 }
 
 function tierOf(body: unknown): unknown {

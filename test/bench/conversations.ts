@@ -77,7 +77,7 @@ export interface Message {
 
 type Candidate = Pick<
   ScoredCandidate,
-  "name" | "cachedTokens" | "deviceTokens" | "loadedTokens" | "plannedCost" | "predictedTtftMs" | "barred"
+  "name" | "cachedTokens" | "deviceTokens" | "loadedTokens" | "plannedCost" | "terms" | "predictedTtftMs" | "barred"
 >;
 
 export interface Attempt {

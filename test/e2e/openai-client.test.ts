@@ -266,11 +266,8 @@ describe("models, ids and decisions", () => {
   });
 
   it("gives the request id to the client, and the decision by it", async () => {
-    const {
-      data,
-      response,
-      request_id: id,
-    } = await client.chat.completions.create({ model, max_tokens: 3, temperature: 0, messages: user("Why there?") }).withResponse();
+    const asked = client.chat.completions.create({ model, max_tokens: 3, temperature: 0, messages: user("Why there?") });
+    const { data, response, request_id: id } = await asked.withResponse();
     expect(id).toMatch(/^req_/);
     expect(data.id).toBe(`chatcmpl-${id}`);
     const streamed = await client.chat.completions

@@ -120,8 +120,9 @@ function holdsOwnPrefix(cachedTokens: number, { promptTokens, attempt }: Told): 
 }
 
 /**
- * Share of the follow-up turns whose conversation is resident somewhere that went to its longest overlap; null when there were none. Every
- * turn that left a longer overlap behind must say why, also where only the group's system prompt is resident.
+ * Share of the follow-up turns whose conversation is resident, on a replica that does nothing else, that went to this longest overlap; null when
+ * there were none. Where its replica is busy another may be cheaper. Every turn that left a longer overlap behind must say why, also where only
+ * the group's system prompt is resident.
  */
 function followUps(name: string, all: readonly Told[]): { toLongest: number | null; explained: number } {
   let resident = 0;
@@ -134,7 +135,7 @@ function followUps(name: string, all: readonly Told[]): { toLongest: number | nu
     const chosen = candidates[decision.chosen ?? -1];
     if (turn === 0 || longest === undefined || chosen === undefined) continue;
     const stayed = chosen.cachedTokens === longest.cachedTokens;
-    if (holdsOwnPrefix(longest.cachedTokens, told)) {
+    if (holdsOwnPrefix(longest.cachedTokens, told) && longest.terms.inFlight === 0) {
       resident++;
       if (stayed) toLongest++;
     }
@@ -145,7 +146,7 @@ function followUps(name: string, all: readonly Told[]): { toLongest: number | nu
     explained++;
   }
   console.log(
-    `${name}: ${toLongest} of ${resident} follow-up turns whose conversation is resident went to the longest overlap; ` +
+    `${name}: ${toLongest} of ${resident} follow-up turns whose conversation is resident where nothing runs went to the longest overlap; ` +
       `${explained} turns left a longer overlap and said by what margin`,
   );
   return { toLongest: resident === 0 ? null : toLongest / resident, explained };

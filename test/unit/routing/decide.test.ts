@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/routing/decide.ts";
+import type { CandidateView } from "../../../src/routing/decision.ts";
 import { CACHE_AWARE, LEAST_LOADED, PROFILES, RANDOM, ROUND_ROBIN, STICKY } from "../../../src/routing/profiles.ts";
 import { anyDraw, anyRequest, anyView, candidate, RATES, request, viewOf } from "./views.ts";
 
@@ -26,20 +27,21 @@ describe("cache-aware", () => {
   it("adds up the formula", () => {
     const busy = candidate(0, { cachedTokens: 500, inFlight: 4, queuedPrefillMs: 30, liveKvTokens: 49_500 });
     const [scored] = decide(viewOf([busy]), request(1_000), CACHE_AWARE, 0, 0).candidates;
-    // p = 0.05 * 500 = 25; theta = 40/200; f = 0.5.
+    // p = 0.05 * 500 = 25; theta = 25/200; f = 0.5.
     const terms = {
       queueMs: 30,
+      awaitedMs: 0,
       prefillMs: 25,
       loadMs: 0,
-      stallMs: 20,
-      displacementMs: 125,
+      stallMs: 12.5,
+      displacementMs: 25,
       decodeMs: 0,
       leaveMs: 0,
       inFlight: 4,
       away: 0,
     };
     expect(scored?.terms).toEqual(terms);
-    expect(scored?.cost).toBe(200);
+    expect(scored?.cost).toBe(92.5);
     expect(scored?.predictedTtftMs).toBe(55);
   });
 
@@ -47,8 +49,8 @@ describe("cache-aware", () => {
     const rates = { ...RATES, attentionMsPerPair: 1e-5, decodeMsPerSequence: 0.02, decodeMsPerContextToken: 1e-4 };
     const busy = candidate(0, { cachedTokens: 500, inFlight: 4, contextTokens: 3_000, queuedPrefillMs: 30, plannedMs: 12, rates });
     const [scored] = decide(viewOf([busy]), request(1_000), CACHE_AWARE, 0, 0).candidates;
-    // p = 0.05 * 500 + 1e-5 * 500 * (500 + 250); decode = 40 * (2 * 0.02 * 4 + 1e-4 * (3,000 + 4 * 1,000)).
-    expect(scored?.terms).toMatchObject({ queueMs: 42, prefillMs: expect.closeTo(28.75, 9), decodeMs: expect.closeTo(34.4, 9) });
+    // p = 0.05 * 500 + 1e-5 * 500 * (500 + 250); decode = 25 * (2 * 0.02 * 4 + 1e-4 * (3,000 + 4 * 1,000)).
+    expect(scored?.terms).toMatchObject({ queueMs: 42, prefillMs: expect.closeTo(28.75, 9), decodeMs: expect.closeTo(21.5, 9) });
   });
 
   it("counts what a request leased there before will leave, and says so", () => {
@@ -93,6 +95,24 @@ describe("the gate", () => {
     expect(decide(viewOf([kv]), request(700), CACHE_AWARE, 0, 0).outcome).toBe("all-full");
     const idle = candidate(0, { kvTokens: 2_000 });
     expect(decide(viewOf([idle]), request(7_000), CACHE_AWARE, 0, 0).outcome).toBe("chosen");
+  });
+
+  it("waits for whoever is cheapest, the wait counted, where tokens would come more seldom than its client wants", () => {
+    const rates = { ...RATES, decodeMsPerStep: 10, decodeMsPerSequence: 4 };
+    const busy = candidate(0, { cachedTokens: 900, inFlight: 10, rates, sequences: 64 });
+    const decided = (tpotMs: number, other: Partial<CandidateView> = {}) =>
+      decide(viewOf([busy, candidate(1, { rates, ...other })]), request(1_000, { tpotMs }), CACHE_AWARE, 0, 0);
+    // A step would take 10 + 4 * 11 = 54 ms; nine tenths of what is wanted is aimed at.
+    expect(decided(60.1)).toMatchObject({ candidates: [{ barred: null }, {}] });
+    // 54 - 52.2 ms too many: (1.8 * 200 * 54) / 44 until they are gone.
+    const [slow] = decided(58).candidates;
+    expect(slow).toMatchObject({ barred: "too slow", terms: { awaitedMs: expect.closeTo((1.8 * 200 * 54) / 44, 6) } });
+    expect(decided(58).chosen).toBe(1);
+    const dear = decided(58, { queuedPrefillMs: 50_000 });
+    expect(dear).toMatchObject({ chosen: null, outcome: "all-full", reason: expect.stringContaining("decode too slowly for it now") });
+    // Those that hold nothing back take what there is; an idle replica is never waited for.
+    expect(decide(viewOf([busy, candidate(1)]), request(1_000, { tpotMs: 1 }), CACHE_AWARE, 0, 0).chosen).toBe(1);
+    expect(decide(viewOf([busy]), request(1_000), CACHE_AWARE, 0, 0).chosen).toBe(0);
   });
 
   it("takes no replica that is excluded or not eligible", () => {

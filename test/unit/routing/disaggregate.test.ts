@@ -61,6 +61,20 @@ describe("roles", () => {
     expect(decide(viewOf(candidates, { remotePrefillTokens }), request(tokens), CACHE_AWARE, 0, 0).transfer).toBeNull();
   });
 
+  it("are left aside when the prefill replica won't start soon and the decoder itself is predicted cheaper", () => {
+    const at = (queuedPrefillMs: number, own = 0) =>
+      decide(
+        viewOf([decoder(0, { queuedPrefillMs: own }), prefiller(1, { queuedPrefillMs })], { remotePrefillTokens: 512 }),
+        request(4_000),
+        CACHE_AWARE,
+        0,
+        0,
+      ).transfer?.kind;
+    // Its hold is 800 ms.
+    expect([at(0), at(799), at(800), at(5_000)]).toEqual(["prefill", "prefill", undefined, undefined]);
+    expect([at(900, 2_000), at(5_000, 2_000)]).toEqual(["prefill", undefined]);
+  });
+
   it("fetch nothing for a count, nor from a replica that failed the request", () => {
     const view = viewOf([decoder(0), prefiller(1)], { remotePrefillTokens: 512 });
     expect(decide(view, request(1_000, { counts: true }), CACHE_AWARE, 0, 0).transfer).toBeNull();
@@ -93,6 +107,29 @@ describe("a pull", () => {
   ])("not %s", (_what, own, other) => {
     const decision = decide(viewOf([decoder(0, own), decoder(1, { ...busy, ...other })]), request(1_500), CACHE_AWARE, 0, 0);
     expect(decision).toMatchObject({ chosen: 0, transfer: null });
+  });
+
+  it("to another replica than is cheapest without gains a tenth and a booking; to that one it needs not", () => {
+    const rates = { ...RATES, transferMsPerToken: 0.002 };
+    const both = (slot: number, extra: Partial<CandidateView>) =>
+      candidate(slot, { transfers: true, rates, kvTokens: 10_000_000, ...extra });
+    const at = (queuedPrefillMs: number) =>
+      decide(
+        viewOf([both(0, { cachedTokens: 6_000, queuedPrefillMs }), both(1, { queuedPrefillMs: 60 })]),
+        request(6_500),
+        CACHE_AWARE,
+        0,
+        0,
+      );
+    const [holder, other] = at(240).candidates;
+    expect(holder?.cost).toBeLessThan(other?.cost ?? 0);
+    // It would cost 247 there, 385 without: 18 less than the 265 of the holder, then 78 less than its 325.
+    expect(at(240)).toMatchObject({ chosen: 0, transfer: null });
+    expect(at(300)).toMatchObject({ chosen: 1, transfer: { kind: "pull" } });
+    const little = decide(viewOf([both(0, { cachedTokens: 700, ...busy }), both(1, {})]), request(1_000), CACHE_AWARE, 0, 0);
+    const { cost = 0, plannedCost = 0 } = little.candidates[1] ?? {};
+    expect(little).toMatchObject({ chosen: 1, transfer: { kind: "pull" } });
+    expect(cost - plannedCost).toBeLessThan(40);
   });
 
   it("comes before a remote prefill when little is missing after it", () => {

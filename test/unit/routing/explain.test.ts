@@ -68,7 +68,7 @@ it("reads rows from before tiers were weighed, and decides the same from them", 
   const again = replay(read);
   expect(again.candidates).toMatchObject([
     { cachedTokens: 400, deviceTokens: 400, uncachedTokens: 600, terms: { queueMs: 20, prefillMs: 30, loadMs: 0 } },
-    { cachedTokens: 0, uncachedTokens: 1_000, cost: expect.closeTo(50 * (1 + (5 * 0.01) / 0.99), 9) },
+    { cachedTokens: 0, uncachedTokens: 1_000, cost: expect.closeTo(50 * (1 + 0.01 / 0.99), 9) },
   ]);
   expect([again.transfer, read.decision.transfer, read.outcome.transfer]).toEqual([null, null, null]);
 });

@@ -3,6 +3,7 @@ import { TIER } from "../../../src/residency/segment-index.ts";
 import { Sketch } from "../../../src/residency/sketch.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../../src/routing/announce-intake.ts";
+import { KAPPA, TTFT_PER_TPOT } from "../../../src/routing/cost.ts";
 import { PaceMeter, SketchKeeper } from "../../../src/routing/pool-card.ts";
 import { PoolState } from "../../../src/routing/pool-state.ts";
 import { hashes } from "../residency/hashes.ts";
@@ -56,8 +57,8 @@ describe("load", () => {
     expect(state.card("p").load).toMatchObject({ guessed: true, harmPerMs: 0 });
     expect(state.card("p").load).not.toHaveProperty("reusedShare");
     reserve(state, "a", 0);
-    // Of two replicas one stalls a decoder, 40 / 256, and holds 1,000 of 100,000 tokens, 5 * 0.01 / 0.99.
-    expect(state.card("p").load.harmPerMs).toBeCloseTo((40 / 256 + 0.05 / 0.99) / 2, 9);
+    // Of two replicas one stalls a decoder, of 256 tokens as none has ended yet, and holds 1,000 of 100,000 tokens.
+    expect(state.card("p").load.harmPerMs).toBeCloseTo((TTFT_PER_TPOT / 256 + (KAPPA * 0.01) / 0.99) / 2, 9);
     state.rates.reportPrefill(0, { uncachedTokens: 400, cachedTokens: 0, prefillMs: 40, endedAtMs: 40, untold: 0 });
     state.rates.reportPrefill(0, { uncachedTokens: 800, cachedTokens: 0, prefillMs: 80, endedAtMs: 200, untold: 0 });
     Object.assign(state.counters, { promptTokens: 1_000, reportedCachedTokens: 750 });

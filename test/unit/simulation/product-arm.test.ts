@@ -28,7 +28,7 @@ function afterwards(
   const timeline = new Timeline();
   const events = { delayMs, loss, announced: true };
   const arm = new ProductArm({ timeline, tree: plan.tree, events, draw: streamOf(3, 101), edges: 1 }, { profile: CACHE_AWARE });
-  const options = { bookingMs: 2, rttMs: 2, patienceMs, sessionsAtOnce: null };
+  const options = { bookingMs: 2, rttMs: 2, patienceMs, tpotMs: null, sessionsAtOnce: null };
   const replicas: SimulatedReplica[] = [];
   const fleet = new Fleet(timeline, plan, arm, new RunLog(plan), options, (number, epoch, listener) => {
     const place = { number, epoch, roles: ["prefill", "decode"] as const, transfers };

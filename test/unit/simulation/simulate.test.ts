@@ -127,6 +127,14 @@ describe("a fleet in trouble", () => {
     expect(result.refused).toBe(0);
   });
 
+  it("lets replicas that decode compute, too, when the one that prefills has more than it can do", () => {
+    // 3 requests a second bring 1.2 s of prefill each second, and one of four replicas is there for it.
+    const asked = plan("mixed", 300, 3);
+    const split = simulate(asked, WARMPATH, { ...OPTIONS, topology: "disaggregated" });
+    expect(split.refused).toBe(0);
+    expect(split.ttftMeanMs).toBeLessThan(1.5 * simulate(asked, WARMPATH, OPTIONS).ttftMeanMs);
+  });
+
   it.each(["cards", "nearest", "global"] as const)("serves three regions by %s, and pays the way", (choice) => {
     const regions = { shares: [0.5, 0.3, 0.2], rttMs: 80, nearRttMs: 4, choice };
     const result = simulate(asked, WARMPATH, { ...OPTIONS, replicas: 6, regions });
