@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
 
-const PROFILES = ["cache-aware", "least-loaded", "round-robin", "random"] as const;
+const PROFILES = ["cache-aware", "least-loaded", "round-robin", "random", "sticky"] as const;
 
 const TOPOLOGIES = ["aggregated", "disaggregated"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];

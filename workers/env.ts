@@ -78,7 +78,7 @@ const Vars = z.object({
       .map((name) => name.trim())
       .filter((name) => name !== ""),
   ),
-  WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random"]),
+  WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random", "sticky"]),
   /** Uncached tokens from which on another replica prefills, where one is there for it; 0: never. */
   WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
   /** Which pools serve which model; without it, every pool of WARMPATH_POOLS serves the model that its replicas announce. */

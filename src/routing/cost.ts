@@ -56,7 +56,8 @@ export function score(
   // Both take room on the device.
   const newTokens = uncachedTokens + loadedTokens;
   terms.queueMs = candidate.queuedPrefillMs + candidate.plannedMs;
-  terms.awaitedMs = request.tpotMs === undefined ? 0 : awaitedMs(candidate, promptTokens, meanOutputTokens, request.tpotMs);
+  terms.awaitedMs =
+    request.tpotMs === undefined || profile.holds !== true ? 0 : awaitedMs(candidate, promptTokens, meanOutputTokens, request.tpotMs);
   terms.stallMs = stallMs(inFlight, p, meanOutputTokens);
   terms.displacementMs = displacementMs(candidate, newTokens, p);
   terms.decodeMs = decodeMs(candidate, promptTokens);

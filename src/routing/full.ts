@@ -13,6 +13,8 @@ export function isFull(candidate: CandidateView, newTokens: number, meanOutputTo
 
 /** Of the pace that a client wants, what is aimed at: steps differ, and what is learnt of them is a mean. */
 const AIMED_SHARE = 0.9;
+/** Whatever is predicted, nobody waits so long. */
+const MOST_AWAITED_MS = 600_000;
 
 /**
  * How long a request would wait until, with it among them, tokens would come as often as its client wants them, ms; 0: they do now. Requests end at
@@ -29,5 +31,5 @@ export function awaitedMs(candidate: CandidateView, promptTokens: number, meanOu
   const sharedMs = decodeMsPerSequence * sequences + decodeMsPerContextToken * context;
   const stepMs = decodeMsPerStep + sharedMs;
   const excessMs = decodeStretch * stepMs - AIMED_SHARE * tpotMs;
-  return excessMs <= 0 || sharedMs === 0 ? 0 : (excessMs * meanOutputTokens * stepMs) / sharedMs;
+  return excessMs <= 0 || sharedMs === 0 ? 0 : Math.min(MOST_AWAITED_MS, (excessMs * meanOutputTokens * stepMs) / sharedMs);
 }

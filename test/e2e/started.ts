@@ -13,7 +13,7 @@ const STOP_MS = 15_000;
 
 export interface StartedOptions {
   replicas?: number;
-  profile?: "cache-aware" | "least-loaded" | "round-robin" | "random";
+  profile?: "cache-aware" | "least-loaded" | "round-robin" | "random" | "sticky";
   sequences?: number;
   contextTokens?: number;
   extraArgs?: readonly string[];

@@ -37,9 +37,11 @@ export const PEERS = [
 export const PRODUCT = "warmpath";
 
 export function fleetsOf(bench: Bench, constants: readonly number[]): Fleet[] {
-  const { workloads, engines, requests, seed, trace } = bench;
+  const { workloads, engines, requests, seed, trace, keeps } = bench;
   return workloads.flatMap((workload) =>
-    engines.flatMap((engine) => constants.map((factor) => ({ workload, engine, constants: factor, requests, seed, trace }))),
+    engines.flatMap((engine) =>
+      constants.map((factor) => ({ workload, engine, constants: factor, requests, seed, trace, tuning: !keeps })),
+    ),
   );
 }
 

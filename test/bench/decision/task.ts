@@ -9,7 +9,7 @@ import { saturation } from "../../../src/simulation/saturation.ts";
 import { DEFAULTS, type RunResult, simulate, type SimulationOptions } from "../../../src/simulation/simulate.ts";
 import { sloCapacity, type SloCapacity } from "../../../src/simulation/slo-capacity.ts";
 import { parseTrace } from "../../../src/simulation/trace.ts";
-import { WORKLOADS, type WorkloadName } from "../../../src/simulation/workload.ts";
+import { OTHER_WORKLOADS, type WorkloadName, WORKLOADS } from "../../../src/simulation/workload.ts";
 
 /** "trace": Mooncake's conversation trace, a part of it. */
 export type Asked = WorkloadName | "trace";
@@ -20,6 +20,8 @@ export interface Fleet {
   /** What the engine's times are multiplied with. */
   constants: number;
   requests: number;
+  /** Generators as they were tuned on; else in their other shapes. */
+  tuning: boolean;
   seed: number;
   /** File of the trace, and the requests of it to leave out. */
   trace: { file: string; skip: number };
@@ -45,12 +47,15 @@ const SATURATION_REQUESTS = 30_000;
 
 const plans = new Map<string, Plan>();
 
-function planOf({ workload, seed, trace, ...task }: Task): Plan {
+function planOf({ workload, seed, trace, tuning, ...task }: Task): Plan {
   const [stream, requests] = task.what === "saturation" ? [SATURATION_STREAM, SATURATION_REQUESTS] : [RUN_STREAM, task.requests];
   const key = `${workload} ${requests} ${seed} ${stream}`;
   const known = plans.get(key);
   if (known !== undefined) return known;
-  const plan = workload === "trace" ? traced(trace, task.requests) : WORKLOADS[workload](streamOf(seed, stream), requests);
+  const plan =
+    workload === "trace"
+      ? traced(trace, task.requests)
+      : (tuning ? WORKLOADS : OTHER_WORKLOADS)[workload](streamOf(seed, stream), requests);
   // One at a time: a plan of many requests takes some 100 MB.
   plans.clear();
   plans.set(key, plan);
