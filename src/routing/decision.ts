@@ -26,7 +26,7 @@ export interface Rates {
   decodeMsPerSequence: number;
   /** S: what a decode step takes besides; 0 while unknown. */
   decodeMsPerStep: number;
-  /** Decodes take so many times as long as their own steps, for the prefills between them; 1 or more. */
+  /** Decodes take so many times as long as their own steps, for the prefills between them; 1 or more, and 0 while nothing is known. */
   decodeStretch: number;
   /** D: what one more token of context adds to a decode step, ms. */
   decodeMsPerContextToken: number;

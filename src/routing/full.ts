@@ -11,8 +11,6 @@ export function isFull(candidate: CandidateView, newTokens: number, meanOutputTo
   return candidate.liveKvTokens + newTokens + (meanOutputTokens / 2) * (candidate.inFlight + 1) > candidate.kvTokens;
 }
 
-/** Of the pace that a client wants, what is aimed at: steps differ, and what is learnt of them is a mean. */
-const AIMED_SHARE = 0.9;
 /** Whatever is predicted, nobody waits so long. */
 const MOST_AWAITED_MS = 600_000;
 
@@ -24,12 +22,12 @@ const MOST_AWAITED_MS = 600_000;
 export function awaitedMs(candidate: CandidateView, promptTokens: number, meanOutputTokens: number, tpotMs: number): number {
   const { inFlight, contextTokens, rates } = candidate;
   const { decodeMsPerStep, decodeMsPerSequence, decodeMsPerContextToken, decodeStretch } = rates;
-  if (inFlight === 0 || decodeMsPerStep === 0) return 0;
+  if (inFlight === 0 || decodeStretch === 0) return 0;
   const sequences = inFlight + 1;
   // Half of their answers is written by then.
   const context = contextTokens + promptTokens + (sequences * meanOutputTokens) / 2;
   const sharedMs = decodeMsPerSequence * sequences + decodeMsPerContextToken * context;
   const stepMs = decodeMsPerStep + sharedMs;
-  const excessMs = decodeStretch * stepMs - AIMED_SHARE * tpotMs;
+  const excessMs = decodeStretch * stepMs - tpotMs;
   return excessMs <= 0 || sharedMs === 0 ? 0 : Math.min(MOST_AWAITED_MS, (excessMs * meanOutputTokens * stepMs) / sharedMs);
 }

@@ -168,7 +168,8 @@ export class RateBook {
       attentionMsPerPair: this.#prefill.of(replica)?.[1] ?? 0,
       decodeMsPerSequence: decode?.[1] ?? coldSequence,
       decodeMsPerStep: decode?.[0] ?? 0,
-      decodeStretch: Math.max(1, this.#stretch.of(replica) ?? 1),
+      // Before any decode was reported the guesses stand, which are rather high; before any prefill nothing does.
+      decodeStretch: this.known ? Math.max(1, this.#stretch.of(replica) ?? 1) : 0,
       decodeMsPerContextToken: decode?.[2] ?? coldContext,
       loadMsPerToken: this.loadMsPerToken(replica),
       transferMsPerToken: this.transferMsPerToken(replica),

@@ -197,7 +197,8 @@ export class Fleet {
     if (at.source !== null) this.#cancel(at.source, prefillKey(request, at.attempt));
     going.at = null;
     going.transfer = null;
-    this.#log.retried();
+    this.#log.retried(request.id, this.#timeline.nowMs, going.hasFirstToken);
+    going.hasFirstToken = false;
     this.#timeline.after(RETRY_MS, () => {
       if (this.#isGoing(going)) this.#ask(going);
     });

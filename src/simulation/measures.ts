@@ -101,8 +101,10 @@ export class RunLog {
     this.#end(id, nowMs, CANCELLED);
   }
 
-  retried(): void {
+  /** A stream that was cut is asked for again by its client, which waits from then; one that had not begun has waited all along. */
+  retried(id: number, nowMs: number, hadFirstToken: boolean): void {
     this.#retried++;
+    if (hadFirstToken) this.#arrived[id] = nowMs;
   }
 
   gaps(count: number, ms: number): void {

@@ -102,13 +102,13 @@ describe("the gate", () => {
     const busy = candidate(0, { cachedTokens: 900, inFlight: 10, rates, sequences: 64 });
     const decided = (tpotMs: number, other: Partial<CandidateView> = {}) =>
       decide(viewOf([busy, candidate(1, { rates, ...other })]), request(1_000, { tpotMs }), CACHE_AWARE, 0, 0);
-    // A step would take 10 + 4 * 11 = 54 ms; nine tenths of what is wanted is aimed at.
-    expect(decided(60.1)).toMatchObject({ candidates: [{ barred: null }, {}] });
-    // 54 - 52.2 ms too many: (1.8 * 200 * 54) / 44 until they are gone.
-    const [slow] = decided(58).candidates;
-    expect(slow).toMatchObject({ barred: "too slow", terms: { awaitedMs: expect.closeTo((1.8 * 200 * 54) / 44, 6) } });
-    expect(decided(58).chosen).toBe(1);
-    const dear = decided(58, { queuedPrefillMs: 50_000 });
+    // A step would take 10 + 4 * 11 = 54 ms.
+    expect(decided(54)).toMatchObject({ candidates: [{ barred: null }, {}] });
+    // 2 ms too many: (2 * 200 * 54) / 44 until they are gone.
+    const [slow] = decided(52).candidates;
+    expect(slow).toMatchObject({ barred: "too slow", terms: { awaitedMs: expect.closeTo((2 * 200 * 54) / 44, 6) } });
+    expect(decided(52).chosen).toBe(1);
+    const dear = decided(52, { queuedPrefillMs: 50_000 });
     expect(dear).toMatchObject({ chosen: null, outcome: "all-full", reason: expect.stringContaining("decode too slowly for it now") });
     // Those that hold nothing back take what there is; an idle replica is never waited for.
     expect(decide(viewOf([busy, candidate(1)]), request(1_000, { tpotMs: 1 }), CACHE_AWARE, 0, 0).chosen).toBe(1);
