@@ -28,6 +28,8 @@ export interface Rates {
   decodeMsPerStep: number;
   /** Decodes take so many times as long as their own steps, for the prefills between them; 1 or more, and 0 while nothing is known. */
   decodeStretch: number;
+  /** So many decoded side by side at most in what was reported; of twice as many nothing is known. */
+  decodeSequencesSeen: number;
   /** D: what one more token of context adds to a decode step, ms. */
   decodeMsPerContextToken: number;
   /** ms per token that comes from a lower tier of its own. */

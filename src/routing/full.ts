@@ -11,6 +11,10 @@ export function isFull(candidate: CandidateView, newTokens: number, meanOutputTo
   return candidate.liveKvTokens + newTokens + (meanOutputTokens / 2) * (candidate.inFlight + 1) > candidate.kvTokens;
 }
 
+/** Of the pace that a client wants, what is aimed at: steps differ, and what is learnt of them is a mean. */
+const AIMED_SHARE = 0.95;
+/** A pool that has reported nothing yet is trusted with twice so many side by side; and with twice what was seen as it goes on. */
+const LEAST_SEEN = 8;
 /** Whatever is predicted, nobody waits so long. */
 const MOST_AWAITED_MS = 600_000;
 
@@ -21,13 +25,14 @@ const MOST_AWAITED_MS = 600_000;
  */
 export function awaitedMs(candidate: CandidateView, promptTokens: number, meanOutputTokens: number, tpotMs: number): number {
   const { inFlight, contextTokens, rates } = candidate;
-  const { decodeMsPerStep, decodeMsPerSequence, decodeMsPerContextToken, decodeStretch } = rates;
+  const { decodeMsPerStep, decodeMsPerSequence, decodeMsPerContextToken, decodeStretch, decodeSequencesSeen } = rates;
   if (inFlight === 0 || decodeStretch === 0) return 0;
   const sequences = inFlight + 1;
   // Half of their answers is written by then.
   const context = contextTokens + promptTokens + (sequences * meanOutputTokens) / 2;
   const sharedMs = decodeMsPerSequence * sequences + decodeMsPerContextToken * context;
-  const stepMs = decodeMsPerStep + sharedMs;
-  const excessMs = decodeStretch * stepMs - tpotMs;
+  const unseen = sequences / (2 * Math.max(LEAST_SEEN, decodeSequencesSeen));
+  const stepMs = Math.max(decodeMsPerStep + sharedMs, unseen > 1 ? unseen * AIMED_SHARE * tpotMs : 0);
+  const excessMs = decodeStretch * stepMs - AIMED_SHARE * tpotMs;
   return excessMs <= 0 || sharedMs === 0 ? 0 : Math.min(MOST_AWAITED_MS, (excessMs * meanOutputTokens * stepMs) / sharedMs);
 }

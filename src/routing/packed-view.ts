@@ -44,6 +44,7 @@ const COLUMNS = [
   "holdMs",
   "decodeMsPerStep",
   "decodeStretch",
+  "decodeSequencesSeen",
 ] as const satisfies readonly (Field | Rate)[];
 const COLUMNS_BEFORE = 14;
 
@@ -85,6 +86,7 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
   into[from + 20] = candidate.holdMs;
   into[from + 21] = rates.decodeMsPerStep;
   into[from + 22] = rates.decodeStretch;
+  into[from + 23] = rates.decodeSequencesSeen;
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -117,6 +119,7 @@ export function unpackView(packed: PackedView): PoolView {
         decodeMsPerSequence: number("decodeMsPerSequence"),
         decodeMsPerStep: number("decodeMsPerStep"),
         decodeStretch: number("decodeStretch"),
+        decodeSequencesSeen: number("decodeSequencesSeen"),
         decodeMsPerContextToken: number("decodeMsPerContextToken"),
         loadMsPerToken: number("loadMsPerToken"),
         transferMsPerToken: number("transferMsPerToken"),

@@ -64,6 +64,8 @@ export class RateBook {
   readonly #rough = new PacedFits(2);
   readonly #decode = new PacedFits(3);
   readonly #remembered: Remembered[][] = Array.from({ length: MAX_REPLICAS }, () => []);
+  /** Side by side in one report, of all. */
+  #mostSequences = 0;
   /** Time of decodes, by what their own steps took of it. */
   readonly #stretch = new ReplicaRatios();
   readonly #load = new ReplicaRatios();
@@ -111,6 +113,7 @@ export class RateBook {
     if (!(outputTokens >= LEAST_DECODED_TOKENS && decodeMs > 0)) return;
     const ownMs = Math.max(decodeMs - prefilledMs, LEAST_OWN_SHARE * decodeMs);
     this.#stretch.add(replica, decodeMs, ownMs);
+    this.#mostSequences = Math.max(this.#mostSequences, sequences);
     const trust = Math.min(1, outputTokens / FULLY_TRUSTED_TOKENS);
     this.#decode.add(replica, [1, sequences, contextTokens], ownMs / (outputTokens - 1), [NaN, ...this.#coldDecode(replica)], trust);
     this.#changed(replica);
@@ -168,6 +171,7 @@ export class RateBook {
       attentionMsPerPair: this.#prefill.of(replica)?.[1] ?? 0,
       decodeMsPerSequence: decode?.[1] ?? coldSequence,
       decodeMsPerStep: decode?.[0] ?? 0,
+      decodeSequencesSeen: this.#mostSequences,
       // Before any decode was reported the guesses stand, which are rather high; before any prefill nothing does.
       decodeStretch: this.known ? Math.max(1, this.#stretch.of(replica) ?? 1) : 0,
       decodeMsPerContextToken: decode?.[2] ?? coldContext,

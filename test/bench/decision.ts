@@ -1,6 +1,6 @@
 /**
  * The decision against the peers' policies, in simulation: every cell of the report, with seeds and requests that nothing was tuned on.
- *   node test/bench/decision.ts [--part cells|constants|capacity|disaggregation|robustness]... [--threads N] [--requests N] [--trace FILE]
+ *   node test/bench/decision.ts [--part cells|constants|capacity|disaggregation|robustness|report]... [--threads N] [--requests N] [--trace FILE]
  *                               [--tuning] [--policies a,b] [--workloads a,b] [--loads 0.9] [--engines a]
  * `--tuning` uses other seeds and the other half of the trace, prints, and keeps nothing.
  */
@@ -11,6 +11,7 @@ import { ENGINES, type EngineName } from "../../src/simulation/constants.ts";
 import { capacityPart } from "./decision/capacity.ts";
 import { cellsPart } from "./decision/cells.ts";
 import { disaggregationPart } from "./decision/disaggregation.ts";
+import { reportPart } from "./decision/report.ts";
 import { robustnessPart } from "./decision/robustness.ts";
 import type { Asked } from "./decision/task.ts";
 import type { Bench } from "./decision/bench.ts";
@@ -21,6 +22,7 @@ const PARTS = {
   capacity: capacityPart,
   disaggregation: disaggregationPart,
   robustness: robustnessPart,
+  report: reportPart,
 } as const;
 
 const { values } = parseArgs({

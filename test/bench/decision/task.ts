@@ -79,9 +79,7 @@ export function perform(task: Task): Outcome {
   if (task.what === "run") return { what: "run", run: runOf(plan, task.policy, task.ratePerSecond, { ...plain, ...task.options }) };
   const { lowestPerSecond, highestPerSecond, policy } = task;
   const search = { lowestPerSecond, highestPerSecond, maxRuns: 11, withinFactor: 1.02 };
-  // Clients say what they want, as far as anyone listens.
-  const asked = { ...plain, tpotMs: 50 };
-  return { what: "capacity", capacity: sloCapacity((rate) => ({ goodShare: runOf(plan, policy, rate, asked).goodShare }), search) };
+  return { what: "capacity", capacity: sloCapacity((rate) => ({ goodShare: runOf(plan, policy, rate, plain).goodShare }), search) };
 }
 
 function runOf(plan: Plan, policy: string, ratePerSecond: number, options: SimulationOptions): Omit<RunResult, "endTimes"> {

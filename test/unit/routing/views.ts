@@ -17,6 +17,7 @@ export const RATES = {
   decodeMsPerContextToken: 0,
   decodeMsPerStep: 0,
   decodeStretch: 1,
+  decodeSequencesSeen: 64,
   loadMsPerToken: 0.01,
   transferMsPerToken: 0.02,
 };
@@ -54,6 +55,7 @@ const candidateView: fc.Arbitrary<Omit<CandidateView, "replica" | "name">> = fc.
     decodeMsPerContextToken: fc.double({ min: 0, max: 0.01, noNaN: true }),
     decodeMsPerStep: fc.double({ min: 0, max: 60, noNaN: true }),
     decodeStretch: fc.double({ min: 1, max: 10, noNaN: true }),
+    decodeSequencesSeen: fc.nat(64),
     loadMsPerToken: rate,
     transferMsPerToken: rate,
   }),
