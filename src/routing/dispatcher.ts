@@ -190,7 +190,8 @@ export class Dispatcher {
     const last = session === null ? undefined : sessions.last(salt, session);
     const stickyTo = last === undefined ? undefined : this.#state.named(last)?.slot;
     return {
-      promptTokens: rates.promptTokens(promptBytes),
+      // What is longer is refused by its replica, and soon: nobody waits for it to be computed.
+      promptTokens: Math.min(rates.promptTokens(promptBytes), this.#state.longestContextTokens),
       promptBytes,
       segments: chain.length,
       excluded: this.#excluded(request),

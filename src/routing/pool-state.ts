@@ -105,6 +105,13 @@ export class PoolState {
     );
   }
 
+  /** Of all replicas; Infinity while none is here. */
+  get longestContextTokens(): number {
+    let longest = 0;
+    for (const { capacity } of this.membership.replicas) longest = Math.max(longest, capacity.contextTokens);
+    return longest > 0 ? longest : Infinity;
+  }
+
   replica(slot: number): Replica | undefined {
     return this.membership.replicas.find((replica) => replica.slot === slot);
   }
