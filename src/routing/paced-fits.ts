@@ -5,7 +5,7 @@ import { DecayingFit } from "./fit.ts";
 /** Share of the past that a report leaves in a replica's pace, and as much for each replica that reports in the pool's fit. */
 const PACE_KEEP = 0.96;
 /** Reports that it takes to believe half of what they say of a replica's pace. */
-const PACE_PRIOR = 2;
+const PACE_PRIOR = 8;
 /** One report may say at most so many times more or less than the pace: much while little is known of it, less later. */
 const MOST_PACE_STEP = { first: Math.log(4), later: Math.log(1.5) };
 const FIRST_PACE_WEIGHT = 6;
@@ -59,10 +59,6 @@ export class PacedFits {
   forget(replica: number): void {
     if (replica in this.#paces) this.#paces[replica] = { weight: 0, sum: 0 };
     this.#reporting.delete(replica);
-  }
-
-  hasOwn(replica: number): boolean {
-    return this.#reporting.has(replica);
   }
 
   of(replica: number): Float64Array | null {

@@ -105,7 +105,7 @@ export class RateBook {
     this.#prefill.add(replica, [tokens, pairs, 1], prefillMs, null, 1 / (1 + UNTOLD_COST * untold));
     remembered.push(own);
     if (remembered.length > REMEMBERED) remembered.shift();
-    this.#changed(replica);
+    this.#changed();
   }
 
   /** C and D of a step's time S + C*n + D*L: what the steps of one decode took, the prefills between them taken out. */
@@ -116,7 +116,7 @@ export class RateBook {
     this.#mostSequences = Math.max(this.#mostSequences, sequences);
     const trust = Math.min(1, outputTokens / FULLY_TRUSTED_TOKENS);
     this.#decode.add(replica, [1, sequences, contextTokens], ownMs / (outputTokens - 1), [NaN, ...this.#coldDecode(replica)], trust);
-    this.#changed(replica);
+    this.#changed();
   }
 
   /** Tokens came from lower tiers. */
@@ -217,12 +217,9 @@ export class RateBook {
     return Math.max(1, Math.round(promptBytes / this.bytesPerToken));
   }
 
-  /** A replica reported. Those without reports of their own go by the pool's. */
-  #changed(replica: number): void {
-    this.#rates[replica] = undefined;
-    for (let slot = 0; slot < this.#rates.length; slot++) {
-      if (!this.#prefill.hasOwn(slot) || !this.#decode.hasOwn(slot)) this.#rates[slot] = undefined;
-    }
+  /** A report is one for the pool's fit, and so for all of them. */
+  #changed(): void {
+    this.#rates.length = 0;
   }
 
   #coldDecode(replica: number): [number, number] {

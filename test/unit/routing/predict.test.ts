@@ -22,12 +22,12 @@ describe("learnt rates", () => {
     ]);
     for (let n = 0; n < 40; n++) rates.reportPrefill(1, alone(1_000, 500, 0, n * 1_000));
     const total = (slot: number) => rates.of(slot).prefillMsPerToken + rates.of(slot).attentionMsPerPair * 500;
-    expect(total(1)).toBeGreaterThan(0.4);
+    expect(total(1)).toBeGreaterThan(0.2);
     expect(total(1)).toBeLessThan(0.6);
     // The few reports before the other was known to be slow are in the pool's fit.
     expect(total(0)).toBeLessThan(0.1);
     rates.forgetReplica(0);
-    expect(total(0)).toBeGreaterThan(0.35);
+    expect(total(0)).toBeGreaterThan(0.15);
   });
 
   it("believe one report at most four times, and nothing that is no number", () => {
