@@ -39,6 +39,7 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
     if (job.work !== "generate" || placed.response.status !== 200)
       await poolStub(job.env, placed.pool).release(requestIdOf(job), placed.attempt);
+    if (body !== null) job.prefilled(placed.pool);
     if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
@@ -66,7 +67,10 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
       await pool.release(id, attempt);
       return endWithError(job, writable, await refusalOf(placed));
     }
-    const forwarded = await forwardStream(placed, writable, () => pool.leaseAlive(id, attempt));
+    const forwarded = await forwardStream(placed, writable, {
+      begun: () => job.prefilled(placed.pool),
+      leaseAlive: () => pool.leaseAlive(id, attempt),
+    });
     if (forwarded.type === "done") return writable.close();
     if (forwarded.type === "client_gone") return;
     if (forwarded.contentSent) {

@@ -61,24 +61,30 @@ async function forwardUntilContent(
   }
 }
 
-/**
- * Streams `placed` into `writable` and leaves it open. `leaseAlive` is asked now and then whether the pool still hears of the request.
- */
+export interface ForwardHooks {
+  /** The first content has gone out. */
+  begun: () => void;
+  /** Asked now and then: whether the pool still hears of the request. */
+  leaseAlive: () => Promise<boolean>;
+}
+
+/** Streams `placed` into `writable` and leaves it open. */
 export async function forwardStream(
   placed: Placed,
   writable: WritableStream<Uint8Array>,
-  leaseAlive: () => Promise<boolean>,
+  { begun, leaseAlive }: ForwardHooks,
 ): Promise<Forwarded> {
   const body = placed.response.body;
   if (body === null) return { type: "cut", contentSent: false };
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   const writer = writable.getWriter();
-  const begun = await forwardUntilContent(reader, writer);
+  const outcome = await forwardUntilContent(reader, writer);
   writer.releaseLock();
-  if (begun !== "content") {
+  if (outcome !== "content") {
     placed.cancel();
-    return begun;
+    return outcome;
   }
+  begun();
   reader.releaseLock();
   const check = setInterval(() => {
     leaseAlive().then(

@@ -9,8 +9,10 @@ import { poolStub } from "./pool-stub.ts";
 const FRESH_MS = 5_000;
 /** Of several: by them a pool is chosen. */
 const LISTED_FRESH_MS = 1_000;
-/** A pool's round trip is measured again after this. */
+/** A pool's round trip is measured again after this, at first sooner; of the last few the least counts, as all else is waiting, and predicted as that. */
 const MEASURED_MS = 5_000;
+const FIRST_MEASURED_MS = 500;
+const MOST_MEASURED = 4;
 const DIRECTORY = "directory";
 
 type Background = (work: Promise<unknown>) => void;
@@ -20,12 +22,12 @@ export interface KnownCard {
   /** This isolate's clock. */
   madeAtMs: number;
   sketch: Sketch | null;
-  /** Prefill that this isolate has sent there since. */
+  /** Prefill that this isolate has sent there since, less what is done of that which the card still tells. */
   bookedMs: number;
 }
 
 const kept = new Map<string, KnownCard>();
-const roundTrips = new Map<string, { rttMs: number; measuredAtMs: number }>();
+const roundTrips = new Map<string, { rttsMs: readonly number[]; askedAtMs: number }>();
 /** When the directory was last asked; a refresh that hangs is tried again after a while, as nothing waits for another request's promise. */
 let listedAtMs = -Infinity;
 
@@ -39,25 +41,39 @@ export function keepCard(card: PoolCard, ageMs = 0): void {
   kept.set(card.pool, { card: sketchVersion === undefined ? rest : { ...rest, sketchVersion }, madeAtMs, sketch, bookedMs: 0 });
 }
 
-/** What was routed to a pool and its card cannot tell yet. */
-export function book(pool: string, prefillMs: number): void {
+/** What was routed to a pool and its card cannot tell yet. To be called when it is done, or will not be; idempotent. */
+export function book(pool: string, prefillMs: number): () => void {
   const known = kept.get(pool);
-  if (known !== undefined) known.bookedMs += prefillMs;
+  if (known === undefined) return () => undefined;
+  const bookedAtMs = Date.now();
+  known.bookedMs += prefillMs;
+  let isOver = false;
+  return () => {
+    const latest = kept.get(pool);
+    if (isOver || latest === undefined) return;
+    isOver = true;
+    // A card made meanwhile tells what was left by then.
+    latest.bookedMs -= Math.max(0, prefillMs - Math.max(0, latest.madeAtMs - bookedAtMs));
+  };
 }
 
-/** Of the last measurement; null before the first. */
-export const roundTripMs = (pool: string): number | null => roundTrips.get(pool)?.rttMs ?? null;
+/** Null before the first measurement. */
+export function roundTripMs(pool: string): number | null {
+  const { rttsMs = [] } = roundTrips.get(pool) ?? {};
+  return rttsMs.length === 0 ? null : Math.min(...rttsMs);
+}
 
 /** Asks the pool for nothing much and looks at the clock, when that was not done lately. */
 export function measureRoundTrip(env: Env, pool: string, background: Background): void {
   const nowMs = Date.now();
-  const { rttMs, measuredAtMs = -Infinity } = roundTrips.get(pool) ?? {};
-  if (nowMs - measuredAtMs < MEASURED_MS) return;
-  roundTrips.set(pool, { rttMs: rttMs ?? 0, measuredAtMs: nowMs });
+  const { rttsMs = [], askedAtMs = -Infinity } = roundTrips.get(pool) ?? {};
+  if (nowMs - askedAtMs < (rttsMs.length < MOST_MEASURED ? FIRST_MEASURED_MS : MEASURED_MS)) return;
+  roundTrips.set(pool, { rttsMs, askedAtMs: nowMs });
   const measured = async (): Promise<void> => {
     const startedMs = Date.now();
     await poolStub(env, pool).leaseAlive("", 0);
-    roundTrips.set(pool, { rttMs: Date.now() - startedMs, measuredAtMs: nowMs });
+    const known = roundTrips.get(pool)?.rttsMs ?? [];
+    roundTrips.set(pool, { rttsMs: [...known, Date.now() - startedMs].slice(-MOST_MEASURED), askedAtMs: nowMs });
   };
   background(measured().catch(() => undefined));
 }

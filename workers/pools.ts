@@ -25,6 +25,8 @@ export interface ChosenPools {
   targets: readonly [PoolTarget, ...PoolTarget[]];
   /** Null where there was no choice. */
   reason: string | null;
+  /** To be told of the pool whose replica has computed the prompt, or null when none will; idempotent. */
+  prefilled: (pool: string | null) => void;
 }
 
 export interface Asked {
@@ -93,7 +95,9 @@ export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<Cho
     return known === undefined ? [] : [{ pool, decide: decideRequest(c, known.card, chainFor(known.card), asked, salt) }];
   });
   const [chosen, ...others] = targets;
-  return chosen === undefined ? null : { model: served.name, targets: [chosen, ...others], reason: ranked?.reason ?? null };
+  if (chosen === undefined) return null;
+  const { reason = null, prefilled = () => undefined } = ranked ?? {};
+  return { model: served.name, targets: [chosen, ...others], reason, prefilled };
 }
 
 function rank(
@@ -102,7 +106,7 @@ function rank(
   chainFor: (card: KnownCard["card"]) => PromptChain,
   conversation: bigint,
   { request, counts }: Asked,
-): { order: RankedPool[]; reason: string } {
+): { order: RankedPool[]; reason: string; prefilled?: ChosenPools["prefilled"] } {
   const nowMs = Date.now();
   const { regionOf } = c.get("config");
   const known = cards.flatMap(({ card }) => roundTripMs(card.pool) ?? []);
@@ -128,10 +132,18 @@ function rank(
   const [best] = choice.order;
   // What is only counted warms nothing.
   if (best === undefined || counts) return choice;
-  book(best.pool, best.prefillMs);
-  const chosen = sights.find(({ card }) => card.pool === best.pool);
-  if (chosen !== undefined) keepSent(conversation, best.pool, chosen.chain, nowMs);
-  return choice;
+  const keep = (pool: string, atMs: number): void => {
+    const sight = sights.find(({ card }) => card.pool === pool);
+    if (sight !== undefined) keepSent(conversation, pool, sight.chain, atMs);
+  };
+  // Siblings that come before its answer follow it.
+  keep(best.pool, nowMs);
+  const settle = book(best.pool, best.prefillMs);
+  const prefilled = (pool: string | null): void => {
+    settle();
+    if (pool !== null) keep(pool, Date.now());
+  };
+  return { ...choice, prefilled };
 }
 
 function decideRequest(

@@ -111,7 +111,7 @@ describe("a conversation", () => {
     for (const about of ["rain", "snow", "wind", "hail"]) {
       const first = await chat("chat", [story(about)]);
       const second = await chat("chat", next(about));
-      expect(second.pool).toBe(first.pool);
+      expect(second.pool, second.headers.get("x-warmpath-pool-reason") ?? "").toBe(first.pool);
       expect(second.said.usage.prompt_tokens_details.cached_tokens).toBeGreaterThan(100);
       expect(second.headers.get("x-warmpath-pool-reason")).toContain(`${first.pool} holds ~`);
     }

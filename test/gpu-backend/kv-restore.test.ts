@@ -237,7 +237,9 @@ describe("prefill", () => {
     const doomed = await startDemo({ sequences: 1 });
     try {
       const restarted = new Promise<void>((resolve) => doomed.onRestart(resolve));
-      const asked = doomed.prefill(kvRequest(prose("dies", 250)), new Set(), new AbortController().signal);
+      // Frozen, so that it can't answer before it dies.
+      process.kill(doomed.processId ?? 0, "SIGSTOP");
+      const asked = doomed.prefill(kvRequest(prose("dies", 150)), new Set(), new AbortController().signal);
       process.kill(doomed.processId ?? 0, "SIGKILL");
       expect(await asked).toMatchObject({ type: "failed" });
       expect(await doomed.exportBlocks(["00" as EngineKey])).toEqual([]);

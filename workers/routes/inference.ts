@@ -82,7 +82,8 @@ async function within(placing: Promise<PlaceResult>, ms: number): Promise<PlaceR
 function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult>, placed: Placed | null): Response {
   const { readable, writable } = new IdentityTransformStream();
   // Rejects only when the client has gone, and then nobody is left to tell.
-  background(c)(pump(job, placing, writable).catch(() => placed?.cancel()));
+  const pumped = pump(job, placing, writable).catch(() => placed?.cancel());
+  background(c)(pumped.finally(() => job.prefilled(null)));
   return new Response(readable, { headers: answerHeaders(job, placed) });
 }
 
@@ -120,11 +121,12 @@ export const inference: Handler<AppEnv> = async (c) => {
     // For so long a refusal can still be a real status; then a stream gets its headers and waits on with comments.
     const result = job.stream ? await within(placing, STREAM_PATIENCE_MS) : await placing;
     if (result === "waiting") return answerStream(c, job, placing, null);
+    if (result.type !== "placed") job.prefilled(null);
     if (result.type === "error") return errorResponse(c, result.error);
     if (result.type === "placed") {
       const { placed } = result;
       if (isEventStream(placed)) return answerStream(c, job, placing, placed);
-      const whole = await answerWhole(job, placed);
+      const whole = await answerWhole(job, placed).finally(() => job.prefilled(null));
       return "code" in whole ? errorResponse(c, whole) : whole;
     }
     keepCard(result.card);
