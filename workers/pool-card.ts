@@ -24,6 +24,8 @@ export interface KnownCard {
   sketch: Sketch | null;
   /** Prefill that this isolate has sent there since, less what is done of that which the card still tells. */
   bookedMs: number;
+  /** Requests that it has sent there since. */
+  bookedRequests: number;
 }
 
 const kept = new Map<string, KnownCard>();
@@ -38,7 +40,13 @@ export function keepCard(card: PoolCard, ageMs = 0): void {
   const sketch = card.sketch === undefined ? (known?.sketch ?? null) : Sketch.parse(card.sketch);
   const sketchVersion = card.sketchVersion ?? known?.card.sketchVersion;
   const { sketch: _, ...rest } = card;
-  kept.set(card.pool, { card: sketchVersion === undefined ? rest : { ...rest, sketchVersion }, madeAtMs, sketch, bookedMs: 0 });
+  kept.set(card.pool, {
+    card: sketchVersion === undefined ? rest : { ...rest, sketchVersion },
+    madeAtMs,
+    sketch,
+    bookedMs: 0,
+    bookedRequests: 0,
+  });
 }
 
 /** What was routed to a pool and its card cannot tell yet. To be called when it is done, or will not be; idempotent. */
@@ -47,6 +55,7 @@ export function book(pool: string, prefillMs: number): () => void {
   if (known === undefined) return () => undefined;
   const bookedAtMs = Date.now();
   known.bookedMs += prefillMs;
+  known.bookedRequests++;
   let isOver = false;
   return () => {
     const latest = kept.get(pool);

@@ -3,15 +3,22 @@ import type { Context } from "hono";
 import { specFingerprint } from "../src/prefix/segment.ts";
 import { choosePool, type PoolSight, type RankedPool } from "../src/routing/choose-pool.ts";
 import type { DecideRequest } from "../src/routing/dispatcher.ts";
-import { rendezvous } from "../src/routing/placement.ts";
+import { PaidWays } from "../src/routing/paid-ways.ts";
+import { headOf, rendezvous } from "../src/routing/placement.ts";
+import { SentPrompts } from "../src/routing/sent-prompts.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import type { Urgency } from "../src/wire/urgency.ts";
 import { type AppEnv, background } from "./context.ts";
 import type { Config } from "./env.ts";
 import { book, type KnownCard, measureRoundTrip, poolCards, roundTripMs } from "./pool-card.ts";
 import { conversationKey, promptChain, type PromptChain } from "./prompt-chain.ts";
-import { keepSent, sentLately } from "./recent-prompts.ts";
 import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
+
+const NO_CHAIN = { hashes: new BigUint64Array(), ends: new Uint32Array() };
+
+/** Of this isolate. */
+const sent = new SentPrompts();
+const paid = new PaidWays();
 
 export interface PoolTarget {
   pool: string;
@@ -112,7 +119,7 @@ function rank(
   const known = cards.flatMap(({ card }) => roundTripMs(card.pool) ?? []);
   const meanMs = known.reduce((sum, rttMs) => sum + rttMs, 0) / Math.max(1, known.length);
   let promptBytes = 0;
-  const sights = cards.map(({ card, madeAtMs, sketch, bookedMs }): PoolSight => {
+  const sights = cards.map(({ card, madeAtMs, sketch, bookedMs, bookedRequests }): PoolSight => {
     const { pool } = card;
     measureRoundTrip(c.env, pool, background(c));
     const made = chainFor(card);
@@ -124,20 +131,25 @@ function rank(
       rttMs: roundTripMs(pool) ?? meanMs,
       sketch,
       bookedMs,
-      sentSegments: sentLately(conversation, pool, made.chain, nowMs),
+      bookedRequests,
+      sentSegments: sent.overlap(pool, made.chain, nowMs),
       chain: made.chain,
     };
   });
-  const choice = choosePool(sights, { promptBytes, draw: Number(conversation >> 11n) / 2 ** 53, goesOn: request.session !== null });
+  const { hashes, ends } = sights[0]?.chain ?? NO_CHAIN;
+  const head = headOf(hashes, ends);
+  const paidMs = paid.paidMs(conversation, head, nowMs);
+  const choice = choosePool(sights, { promptBytes, draw: Number(conversation >> 11n) / 2 ** 53, goesOn: request.session !== null, paidMs });
   const [best] = choice.order;
   // What is only counted warms nothing.
   if (best === undefined || counts) return choice;
   const keep = (pool: string, atMs: number): void => {
     const sight = sights.find(({ card }) => card.pool === pool);
-    if (sight !== undefined) keepSent(conversation, pool, sight.chain, atMs);
+    if (sight !== undefined) sent.keep(pool, sight.chain, atMs);
   };
   // Siblings that come before its answer follow it.
   keep(best.pool, nowMs);
+  paid.went(conversation, head, choice.extraWayMs, nowMs);
   const settle = book(best.pool, best.prefillMs);
   const prefilled = (pool: string | null): void => {
     settle();

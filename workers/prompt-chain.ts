@@ -1,7 +1,7 @@
 /** Hashing at the edge: a prompt's chain under a pool's hash spec, and the keys by which choices stay the same over a conversation. */
 import xxhash from "xxhash-wasm";
 import { type Chain, chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
-import type { ChatPrompt, TextPrompt } from "../src/prefix/prompt.ts";
+import type { ChatMessage, ChatPrompt, TextPrompt } from "../src/prefix/prompt.ts";
 import { PromptEncoder } from "../src/prefix/prompt-encoder.ts";
 import type { HashSpec } from "../src/prefix/segment.ts";
 
@@ -10,8 +10,9 @@ const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 const promptEncoder = new PromptEncoder(hash64);
 const encoder = new TextEncoder();
 
-/** What a conversation begins with is looked at so far, characters. */
-const MOST_BEGINNING = 16_384;
+/** Of what a conversation begins with so many messages are looked at, and so many characters of each: a long system prompt leaves room for the question. */
+const MOST_BEGINNINGS = 16;
+const MOST_OF_EACH = 8_192;
 const TEXT_BEGINNING = 1_024;
 
 export interface PromptChain {
@@ -34,6 +35,7 @@ export function conversationKey(prompt: ChatPrompt | TextPrompt, session: string
 function beginningOf(prompt: ChatPrompt | TextPrompt): string {
   if ("text" in prompt) return prompt.text.slice(0, TEXT_BEGINNING);
   const user = prompt.messages.findIndex(({ role }) => role === "user");
-  const beginning = prompt.messages.slice(0, user < 0 ? 1 : user + 1).map(({ role, content }) => [role, content]);
-  return JSON.stringify(beginning).slice(0, MOST_BEGINNING);
+  const beginning = prompt.messages.slice(0, user < 0 ? 1 : user + 1).slice(-MOST_BEGINNINGS);
+  const startOf = (content: ChatMessage["content"]): unknown => (typeof content === "string" ? content.slice(0, MOST_OF_EACH) : content);
+  return beginning.map(({ role, content }) => JSON.stringify([role, startOf(content)]).slice(0, MOST_OF_EACH)).join();
 }

@@ -16,7 +16,7 @@ const MOST_LIVE_SHARE = 0.98;
 const HYSTERESIS = 0.05;
 
 /** ms to compute `tokens` behind `from` others: B*u + Q*u*(h + u/2). */
-export function computeMs(rates: Rates, from: number, tokens: number): number {
+export function computeMs(rates: Pick<Rates, "prefillMsPerToken" | "attentionMsPerPair">, from: number, tokens: number): number {
   return tokens * (rates.prefillMsPerToken + rates.attentionMsPerPair * (from + tokens / 2));
 }
 
@@ -110,7 +110,10 @@ export function displacementMs(candidate: Pick<CandidateView, "liveKvTokens" | "
 }
 
 /** 25 * (2*C*n + D*(L + n*In)): the time per token it gets, and what it adds to theirs. */
-export function decodeMs({ inFlight, contextTokens, rates }: CandidateView, promptTokens: number): number {
+export function decodeMs(
+  { inFlight, contextTokens, rates }: Pick<CandidateView, "inFlight" | "contextTokens" | "rates">,
+  promptTokens: number,
+): number {
   const { decodeMsPerSequence, decodeMsPerContextToken } = rates;
   return TTFT_PER_TPOT * (2 * decodeMsPerSequence * inFlight + decodeMsPerContextToken * (contextTokens + inFlight * promptTokens));
 }

@@ -5,7 +5,7 @@ import { type MembershipState, takesRequests } from "../pool/membership.ts";
 import type { WaitingLine } from "../pool/queue.ts";
 import type { HashSpec } from "../prefix/segment.ts";
 import { buildSketch, type SketchSource } from "../residency/sketch.ts";
-import { displacementMs, stallMs } from "./cost.ts";
+import { computeMs, decodeMs, displacementMs, stallMs } from "./cost.ts";
 import type { RateBook } from "./predict.ts";
 
 /** What changes all the time is looked at no more often than this. */
@@ -24,13 +24,17 @@ export interface PoolLoad {
   decisionsPerSecond: number;
   /** Share of the ready replicas that have no free sequence; 1 when none is ready. */
   fullShare: number;
-  /** Mean over the ready replicas. */
+  /** Means over the ready replicas, of computing a token and of each token before it (cost.ts); the second absent: not told. */
   prefillMsPerToken: number;
+  attentionMsPerPair?: number;
   bytesPerToken: number;
   /** No replica has told yet how long a prefill takes: `prefillMsPerToken` is a guess on the high side. Absent: it is learnt. */
   guessed?: boolean;
   /** Mean over the ready replicas: what a ms of prefill there does to those who decode beside it and to prefixes it evicts (cost.ts), ms; absent: not told. */
   harmPerMs?: number;
+  /** Mean over the ready replicas: cost of the time per token that a request of no tokens gets and adds (cost.ts), ms, and of each of its prompt tokens; absent: not told. */
+  decodeMs?: number;
+  decodeMsPerToken?: number;
   /** Of the prompt tokens so far, those found cached; absent: not told. */
   reusedShare?: number;
 }
@@ -60,22 +64,29 @@ interface LoadSource {
 
 export function poolLoad({ membership, leases, line, rates, counters }: LoadSource, decisionsPerSecond: number): PoolLoad {
   const ready = membership.replicas.filter(takesRequests);
-  let [queuedMs, inFlight, promptTokens, full, msPerToken] = [Infinity, 0, 0, 0, 0];
-  let harm = 0;
+  let [queuedMs, inFlight, promptTokens, full, msPerToken, msPerPair] = [Infinity, 0, 0, 0, 0, 0];
+  let [harm, decode, decodePerToken] = [0, 0, 0];
   for (const { slot, capacity } of ready) {
     const load = leases.load(slot);
     queuedMs = Math.min(queuedMs, load.queuedPrefillMs);
     inFlight += load.inFlight;
     promptTokens += load.promptTokens;
     if (load.inFlight >= capacity.sequences) full++;
-    msPerToken += rates.prefillMsPerToken(slot);
+    const own = rates.of(slot);
+    msPerToken += own.prefillMsPerToken;
+    msPerPair += own.attentionMsPerPair;
     const { kvTokens } = capacity;
     harm += stallMs(load.inFlight, 1, rates.meanOutputTokens) + displacementMs({ liveKvTokens: liveKvTokens(load), kvTokens }, 0, 1);
+    const view = { inFlight: load.inFlight, contextTokens: load.promptTokens + load.outputTokens, rates: own };
+    const unprompted = decodeMs(view, 0);
+    decode += unprompted;
+    decodePerToken += decodeMs(view, 1) - unprompted;
   }
   const count = Math.max(1, ready.length);
   const prefillMsPerToken = ready.length === 0 ? rates.prefillMsPerToken(0) : msPerToken / count;
+  const attentionMsPerPair = msPerPair / count;
   // Who waits is taken to be like those in flight, and to find nothing cached.
-  const waitingMs = inFlight === 0 ? 0 : line.length * (promptTokens / inFlight) * prefillMsPerToken;
+  const waitingMs = inFlight === 0 ? 0 : line.length * computeMs({ prefillMsPerToken, attentionMsPerPair }, 0, promptTokens / inFlight);
   return {
     // Where decodes hold the places, the line moves no faster than they end.
     queueMs: Math.max((ready.length === 0 ? 0 : queuedMs) + waitingMs / count, line.paceMs()),
@@ -84,8 +95,11 @@ export function poolLoad({ membership, leases, line, rates, counters }: LoadSour
     decisionsPerSecond,
     fullShare: ready.length === 0 ? 1 : full / count,
     prefillMsPerToken,
+    attentionMsPerPair,
     bytesPerToken: rates.bytesPerToken,
     harmPerMs: harm / count,
+    decodeMs: decode / count,
+    decodeMsPerToken: decodePerToken / count,
     ...(rates.known ? {} : { guessed: true }),
     ...(counters.promptTokens === 0 ? {} : { reusedShare: counters.reportedCachedTokens / counters.promptTokens }),
   };

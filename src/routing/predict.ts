@@ -19,7 +19,7 @@ const LEAST_DECODED_TOKENS = 8;
 const FULLY_TRUSTED_TOKENS = 64;
 /** At least this share of a decode's time was its own. */
 const LEAST_OWN_SHARE = 0.1;
-/** Where all reports look alike a constant explains them as well as tokens do; a token costs at least this share of what it would without one. */
+/** Where all reports look alike a constant, or pairs, explain them as well as tokens do; a token costs at least this share of what it would without them. */
 const LEAST_SHARE_OF_ROUGH = 0.2;
 /** Prefills remembered for each replica, to share the time that they ran side by side. */
 const REMEMBERED = 8;
@@ -60,8 +60,8 @@ interface Remembered {
 /** Rates learnt from replicas' own reports: of each replica, and bytes per token and output length of the pool. */
 export class RateBook {
   readonly #prefill = new PacedFits(3);
-  /** The same without a constant: all of a prefill's time is laid on its tokens. */
-  readonly #rough = new PacedFits(2);
+  /** All of a prefill's time laid on its tokens. */
+  readonly #rough = new PacedFits(1);
   readonly #decode = new PacedFits(3);
   readonly #remembered: Remembered[][] = Array.from({ length: MAX_REPLICAS }, () => []);
   /** Side by side in one report, of all. */
@@ -101,7 +101,7 @@ export class RateBook {
       tokens += share * other.tokens;
       pairs += share * other.pairs;
     }
-    this.#rough.add(replica, [tokens, pairs], prefillMs, null, 1 / (1 + UNTOLD_COST * untold));
+    this.#rough.add(replica, [tokens], prefillMs, null, 1 / (1 + UNTOLD_COST * untold));
     this.#prefill.add(replica, [tokens, pairs, 1], prefillMs, null, 1 / (1 + UNTOLD_COST * untold));
     remembered.push(own);
     if (remembered.length > REMEMBERED) remembered.shift();

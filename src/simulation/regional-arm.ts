@@ -4,7 +4,10 @@
  */
 import type { LeaseStep } from "../routing/announce-intake.ts";
 import { choosePool, type PoolSight } from "../routing/choose-pool.ts";
+import { PaidWays } from "../routing/paid-ways.ts";
+import { headOf } from "../routing/placement.ts";
 import type { PoolCard } from "../routing/pool-card.ts";
+import { SentPrompts } from "../routing/sent-prompts.ts";
 import { Sketch } from "../residency/sketch.ts";
 import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
 import { type Draw, seededDraw } from "./chance.ts";
@@ -35,8 +38,15 @@ interface Region {
   card: PoolCard | null;
   cardAtMs: number;
   sketch: Sketch | null;
-  /** Prefill that the edges of each region have sent there since the card was made, ms. */
+  /** Prefill, ms, and requests that the edges of each region have sent there since the card was made. */
   bookedMs: Float64Array;
+  bookedRequests: Float64Array;
+}
+
+/** What the edges of a region know by themselves: each region is taken for one edge. */
+interface Edge {
+  sent: SentPrompts;
+  paid: PaidWays;
 }
 
 export class RegionalArm implements Arm {
@@ -45,6 +55,7 @@ export class RegionalArm implements Arm {
   readonly #regions: Regions;
   readonly #replicas: number;
   readonly #pools: Region[];
+  readonly #edges: Edge[];
   /** Region whose pool was asked last, by request. */
   readonly #asked = new Map<number, Region>();
 
@@ -60,7 +71,9 @@ export class RegionalArm implements Arm {
       cardAtMs: 0,
       sketch: null,
       bookedMs: new Float64Array(regions.shares.length),
+      bookedRequests: new Float64Array(regions.shares.length),
     }));
+    this.#edges = regions.shares.map(() => ({ sent: new SentPrompts(), paid: new PaidWays() }));
     this.name = `warmpath ${regions.choice}`;
   }
 
@@ -107,17 +120,31 @@ export class RegionalArm implements Arm {
 
   #orderOf({ request }: Question, origin: number): Region[] {
     const { choice } = this.#regions;
-    if (choice === "global") return this.#pools;
+    const edge = this.#edges[origin];
+    const { nowMs } = this.#setting.timeline;
+    if (choice === "global" || edge === undefined) return this.#pools;
     if (choice === "nearest") return this.#pools.slice(origin, origin + 1);
     const promptBytes = request.promptTokens * BYTES_PER_TOKEN;
     const chain = { hashes: request.chain, ends: this.#byteEnds(request) };
     const sights = this.#pools.map((pool, at): PoolSight => {
       const { card, ageMs, sketch } = this.#cardOf(pool);
-      return { card, region: pool.name, ageMs, rttMs: this.#rttTo(origin, at), sketch, chain, bookedMs: pool.bookedMs[origin] ?? 0 };
+      const sentSegments = edge.sent.overlap(pool.name, chain, nowMs);
+      const rttMs = this.#rttTo(origin, at);
+      const booked = { bookedMs: pool.bookedMs[origin] ?? 0, bookedRequests: pool.bookedRequests[origin] ?? 0 };
+      return { card, region: pool.name, ageMs, rttMs, sketch, chain, ...booked, sentSegments };
     });
-    const { order } = choosePool(sights, { promptBytes, draw: sessionDraw(request)(), goesOn: request.session !== null });
+    const draw = sessionDraw(request)();
+    const conversation = BigInt(Math.floor(draw * 2 ** 53));
+    const head = headOf(chain.hashes, chain.ends);
+    const paidMs = edge.paid.paidMs(conversation, head, nowMs);
+    const { order, extraWayMs } = choosePool(sights, { promptBytes, draw, goesOn: request.session !== null, paidMs });
+    edge.paid.went(conversation, head, extraWayMs, nowMs);
     const first = this.#pools.find(({ name }) => name === order[0]?.pool);
-    if (first !== undefined) first.bookedMs[origin] = (first.bookedMs[origin] ?? 0) + (order[0]?.prefillMs ?? 0);
+    if (first !== undefined) {
+      first.bookedMs[origin] = (first.bookedMs[origin] ?? 0) + (order[0]?.prefillMs ?? 0);
+      first.bookedRequests[origin] = (first.bookedRequests[origin] ?? 0) + 1;
+      edge.sent.keep(first.name, chain, nowMs);
+    }
     return order.flatMap(({ pool }) => this.#pools.find(({ name }) => name === pool) ?? []);
   }
 
@@ -131,6 +158,7 @@ export class RegionalArm implements Arm {
       pool.card = pool.arm.state.card(pool.name, 0, nowMs);
       pool.cardAtMs = nowMs;
       pool.bookedMs.fill(0);
+      pool.bookedRequests.fill(0);
       pool.sketch = pool.card.sketch === undefined ? null : Sketch.parse(pool.card.sketch);
     }
     return { card: pool.card, ageMs: nowMs - pool.cardAtMs, sketch: pool.sketch };

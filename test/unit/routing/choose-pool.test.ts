@@ -145,6 +145,45 @@ describe("the pool", () => {
     ]);
   });
 
+  it("where tokens come quicker, who was sent there since counted", () => {
+    const load = { prefillMsPerToken: 0.01, inFlight: 10, decodeMs: 100, decodeMsPerToken: 0.05 };
+    const sights = (bookedRequests: number) => [
+      { ...sight("calm", { rttMs: 2, load }), bookedRequests },
+      sight("busy", { region: "us", rttMs: 2, load: { ...load, decodeMs: 300 } }),
+    ];
+    // Half of 100 + 4,096 · 0.05, and of that as much again for each 10 that were sent there.
+    const { order, reason } = choosePool(sights(0), ask());
+    expect(order[0]).toMatchObject({ pool: "calm", decodeMs: 152.4 });
+    expect(reason).toContain("152 ms for the pace there");
+    expect(choosePool(sights(10), ask()).order).toMatchObject([{ pool: "busy" }, { pool: "calm", decodeMs: 304.8 }]);
+  });
+
+  it("is the nearest once the ways to a prefix have cost twice what computing it there would", () => {
+    const load = { prefillMsPerToken: 0.1 };
+    const sights = [sight("near", { region: "us", rttMs: 2, load }), sight("far", { rttMs: 62, holds: 64, load })];
+    const far = choosePool(sights, ask());
+    expect(far.order[0]?.pool).toBe("far");
+    expect(far.extraWayMs).toBe(120);
+    // 410 ms of prefill less half of it against 120 ms of way.
+    expect(choosePool(sights, { ...ask(), paidMs: 560 }).order[0]?.pool).toBe("far");
+    const near = choosePool(sights, { ...ask(), paidMs: 800 });
+    expect(near.order[0]).toMatchObject({ pool: "near", paidMs: 400 });
+    expect(near.extraWayMs).toBe(0);
+    expect(near.reason).toContain("less 400 ms that ways elsewhere have cost");
+  });
+
+  it("that is far because the near one is busy pays for no prefix", () => {
+    const sights = [sight("near", { rttMs: 2, holds: 64, load: { queueMs: 5_000 } }), sight("far", { region: "us", rttMs: 62, holds: 64 })];
+    expect(choosePool(sights, ask())).toMatchObject({ order: [{ pool: "far" }, { pool: "near" }], extraWayMs: 0 });
+  });
+
+  it("counts attention: of a long prompt the last tokens are the dearest", () => {
+    const load = { prefillMsPerToken: 0, attentionMsPerPair: 1e-4 };
+    const { order } = choosePool([sight("a", { load, sentSegments: 32 })], ask());
+    // 2,048 tokens behind 2,048: 2,048 · (2,048 + 1,024) pairs.
+    expect(order[0]?.prefillMs).toBeCloseTo(2_048 * 3_072 * 1e-4, 6);
+  });
+
   it("has what this edge sent there since, shared by its replicas", () => {
     const { order } = choosePool([sight("a", { bookedMs: 1_000, replicas: 4 })], ask());
     expect(order[0]?.queueMs).toBe(250);

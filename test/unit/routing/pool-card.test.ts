@@ -67,6 +67,15 @@ describe("load", () => {
     expect(load).not.toHaveProperty("guessed");
   });
 
+  it("says what decoding there costs, as a mean of its replicas", () => {
+    const state = joined(2);
+    reserve(state, "a", 0);
+    const { decodeMsPerSequence, decodeMsPerContextToken } = state.rates.of(0);
+    const { decodeMs = 0, decodeMsPerToken = 0 } = state.card("p").load;
+    expect(decodeMs).toBeCloseTo((TTFT_PER_TPOT * (2 * decodeMsPerSequence + 1_000 * decodeMsPerContextToken)) / 2, 9);
+    expect(decodeMsPerToken).toBeCloseTo((TTFT_PER_TPOT * decodeMsPerContextToken) / 2, 9);
+  });
+
   it("of a pool without replicas is full", () => {
     expect(joined(0).card("p")).toMatchObject({ model: null, replicas: 0, load: { queueMs: 0, inFlight: 0, fullShare: 1 } });
   });
