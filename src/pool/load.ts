@@ -15,7 +15,7 @@ export interface ReplicaLoad {
   outputTokens: number;
   /** The longest cached part of one of them. */
   longestCachedTokens: number;
-  /** Of those in flight, the ones that have a first token, and their prompt tokens. */
+  /** Of those in flight, the ones that have a first token, and their tokens: prompts, and outputs as far as reported. */
   decoding: number;
   decodingTokens: number;
 }
@@ -103,8 +103,12 @@ export class LoadBook {
     load.decodingTokens += lease.promptTokens;
   }
 
-  output(lease: Lease, moreTokens: number): void {
-    this.of(lease.replica).outputTokens += moreTokens;
+  /** Of one that has its first token. */
+  output(lease: Lease, moreTokens: number, nowMs: number): void {
+    this.#advanced(lease.replica, nowMs);
+    const load = this.of(lease.replica);
+    load.outputTokens += moreTokens;
+    load.decodingTokens += moreTokens;
   }
 
   /** `rest`: the leases that stay; looked at only when the longest cached part went. */
@@ -124,7 +128,7 @@ export class LoadBook {
     if (lease.firstTokenAtMs === null) load.queuedPrefillMs = Math.max(0, load.queuedPrefillMs - lease.predictedMs);
     else {
       load.decoding--;
-      load.decodingTokens -= lease.promptTokens;
+      load.decodingTokens -= lease.promptTokens + lease.outputTokens;
     }
     if (cachedOf(lease) < load.longestCachedTokens) return;
     load.longestCachedTokens = 0;

@@ -58,9 +58,8 @@ export class WaitingLine {
   readonly #line: Placed[] = [];
   readonly #maxClaims: number;
   readonly #shares = new SaltShares();
-  /** Of those who wait, by class. */
-  readonly #workMs = [0, 0, 0];
-  readonly #count = [0, 0, 0];
+  /** Predicted prefill of those who wait. */
+  #workMs = 0;
   #order = 0;
   #changes = 0;
   #lastLeftMs: number | null = null;
@@ -177,14 +176,27 @@ export class WaitingLine {
     return next;
   }
 
-  /** Predicted prefill of those who wait in this class or above. */
-  workMs(priority: Priority = "low"): number {
-    return this.#workMs.reduce((sum, ms, at) => (at <= CLASS[priority] ? sum + ms : sum), 0);
+  /** Predicted prefill of those who wait. */
+  get workMs(): number {
+    return this.#workMs;
   }
 
-  /** How long those who wait in this class or above would take to leave at the pace of late; 0 while nobody has left. */
-  paceMs(priority: Priority = "low"): number {
-    return this.#gapMs * this.#count.reduce((sum, count, at) => (at <= CLASS[priority] ? sum + count : sum), 0);
+  /** How long those who wait would take to leave at the pace of late, ms; 0 while nobody has left. */
+  get paceMs(): number {
+    return this.#gapMs * this.#line.length;
+  }
+
+  /** Who would come before one that enters now with `workMs` of own prefill (`inTurn`, tenants' setbacks left out): their prefill, and how long as many take to leave at the pace of late. */
+  before(priority: Priority, workMs: number, nowMs: number): { workMs: number; paceMs: number } {
+    let [count, sum] = [0, 0];
+    for (const claim of this.#line) {
+      const waitedMs = nowMs - claim.arrivedAtMs;
+      const behind = Math.max(0, CLASS[claim.priority] - Math.floor(waitedMs / CLASS_AGES_MS)) - CLASS[priority];
+      if (behind > 0 || (behind === 0 && claim.workMs - WAITED_WEIGHT * waitedMs > workMs)) continue;
+      count++;
+      sum += claim.workMs;
+    }
+    return { workMs: sum, paceMs: this.#gapMs * count };
   }
 
   /** A request was given a place, from the line or at once: its tenant was served. */
@@ -202,11 +214,10 @@ export class WaitingLine {
     this.#lastLeftMs = nowMs;
   }
 
-  #sum({ priority, workMs }: Claim, sign: 1 | -1): void {
+  #sum({ workMs }: Claim, sign: 1 | -1): void {
     this.#changes++;
-    const at = CLASS[priority];
-    this.#count[at] = (this.#count[at] ?? 0) + sign;
-    this.#workMs[at] = this.#count[at] === 0 ? 0 : Math.max(0, (this.#workMs[at] ?? 0) + sign * workMs);
+    // Ends the drift of adding and subtracting fractions, too.
+    this.#workMs = this.#line.length === 0 ? 0 : Math.max(0, this.#workMs + sign * workMs);
   }
 
   #placeOf(claim: Placed): number {

@@ -8,6 +8,7 @@ import {
 } from "../pool/membership.ts";
 import { isPrefillLease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import { DecodeWatch, type RunningDecode } from "./decode-watch.ts";
 import type { TransferOutcome } from "./explain.ts";
 import type { PoolState } from "./pool-state.ts";
 
@@ -60,6 +61,7 @@ interface Sync {
 
 export class AnnounceIntake {
   readonly #state: PoolState;
+  readonly #decodes = new DecodeWatch();
   readonly #syncs: Sync[] = Array.from({ length: MAX_REPLICAS }, () => ({ seq: 0, askedAtMs: -RESYNC_PATIENCE_MS, filling: null }));
 
   constructor(state: PoolState) {
@@ -147,12 +149,14 @@ export class AnnounceIntake {
   heartbeat(
     slot: number,
     epoch: number,
-    said: { seq: number; entries: number; running: readonly LeaseKey[] },
+    said: { seq: number; entries: number; running: readonly RunningDecode[] },
     nowMs: number,
   ): { effects: MembershipEffect[]; need: ResyncNeed } {
-    const { index, leases, counters } = this.#state;
+    const { index, leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
     counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
+    const decoded = this.#decodes.heard(slot, said.running, leases.reading(slot, nowMs));
+    if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#sync(slot);
     let need: ResyncNeed = null;
     if (sync.filling !== null || sync.seq > said.seq) need = this.#ask(slot, null, nowMs);
@@ -217,7 +221,10 @@ export class AnnounceIntake {
     const { leases, rates, ring, counters, funnels } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, outputTokens, decodeMs = 0 } = step;
     const besides = leases.besides(step, nowMs);
-    if (besides !== null) rates.reportDecode(slot, { outputTokens, decodeMs, ...besides });
+    if (besides !== null) {
+      this.#decodes.ended(slot);
+      rates.reportDecode(slot, { outputTokens, decodeMs, ...besides });
+    }
     const ended = leases.settle(step, { promptTokens, cachedTokens, outputTokens }, nowMs);
     // What was prefilled for another replica is that one's to count.
     if (ended.kind === "repeated" || isPrefillLease(step)) return;
@@ -256,6 +263,7 @@ export class AnnounceIntake {
         index.forgetReplica(slot);
         leases.forgetReplica(slot, nowMs);
         rates.forgetReplica(slot);
+        this.#decodes.forget(slot);
         paths.forgetReplica(slot);
         Object.assign(this.#sync(slot), { seq: 0, filling: null });
         return;

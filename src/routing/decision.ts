@@ -62,6 +62,8 @@ export interface CandidateView {
   plannedMs: number;
   /** KV tokens its running requests hold, a shared prefix once. */
   liveKvTokens: number;
+  /** Of these, what the running requests have written so far, as reported. */
+  outputTokens: number;
   kvTokens: number;
   sequences: number;
   queueLimit: number;

@@ -145,7 +145,7 @@ export class Dispatcher {
       if (refusal !== null) return refusal;
     }
     const entered = state.line.enter(id, arrivedAtMs, nowMs, { priority, salt, workMs });
-    return entered.kind === "refused" ? refused(outlookOf(state, priority), entered.reason) : null;
+    return entered.kind === "refused" ? refused(outlookOf(state, priority, workMs, nowMs), entered.reason) : null;
   }
 
   /** The first of the line that somebody listens for; between two calls of its edge nobody does, and its place stays. Those that come too late by now are answered. */
@@ -158,7 +158,10 @@ export class Dispatcher {
       if (state.rates.known && tooLate(held.request, claim.workMs, nowMs)) {
         this.leave(claim.id);
         state.counters.refused++;
-        answers.push([held, refused(outlookOf(state, claim.priority), "its first token would come after its deadline")]);
+        answers.push([
+          held,
+          refused(outlookOf(state, claim.priority, claim.workMs, nowMs), "its first token would come after its deadline"),
+        ]);
         continue;
       }
       if (nowMs - held.lookedAtMs >= LOOK_AGAIN_MS) {
@@ -228,7 +231,8 @@ export class Dispatcher {
     if (profile.holds === true && this.#isHeld(replica, chosen, transfer)) return null;
     if (state.rates.known && tooLate(request, firstTokenMs(chosen, transfer), nowMs)) {
       state.counters.refused++;
-      const answer = refused(outlookOf(state, request.priority ?? "normal"), "its first token would come after its deadline");
+      const { priority = "normal" } = request;
+      const answer = refused(outlookOf(state, priority, chosen.terms.prefillMs, nowMs), "its first token would come after its deadline");
       return { answer, slots: [] };
     }
     const attempt = this.#nextAttempt(request, nowMs);

@@ -45,6 +45,7 @@ const COLUMNS = [
   "decodeMsPerStep",
   "decodeStretch",
   "decodeSequencesSeen",
+  "outputTokens",
 ] as const satisfies readonly (Field | Rate)[];
 const COLUMNS_BEFORE = 14;
 
@@ -87,6 +88,7 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
   into[from + 21] = rates.decodeMsPerStep;
   into[from + 22] = rates.decodeStretch;
   into[from + 23] = rates.decodeSequencesSeen;
+  into[from + 24] = candidate.outputTokens;
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -109,6 +111,7 @@ export function unpackView(packed: PackedView): PoolView {
       queuedPrefillMs: number("queuedPrefillMs"),
       plannedMs: number("plannedMs"),
       liveKvTokens: number("liveKvTokens"),
+      outputTokens: number("outputTokens"),
       kvTokens: number("kvTokens"),
       sequences: number("sequences"),
       queueLimit: number("queueLimit"),

@@ -1,5 +1,5 @@
 /** What a pool tells the edges, so that each can predict a request's time in every pool without asking. */
-import type { LeaseBook } from "../pool/lease.ts";
+import type { LeaseBook } from "../pool/lease-book.ts";
 import { liveKvTokens } from "../pool/load.ts";
 import { type MembershipState, takesRequests } from "../pool/membership.ts";
 import type { WaitingLine } from "../pool/queue.ts";
@@ -89,7 +89,7 @@ export function poolLoad({ membership, leases, line, rates, counters }: LoadSour
   const waitingMs = inFlight === 0 ? 0 : line.length * computeMs({ prefillMsPerToken, attentionMsPerPair }, 0, promptTokens / inFlight);
   return {
     // Where decodes hold the places, the line moves no faster than they end.
-    queueMs: Math.max((ready.length === 0 ? 0 : queuedMs) + waitingMs / count, line.paceMs()),
+    queueMs: Math.max((ready.length === 0 ? 0 : queuedMs) + waitingMs / count, line.paceMs),
     inFlight,
     waiting: line.length,
     decisionsPerSecond,

@@ -1,5 +1,5 @@
 /** Everything one pool knows, and the card it shows. The dispatcher decides over it, the announce intake keeps it true. */
-import { LeaseBook } from "../pool/lease.ts";
+import { LeaseBook } from "../pool/lease-book.ts";
 import { emptyMembership, takesRequests, type MembershipState } from "../pool/membership.ts";
 import { WaitingLine } from "../pool/queue.ts";
 import type { Replica } from "../pool/replica.ts";

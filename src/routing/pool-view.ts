@@ -62,6 +62,7 @@ export function loadedView(state: PoolState, replica: Replica): CandidateView {
     queuedPrefillMs: load.queuedPrefillMs,
     plannedMs: 0,
     liveKvTokens: liveKvTokens(load),
+    outputTokens: load.outputTokens,
     kvTokens: capacity.kvTokens,
     sequences: capacity.sequences,
     queueLimit: capacity.queueLimit,

@@ -66,7 +66,7 @@ export class RateBook {
   readonly #remembered: Remembered[][] = Array.from({ length: MAX_REPLICAS }, () => []);
   /** Side by side in one report, of all. */
   #mostSequences = 0;
-  /** Time of decodes, by what their own steps took of it. */
+  /** Time of decodes, by what S + C*n + D*L makes of them: prefills come between, and the fit has its errors. */
   readonly #stretch = new ReplicaRatios();
   readonly #load = new ReplicaRatios();
   readonly #transfer = new ReplicaRatios();
@@ -112,10 +112,11 @@ export class RateBook {
   reportDecode(replica: number, { outputTokens, decodeMs, sequences, contextTokens, prefilledMs }: DecodeReport): void {
     if (!(outputTokens >= LEAST_DECODED_TOKENS && decodeMs > 0)) return;
     const ownMs = Math.max(decodeMs - prefilledMs, LEAST_OWN_SHARE * decodeMs);
-    this.#stretch.add(replica, decodeMs, ownMs);
     this.#mostSequences = Math.max(this.#mostSequences, sequences);
     const trust = Math.min(1, outputTokens / FULLY_TRUSTED_TOKENS);
     this.#decode.add(replica, [1, sequences, contextTokens], ownMs / (outputTokens - 1), [NaN, ...this.#coldDecode(replica)], trust);
+    const [step = 0, perSequence = 0, perContextToken = 0] = this.#decode.of(replica) ?? [];
+    this.#stretch.add(replica, decodeMs, (outputTokens - 1) * (step + perSequence * sequences + perContextToken * contextTokens));
     this.#changed();
   }
 

@@ -17,8 +17,12 @@ export interface Outlook {
   drainMs: number;
 }
 
-/** From the predicted prefill of those before it, or from the pace at which the line moved of late where that is slower (decodes take places, too). */
-export function outlookOf(state: PoolState, priority: Priority): Outlook {
+/**
+ * From the predicted prefill of those before it, or from the pace at which the line moved of late where that is slower (decodes take places, too).
+ *
+ * @param workMs its own prefill where that is least: the line lets who has less go first.
+ */
+export function outlookOf(state: PoolState, priority: Priority, workMs: number, nowMs: number): Outlook {
   const { line, leases, membership } = state;
   let replicas = 0;
   let queuedMs = 0;
@@ -32,8 +36,9 @@ export function outlookOf(state: PoolState, priority: Priority): Outlook {
   }
   // None is here: one may join.
   if (replicas === 0) return { waitMs: 0, drainMs: 0 };
-  const waitMs = Math.max(leastMs + line.workMs(priority) / replicas, line.paceMs(priority));
-  return { waitMs, drainMs: Math.max((queuedMs + line.workMs()) / replicas, line.paceMs()) };
+  const before = line.before(priority, workMs, nowMs);
+  const waitMs = Math.max(leastMs + before.workMs / replicas, before.paceMs);
+  return { waitMs, drainMs: Math.max((queuedMs + line.workMs) / replicas, line.paceMs) };
 }
 
 /**
@@ -44,7 +49,7 @@ export function outlookOf(state: PoolState, priority: Priority): Outlook {
 export function refusalOf(state: PoolState, request: DecideRequest, workMs: number, nowMs: number): Refusal | null {
   // Nobody is refused for a guess.
   if (!state.rates.known) return null;
-  const outlook = outlookOf(state, request.priority ?? "normal");
+  const outlook = outlookOf(state, request.priority ?? "normal", workMs, nowMs);
   if (outlook.waitMs > MOST_WAIT_MS) return refused(outlook, "it would wait longer than 90 s");
   return tooLate(request, outlook.waitMs + workMs, nowMs) ? refused(outlook, "its first token would come after its deadline") : null;
 }

@@ -5,7 +5,7 @@ import type { PlannedTransfer, ScoredCandidate } from "./decision.ts";
 import type { PoolState } from "./pool-state.ts";
 import type { AdmissionClaims, DecideRequest, ReplicaAnswer, TicketClaims, TransferSource } from "./question.ts";
 
-/** A replica that takes the request has 5 s to do so (pool/lease.ts), its admission a little longer. */
+/** A replica that takes the request has 5 s to do so (pool/lease-book.ts), its admission a little longer. */
 const ADMISSION_LIVES_MS = 15_000;
 
 export interface Minter {

@@ -111,10 +111,35 @@ describe("whose turn it is", () => {
           for (const b of heads)
             if (b.arrivedAtMs - a.arrivedAtMs > 2 * ((work.get(a.id) ?? 0) + 2_000))
               expect(place.get(a.id)).toBeLessThan(place.get(b.id) ?? -1);
-        expect(line.workMs()).toBe([...work.values()].reduce((sum, ms) => sum + ms, 0));
+        expect(line.workMs).toBe([...work.values()].reduce((sum, ms) => sum + ms, 0));
       }),
       { seed: 59, numRuns: 200 },
     );
+  });
+});
+
+describe("who would come before a newcomer", () => {
+  it("has less prefill or has waited for it, or is of a class above", () => {
+    const line = new WaitingLine();
+    line.enter("short", 900, 900, { workMs: 100 });
+    line.enter("long", 900, 900, { workMs: 1_000 });
+    line.enter("old", 0, 900, { workMs: 500 });
+    line.enter("urgent", 900, 900, { workMs: 5_000, priority: "high" });
+    expect(line.before("normal", 60, 1_000).workMs).toBe(100 + 500 + 5_000);
+    expect(line.before("normal", 40, 1_000).workMs).toBe(500 + 5_000);
+    expect(line.before("normal", 2_000, 1_000).workMs).toBe(6_600);
+    expect(line.before("high", 40, 1_000).workMs).toBe(0);
+    expect(line.before("low", 0, 1_000).workMs).toBe(6_600);
+  });
+
+  it("leaves at the pace of late", () => {
+    const line = new WaitingLine();
+    for (const [n, workMs] of [10, 20, 30, 40].entries()) line.enter(`w${n}`, 0, 0, { workMs });
+    line.take("w0", 100);
+    line.take("w1", 200);
+    const { paceMs } = line.before("normal", 35, 0);
+    expect(paceMs).toBeCloseTo(line.paceMs / 2, 9);
+    expect(paceMs).toBeGreaterThan(0);
   });
 });
 

@@ -93,6 +93,15 @@ describe("the gate", () => {
   it("counts the KV cache, but an idle replica is never full", () => {
     const kv = candidate(0, { kvTokens: 2_000, liveKvTokens: 1_200, inFlight: 1 });
     expect(decide(viewOf([kv]), request(700), CACHE_AWARE, 0, 0).outcome).toBe("all-full");
+    // With answers of 200 tokens 140 each are to come, less what is written: 120 of the two there, 140 of its own.
+    const running = { kvTokens: 2_000, liveKvTokens: 1_040, outputTokens: 160, inFlight: 2 };
+    const outcome = (changes: Partial<CandidateView>) =>
+      decide(viewOf([candidate(0, { ...running, ...changes })]), request(700), CACHE_AWARE, 0, 0).outcome;
+    expect([outcome({}), outcome({ liveKvTokens: 1_041 }), outcome({ liveKvTokens: 1_160, outputTokens: 280 })]).toEqual([
+      "chosen",
+      "all-full",
+      "chosen",
+    ]);
     const idle = candidate(0, { kvTokens: 2_000 });
     expect(decide(viewOf([idle]), request(7_000), CACHE_AWARE, 0, 0).outcome).toBe("chosen");
   });

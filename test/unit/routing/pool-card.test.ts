@@ -48,8 +48,8 @@ describe("load", () => {
     const state = joined(1);
     for (const id of ["a", "b", "c"]) state.line.enter(id, 0, 0);
     for (const atMs of [4_000, 8_000]) state.line.take(undefined, atMs);
-    expect(state.line.paceMs()).toBeGreaterThan(500);
-    expect(state.card("p").load.queueMs).toBe(state.line.paceMs());
+    expect(state.line.paceMs).toBeGreaterThan(500);
+    expect(state.card("p").load.queueMs).toBe(state.line.paceMs);
   });
 
   it("says what a prefill does to others, what was found cached, and that its rates are guesses until a replica has told", () => {

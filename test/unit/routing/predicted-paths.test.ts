@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { LeaseBook, type Lease } from "../../../src/pool/lease.ts";
+import type { Lease } from "../../../src/pool/lease.ts";
+import { LeaseBook } from "../../../src/pool/lease-book.ts";
 import { DEFAULT_SCHEDULE, segmentEnds } from "../../../src/prefix/segment.ts";
 import { halvesOf, MOST_PATHS, PATH_LIVES_MS, PredictedPaths, predictedTokensAt } from "../../../src/routing/predicted-paths.ts";
 

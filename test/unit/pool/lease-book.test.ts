@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { LeaseBook, type Reservation } from "../../../src/pool/lease.ts";
+import type { Reservation } from "../../../src/pool/lease.ts";
+import { LeaseBook } from "../../../src/pool/lease-book.ts";
 import { liveKvTokens } from "../../../src/pool/load.ts";
 
 const usage = { promptTokens: 100, cachedTokens: 60, outputTokens: 20 };
@@ -44,12 +45,31 @@ describe("a lease's life", () => {
     expect([book.prefilling(0), book.besides(key("a"), 100)]).toEqual([0, null]);
     book.decoding(key("b"), 1, 120);
     book.settle(key("b"), usage, 180);
-    // One for 100 ms, two for 60 of them; b's prefill was done meanwhile.
-    expect(book.besides(key("a"), 200)).toEqual({ sequences: 1.6, contextTokens: 280, prefilledMs: 8 });
+    // One for 100 ms, two for 60 of them, with a token of their answers each; b's prefill was done meanwhile.
+    const besides = book.besides(key("a"), 200);
+    expect(besides).toMatchObject({ sequences: 1.6, prefilledMs: 8 });
+    expect(besides?.contextTokens).toBeCloseTo(281.6, 9);
     const { changes } = book;
     book.settle(key("a"), usage, 200);
     expect(book.changes).toBe(changes + 1);
     expect(book.besides(key("a"), 300)).toBeNull();
+  });
+
+  it("grows by what heartbeats say was written, and what it wrote goes with it", () => {
+    const book = new LeaseBook();
+    for (const id of ["a", "b"]) book.reserve(reservation(id));
+    book.decoding(key("a"), 1, 10);
+    const named = [
+      { ...key("a"), outputTokens: 50 },
+      // No first token was reported yet.
+      { ...key("b"), outputTokens: 7 },
+    ];
+    book.heartbeat(0, named, 20);
+    expect(book.load(0)).toMatchObject({ outputTokens: 50, decodingTokens: 150 });
+    book.heartbeat(0, [{ ...key("a"), outputTokens: 40 }, key("b")], 30);
+    expect(book.load(0)).toMatchObject({ outputTokens: 50, decodingTokens: 150 });
+    book.settle(key("a"), usage, 40);
+    expect(book.load(0)).toMatchObject({ outputTokens: 0, decoding: 0, decodingTokens: 0 });
   });
 
   it("every step may come twice", () => {

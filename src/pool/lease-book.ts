@@ -1,0 +1,237 @@
+import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import type { EndOutcome, Lease, LeaseKey, Reservation, ReserveOutcome, Usage } from "./lease.ts";
+import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaLoad } from "./load.ts";
+
+/** A lease that its replica never took up dies this long after it was made. */
+export const RESERVED_LIVES_MS = 5_000;
+/** Leases of a lost replica live on for this long. */
+export const LOST_LIVES_MS = 3_000;
+/** A lease dies when so many heartbeats in a row omit it after the replica had named it. */
+export const OMISSIONS_ALLOWED = 2;
+export const MAX_LEASES = 8_192;
+
+/** Timed claims on replicas' capacity. Every step may be repeated; time is the caller's (pool clock, ms). */
+export class LeaseBook {
+  readonly #live = new Map<string, Lease>();
+  readonly #byReplica: Map<string, Lease>[] = Array.from({ length: MAX_REPLICAS }, () => new Map());
+  /** Ended ones, oldest first, so that repeats and late usage are recognised. */
+  readonly #ended = new Map<string, Lease>();
+  readonly #loads = new LoadBook();
+  readonly #maxLeases: number;
+
+  constructor(maxLeases = MAX_LEASES) {
+    this.#maxLeases = maxLeases;
+  }
+
+  /** Live leases. */
+  get size(): number {
+    return this.#live.size;
+  }
+
+  /** Counts every step that changed a load. */
+  get changes(): number {
+    return this.#loads.changes;
+  }
+
+  get(key: LeaseKey): Lease | undefined {
+    const name = nameOf(key);
+    return this.#live.get(name) ?? this.#ended.get(name);
+  }
+
+  leasesOf(replica: number): Iterable<Lease> {
+    return this.#of(replica).values();
+  }
+
+  /** What the live leases on a replica add up to; kept up to date by every step. */
+  load(replica: number): ReplicaLoad {
+    return this.#loads.of(replica);
+  }
+
+  /** Call before the dispatch: its 5 s begin at `nowMs`. Throws RangeError for a slot out of range. */
+  reserve(reservation: Reservation): ReserveOutcome {
+    const { id, attempt, replica, nowMs, promptTokens, uncachedTokens, predictedMs, salt } = reservation;
+    const before = this.get(reservation);
+    if (before !== undefined) return { kind: "repeated", lease: before };
+    if (this.#live.size >= this.#maxLeases) return { kind: "refused", reason: `${this.#maxLeases} leases are live already` };
+    const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs };
+    const untouched = { outputTokens: 0, firstTokenAtMs: null, firstTokenReading: null, named: false, omissions: 0 };
+    const lease: Lease = { ...claim, ...untouched, lostAtMs: null, endedAtMs: null, usage: null, state: "reserved" };
+    this.#of(replica).set(nameOf(lease), lease);
+    this.#live.set(nameOf(lease), lease);
+    this.#loads.add(lease);
+    return { kind: "reserved", lease };
+  }
+
+  /** The replica has taken it up. False when there is no such live lease. */
+  started(key: LeaseKey): boolean {
+    const lease = this.#live.get(nameOf(key));
+    if (lease?.state === "reserved") lease.state = "started";
+    return lease !== undefined;
+  }
+
+  /** Tokens are coming: the first report takes its prefill out of the queue. Counts never go back. False when there is no such live lease. */
+  decoding(key: LeaseKey, outputTokens: number, nowMs: number): boolean {
+    const lease = this.#live.get(nameOf(key));
+    if (lease === undefined) return false;
+    if (lease.firstTokenAtMs === null) {
+      lease.state = "decoding";
+      lease.firstTokenAtMs = nowMs;
+      this.#loads.firstToken(lease, nowMs);
+      lease.firstTokenReading = this.#loads.reading(lease.replica, nowMs);
+    }
+    this.#wrote(lease, outputTokens, nowMs);
+    return true;
+  }
+
+  /** Counts never go back. */
+  #wrote(lease: Lease, outputTokens: number, nowMs: number): void {
+    const more = outputTokens - lease.outputTokens;
+    if (more <= 0) return;
+    lease.outputTokens = outputTokens;
+    this.#loads.output(lease, more, nowMs);
+  }
+
+  /** The replica's final usage; also of one that had ended without. */
+  settle(key: LeaseKey, usage: Usage, nowMs: number): EndOutcome {
+    const name = nameOf(key);
+    const live = this.#live.get(name);
+    if (live !== undefined) {
+      live.usage = usage;
+      return { kind: "ended", lease: this.#end(live, "settled", nowMs) };
+    }
+    const ended = this.#ended.get(name);
+    if (ended === undefined) return { kind: "unknown" };
+    if (ended.state === "settled") return { kind: "repeated", lease: ended };
+    ended.state = "settled";
+    ended.usage = usage;
+    return { kind: "late", lease: ended };
+  }
+
+  /** Leases on a replica that it has started and that have no first token. Looks at all of its leases. */
+  prefilling(replica: number): number {
+    let count = 0;
+    for (const lease of this.#of(replica).values()) if (lease.state === "started") count++;
+    return count;
+  }
+
+  /** What ran on the lease's replica since its first token: means over that time, itself included; null when there was no such time. Ask before it ends. */
+  besides(key: LeaseKey, nowMs: number): LoadMeans | null {
+    const lease = this.#live.get(nameOf(key));
+    const from = lease?.firstTokenReading ?? null;
+    if (lease === undefined || from === null) return null;
+    return meansBetween(from, this.#loads.reading(lease.replica, nowMs));
+  }
+
+  /** The sums over time of a replica's load, as of now. */
+  reading(replica: number, nowMs: number): LoadReading {
+    return this.#loads.reading(replica, nowMs);
+  }
+
+  /** The forward failed or was given up. */
+  release(key: LeaseKey, nowMs: number): EndOutcome {
+    const live = this.#live.get(nameOf(key));
+    if (live !== undefined) return { kind: "ended", lease: this.#end(live, "released", nowMs) };
+    const ended = this.#ended.get(nameOf(key));
+    return ended === undefined ? { kind: "unknown" } : { kind: "repeated", lease: ended };
+  }
+
+  /** Ends those still reserved after 5 s and those whose replica has been lost for 3 s; returns them. */
+  expire(nowMs: number): Lease[] {
+    const dead: Lease[] = [];
+    for (const lease of this.#live.values()) if (nowMs >= deadlineMs(lease)) dead.push(lease);
+    return dead.map((lease) => this.#end(lease, "expired", nowMs));
+  }
+
+  /** When `expire` next has something to do, pool clock; null when it has not. Looks at every live lease. */
+  nextDeadlineMs(): number | null {
+    let next = Infinity;
+    for (const lease of this.#live.values()) next = Math.min(next, deadlineMs(lease));
+    return next === Infinity ? null : next;
+  }
+
+  /** The replica names what it has, queued ones too: naming is taking up. Ends and returns those that two heartbeats in a row omitted. */
+  heartbeat(replica: number, named: Iterable<LeaseKey & { outputTokens?: number }>, nowMs: number): Lease[] {
+    const present = this.#name(replica, named);
+    for (const key of named) {
+      const lease = this.#of(replica).get(nameOf(key));
+      if (lease !== undefined && lease.firstTokenAtMs !== null) this.#wrote(lease, key.outputTokens ?? 0, nowMs);
+    }
+    const dead: Lease[] = [];
+    for (const [name, lease] of this.#of(replica))
+      if (lease.named && !present.has(name) && ++lease.omissions >= OMISSIONS_ALLOWED) dead.push(lease);
+    return dead.map((lease) => this.#end(lease, "expired", nowMs));
+  }
+
+  /** The replica is suspect: its leases live 3 s from now unless `reconcile` or `replicaRecovered` comes first. */
+  replicaLost(replica: number, nowMs: number): void {
+    for (const lease of this.#of(replica).values()) lease.lostAtMs ??= nowMs;
+  }
+
+  /** It was heard again over the same socket. */
+  replicaRecovered(replica: number): void {
+    for (const lease of this.#of(replica).values()) lease.lostAtMs = null;
+  }
+
+  /**
+   * The same epoch is back: its list of running requests is the truth. Ends those it had taken up and no longer runs;
+   * `unknown` are those it runs without a live lease: cancel them. One still reserved may be on its way and keeps its 5 s.
+   */
+  reconcile(replica: number, running: readonly LeaseKey[], nowMs: number): { expired: Lease[]; unknown: LeaseKey[] } {
+    this.replicaRecovered(replica);
+    const present = this.#name(replica, running);
+    const dead = [...this.#of(replica)]
+      .filter(([name, lease]) => lease.state !== "reserved" && !present.has(name))
+      .map(([, lease]) => lease);
+    const unknown = running.filter((key) => !this.#of(replica).has(nameOf(key)));
+    return { expired: dead.map((lease) => this.#end(lease, "expired", nowMs)), unknown };
+  }
+
+  /** The replica is forgotten or began a new epoch: ends all its leases. */
+  forgetReplica(replica: number, nowMs: number): Lease[] {
+    return [...this.#of(replica).values()].map((lease) => this.#end(lease, "expired", nowMs));
+  }
+
+  #name(replica: number, named: Iterable<LeaseKey>): Set<string> {
+    const present = new Set<string>();
+    for (const key of named) {
+      const name = nameOf(key);
+      const lease = this.#of(replica).get(name);
+      if (lease === undefined) continue;
+      present.add(name);
+      lease.named = true;
+      lease.omissions = 0;
+      if (lease.state === "reserved") lease.state = "started";
+    }
+    return present;
+  }
+
+  #end(lease: Lease, state: "settled" | "released" | "expired", nowMs: number): Lease {
+    const name = nameOf(lease);
+    this.#live.delete(name);
+    this.#of(lease.replica).delete(name);
+    this.#loads.subtract(lease, this.#of(lease.replica).values(), nowMs);
+    lease.state = state;
+    lease.endedAtMs = nowMs;
+    this.#ended.set(name, lease);
+    if (this.#ended.size > this.#maxLeases) {
+      const oldest = this.#ended.keys().next();
+      if (oldest.done !== true) this.#ended.delete(oldest.value);
+    }
+    return lease;
+  }
+
+  #of(replica: number): Map<string, Lease> {
+    const leases = this.#byReplica[replica];
+    if (leases === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
+    return leases;
+  }
+}
+
+function deadlineMs(lease: Lease): number {
+  const reserved = lease.state === "reserved" ? lease.reservedAtMs + RESERVED_LIVES_MS : Infinity;
+  return lease.lostAtMs === null ? reserved : Math.min(reserved, lease.lostAtMs + LOST_LIVES_MS);
+}
+
+function nameOf(key: LeaseKey): string {
+  return `${key.attempt} ${key.id}`;
+}
