@@ -1,6 +1,6 @@
 /**
  * The decision against the peers' policies, in simulation: every cell of the report, with seeds and requests that nothing was tuned on.
- *   node test/bench/decision.ts [--part cells|constants|capacity|disaggregation|robustness|report]... [--threads N] [--requests N] [--trace FILE]
+ *   node test/bench/decision.ts [--part cells|constants|contended|capacity|disaggregation|robustness|report]... [--threads N] [--requests N] [--trace FILE]
  *                               [--tuning] [--policies a,b] [--workloads a,b] [--loads 0.9] [--engines a]
  * `--tuning` uses other seeds and the other half of the trace, prints, and keeps nothing.
  */
@@ -16,9 +16,13 @@ import { robustnessPart } from "./decision/robustness.ts";
 import type { Asked } from "./decision/task.ts";
 import type { Bench } from "./decision/bench.ts";
 
+const CONTENDED_KV_SHARE = 0.3;
+
 const PARTS = {
-  cells: (bench: Bench) => cellsPart(bench, [1]),
-  constants: (bench: Bench) => cellsPart(bench, [0.5, 2]),
+  cells: (bench: Bench) => cellsPart(bench, "decision-cells", [1]),
+  constants: (bench: Bench) => cellsPart(bench, "decision-constants", [0.5, 2]),
+  /** Sessions whose contexts do not fit the fleet's KV together. */
+  contended: (bench: Bench) => cellsPart({ ...bench, workloads: ["agent"], loads: [0.9] }, "decision-contended", [1], CONTENDED_KV_SHARE),
   capacity: capacityPart,
   disaggregation: disaggregationPart,
   robustness: robustnessPart,

@@ -36,11 +36,11 @@ export const PEERS = [
 ] as const;
 export const PRODUCT = "warmpath";
 
-export function fleetsOf(bench: Bench, constants: readonly number[]): Fleet[] {
+export function fleetsOf(bench: Bench, constants: readonly number[], kvShare = 1): Fleet[] {
   const { workloads, engines, requests, seed, trace, keeps } = bench;
   return workloads.flatMap((workload) =>
     engines.flatMap((engine) =>
-      constants.map((factor) => ({ workload, engine, constants: factor, requests, seed, trace, tuning: !keeps })),
+      constants.map((factor) => ({ workload, engine, constants: factor, kvShare, requests, seed, trace, tuning: !keeps })),
     ),
   );
 }

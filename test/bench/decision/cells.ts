@@ -4,8 +4,9 @@ import type { RunResult } from "../../../src/simulation/simulate.ts";
 import { type Bench, fleetsOf, keep, PEERS, PRODUCT, saturations } from "./bench.ts";
 import { performAll } from "./threads.ts";
 
-export async function cellsPart(bench: Bench, constants: readonly number[]): Promise<void> {
-  const fleets = fleetsOf(bench, constants);
+/** @param name of the result. */
+export async function cellsPart(bench: Bench, name: string, constants: readonly number[], kvShare = 1): Promise<void> {
+  const fleets = fleetsOf(bench, constants, kvShare);
   const rates = await saturations(bench, fleets);
   const policies = bench.policies ?? [...PEERS, PRODUCT];
   const tasks = fleets.flatMap((fleet, at) =>
@@ -43,7 +44,6 @@ export async function cellsPart(bench: Bench, constants: readonly number[]): Pro
       ratio: Number(ratio.toFixed(2)),
     })),
   );
-  const name = constants.includes(1) ? "decision-cells" : "decision-constants";
   keep(bench, name, [
     {
       saturations: fleets.map((fleet, at) => ({

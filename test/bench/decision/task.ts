@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { baseline, isBaselineName } from "../../../src/simulation/baselines/baselines.ts";
 import { streamOf } from "../../../src/simulation/chance.ts";
-import { ENGINES, type EngineName, scaled } from "../../../src/simulation/constants.ts";
+import { type EngineConstants, ENGINES, type EngineName, scaled } from "../../../src/simulation/constants.ts";
 import { paced, type Plan } from "../../../src/simulation/plan.ts";
 import { steadyStart } from "../../../src/simulation/steady-start.ts";
 import { saturation } from "../../../src/simulation/saturation.ts";
@@ -19,6 +19,8 @@ export interface Fleet {
   engine: EngineName;
   /** What the engine's times are multiplied with. */
   constants: number;
+  /** Of the engine's KV cache, what is there. */
+  kvShare: number;
   requests: number;
   /** Generators as they were tuned on; else in their other shapes. */
   tuning: boolean;
@@ -31,9 +33,14 @@ export type Task = Fleet &
   (
     | { what: "saturation" }
     /** `policy`: a baseline's name, "warmpath" or "warmpath-elastic"; `options`: what differs from a plain fleet. */
-    | { what: "run"; policy: string; ratePerSecond: number; options: Partial<Omit<SimulationOptions, "engine">> }
+    | { what: "run"; policy: string; ratePerSecond: number; options: RunOptions }
     | { what: "capacity"; policy: string; lowestPerSecond: number; highestPerSecond: number }
   );
+
+/** `turnover`: when, as a share of the time in which requests or sessions begin. */
+export interface RunOptions extends Partial<Omit<SimulationOptions, "engine" | "turnover">> {
+  turnover?: readonly { atShare: number; replica: number; change: "join" | "leave" }[];
+}
 
 export type Outcome =
   | { what: "saturation"; ratePerSecond: number }
@@ -73,21 +80,34 @@ function traced({ file, skip }: Fleet["trace"], requests: number): Plan {
 
 export function perform(task: Task): Outcome {
   const plan = planOf(task);
-  const engine = scaled(ENGINES[task.engine], task.constants);
+  const engine = withKv(scaled(ENGINES[task.engine], task.constants), task.kvShare);
   const plain: SimulationOptions = { ...DEFAULTS, engine, seed: task.seed };
   if (task.what === "saturation") return { what: "saturation", ratePerSecond: saturation(plan, plain) };
-  if (task.what === "run") return { what: "run", run: runOf(plan, task.policy, task.ratePerSecond, { ...plain, ...task.options }) };
+  if (task.what === "run") return { what: "run", run: runOf(plan, task.policy, task.ratePerSecond, plain, task.options) };
   const { lowestPerSecond, highestPerSecond, policy } = task;
   const search = { lowestPerSecond, highestPerSecond, maxRuns: 11, withinFactor: 1.02 };
   return { what: "capacity", capacity: sloCapacity((rate) => ({ goodShare: runOf(plan, policy, rate, plain).goodShare }), search) };
 }
 
-function runOf(plan: Plan, policy: string, ratePerSecond: number, options: SimulationOptions): Omit<RunResult, "endTimes"> {
+function withKv(engine: EngineConstants, share: number): EngineConstants {
+  return { ...engine, kvTokens: Math.floor((share * engine.kvTokens) / engine.blockTokens) * engine.blockTokens };
+}
+
+function runOf(
+  plan: Plan,
+  policy: string,
+  ratePerSecond: number,
+  plain: SimulationOptions,
+  { turnover = [], ...options }: RunOptions = {},
+): Omit<RunResult, "endTimes"> {
   const elastic = policy === "warmpath-elastic";
-  const topology = elastic ? "elastic" : options.topology;
+  const topology = elastic ? "elastic" : (options.topology ?? plain.topology);
+  const begun = steadyStart(paced(plan, ratePerSecond));
+  const spanMs = begun.requests.reduce((most, { at }) => Math.max(most, at ?? 0), 0);
+  const changes = turnover.map(({ atShare, ...change }) => ({ ...change, atMs: atShare * spanMs }));
   const chooser = isBaselineName(policy)
     ? { kind: "policy" as const, policy: baseline(policy) }
     : { kind: "product" as const, profile: "cache-aware" as const };
-  const { endTimes: _endTimes, ...run } = simulate(steadyStart(paced(plan, ratePerSecond)), chooser, { ...options, topology });
+  const { endTimes: _endTimes, ...run } = simulate(begun, chooser, { ...plain, ...options, turnover: changes, topology });
   return { ...run, policy };
 }
