@@ -1,4 +1,5 @@
 /** What a run is measured by. Times in ms. */
+import { percentile } from "../routing/percentile.ts";
 import type { Plan } from "./plan.ts";
 
 /** Of the requests that arrive first, so many are not measured: the caches fill. */
@@ -141,12 +142,12 @@ export class RunLog {
       cancelled: count(CANCELLED),
       retried: this.#retried,
       ttftMeanMs: mean(ttft),
-      ttftP50Ms: quantile(ttft, 0.5),
-      ttftP99Ms: quantile(ttft, 0.99),
+      ttftP50Ms: percentile(ttft, 0.5),
+      ttftP99Ms: percentile(ttft, 0.99),
       ...this.#perToken(done),
       gapP99Ms: this.#gapQuantile(0.99),
       e2eMeanMs: mean(e2e),
-      e2eP99Ms: quantile(e2e, 0.99),
+      e2eP99Ms: percentile(e2e, 0.99),
       goodShare: measured.length === 0 ? 0 : good / measured.length,
       goodPerSecond: spanMs > 0 ? (good * 1_000) / spanMs : 0,
       hitShare: this.#hitShare(done),
@@ -211,9 +212,4 @@ export class RunLog {
 
 function mean(values: Float64Array): number {
   return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** Of sorted values; the nearest rank. */
-export function quantile(sorted: Float64Array, share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? 0;
 }

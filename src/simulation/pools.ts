@@ -6,6 +6,7 @@
 import { DEFAULT_SCHEDULE } from "../prefix/segment.ts";
 import { buildSketch, Sketch } from "../residency/sketch.ts";
 import { choosePool, type PoolSight } from "../routing/choose-pool.ts";
+import { percentile } from "../routing/percentile.ts";
 import { headOf, rendezvous } from "../routing/placement.ts";
 
 export interface PoolsWorld {
@@ -280,15 +281,13 @@ export function simulatePools(options: PoolsWorld, policy: PoolPolicy, draw: () 
     policy,
     pools: options.pools,
     meanTtftMs: round(ttfts.reduce((sum, ms) => sum + ms, 0) / ttfts.length),
-    p99TtftMs: round(quantile(ttfts, 0.99)),
-    p99DecisionMs: round(quantile(decisions, 0.99)),
+    p99TtftMs: round(percentile(sorted(ttfts), 0.99)),
+    p99DecisionMs: round(percentile(sorted(decisions), 0.99)),
     foundShare: Number((found / known).toFixed(3)),
     busiest: Number((Math.max(...requests) / mean).toFixed(2)),
   };
 }
 
-function quantile(values: number[], share: number): number {
-  return Float64Array.from(values).sort()[Math.floor(values.length * share)] ?? 0;
-}
+const sorted = (values: number[]): Float64Array => Float64Array.from(values).sort();
 
 const round = (ms: number): number => Number(ms.toFixed(1));

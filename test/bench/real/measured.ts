@@ -1,5 +1,6 @@
 /** What a run on real replicas is measured by: as src/simulation/measures.ts does, over the same share of its requests. */
-import { type Measures, quantile, WARM_UP_SHARE } from "../../../src/simulation/measures.ts";
+import { percentile } from "../../../src/routing/percentile.ts";
+import { type Measures, WARM_UP_SHARE } from "../../../src/simulation/measures.ts";
 import type { Seen } from "./play.ts";
 
 export interface Figures {
@@ -23,8 +24,8 @@ export function figuresOf(seen: readonly Seen[]): Figures {
   const gaps = sum(good.map(({ outputTokens }) => Math.max(0, outputTokens - 1)));
   return {
     ttftMeanMs: sum([...ttfts]) / Math.max(1, ttfts.length),
-    ttftP50Ms: quantile(ttfts, 0.5),
-    ttftP99Ms: quantile(ttfts, 0.99),
+    ttftP50Ms: percentile(ttfts, 0.5),
+    ttftP99Ms: percentile(ttfts, 0.99),
     tpotMeanMs:
       sum(good.map(({ firstAtMs, endedAtMs, outputTokens }) => (outputTokens > 1 ? endedAtMs - firstAtMs : 0))) / Math.max(1, gaps),
     hitShare: sum(good.map(({ cachedTokens }) => cachedTokens)) / Math.max(1, sum(good.map(({ promptTokens }) => promptTokens))),
