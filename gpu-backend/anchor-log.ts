@@ -1,6 +1,6 @@
 /**
- * Remembers over restarts which segments the blocks on disk end, so that a replica can announce its disk tier before anybody has asked
- * for it again. An append-only file of 48-byte records, rewritten at open with what is still held.
+ * Remembers over restarts which segments the blocks on disk and in the store end, so that a replica can announce these tiers before anybody
+ * has asked for them again. An append-only file of 48-byte records, rewritten at open with what is still held.
  *   record: 32 bytes key · u64 segment hash · u32 tokens · u32 CRC-32 of the 44 bytes before
  */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -12,6 +12,8 @@ import type { Anchor } from "./held-segments.ts";
 const RECORD_BYTES = 48;
 /** So many appended records, and the next open is not the only time the file is rewritten. */
 const MOST_APPENDED = 262_144;
+/** Blocks with anchors; the oldest are forgotten first. */
+const MOST_KEYS = 262_144;
 
 function encode({ key, hash, tokens }: Anchor): Buffer {
   const record = Buffer.alloc(RECORD_BYTES);
@@ -38,7 +40,7 @@ export class AnchorLog {
   readonly #known = new Map<EngineKey, Map<bigint, number>>();
   #appended = 0;
 
-  /** `isHeld`: whether the key is on a tier that outlives the process. */
+  /** `isHeld`: whether the key is on a tier that outlives the process, or may be, as that is not known yet. */
   constructor(file: string, isHeld: (key: EngineKey) => boolean) {
     this.#file = file;
     this.#isHeld = isHeld;
@@ -80,7 +82,7 @@ export class AnchorLog {
 
   #rewrite(): void {
     this.#appended = 0;
-    for (const key of this.#known.keys()) if (!this.#isHeld(key)) this.#known.delete(key);
+    for (const key of this.#known.keys()) if (!this.#isHeld(key) || this.#known.size > MOST_KEYS) this.#known.delete(key);
     try {
       writeFileSync(`${this.#file}.new`, Buffer.concat([...this.anchors()].map(encode)));
       renameSync(`${this.#file}.new`, this.#file);

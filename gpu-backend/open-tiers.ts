@@ -11,14 +11,21 @@ import type { EngineCard, EngineKey } from "./engine/engine.ts";
 /** The wall's clock with fractions: loads are timed by it, pins of other replicas are in it. */
 const now = (): number => performance.timeOrigin + performance.now();
 
+export interface OpenedTiers {
+  stack: TierStack;
+  /** Resolves when it is known what lies in the store; false: it did not answer, and is asked again later. True at once where there is none. */
+  listed: Promise<boolean>;
+}
+
 /** Null: none is configured. A disk that can't be used is said and left out; a store that is down is asked again later. */
 export async function openTiers(
   config: TierConfig,
   card: EngineCard,
   onChange: (key: EngineKey, tierBits: number) => void,
-): Promise<TierStack | null> {
+): Promise<OpenedTiers | null> {
   const { kvSpace, kvTokenBytes } = card;
   const tiers: Tier[] = [];
+  let listed = Promise.resolve(true);
   if (config.hostBytes > 0) tiers.push(new HostTier({ budgetBytes: config.hostBytes, now }));
   if (config.disk !== null) {
     try {
@@ -30,8 +37,8 @@ export async function openTiers(
   if (config.store !== null) {
     const store = createStoreTier({ ...config.store, now, kvSpace });
     // What lies there is learnt beside the start; until then it is unknown.
-    void store.refresh();
+    listed = store.refresh();
     tiers.push(store);
   }
-  return tiers.length === 0 ? null : createTierStack({ tiers, now, kvSpace, kvTokenBytes, onChange });
+  return tiers.length === 0 ? null : { stack: createTierStack({ tiers, now, kvSpace, kvTokenBytes, onChange }), listed };
 }

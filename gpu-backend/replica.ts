@@ -14,7 +14,8 @@ import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-
 import { HeldSegments } from "./held-segments.ts";
 import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
-import { openTiers } from "./open-tiers.ts";
+import { type OpenedTiers, openTiers } from "./open-tiers.ts";
+import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { suppliedRun } from "./supplied-run.ts";
 import { type Sender, senderOf } from "./transfers.ts";
@@ -51,6 +52,7 @@ export class Replica {
   readonly #held: HeldSegments;
   readonly #live = new Map<string, Live>();
   #supply: KvSupply;
+  #tiers: TierStack | null = null;
   #anchors: AnchorLog | null = null;
   #announcer: Announcer | null = null;
   #epoch = Date.now();
@@ -91,6 +93,10 @@ export class Replica {
 
   get runningCount(): number {
     return this.#live.size + this.sender.load.prefills + this.sender.load.pulls;
+  }
+
+  get counts(): ReplicaCounts {
+    return { load: this.#engine.load(), running: this.runningCount, tiers: this.#tiers };
   }
 
   join(url: string, onState: (joined: boolean) => void): void {
@@ -183,15 +189,21 @@ export class Replica {
     }
   }
 
-  /** The tiers found on disk what an earlier life left: it is announced with the hello. */
-  #use(tiers: TierStack): void {
-    this.#supply = new KvSupply(this.#engine, tiers);
-    for (const [key, tierBits] of tiers.entries()) this.#held.blockChanged(key, BELOW_DEVICE, tierBits);
-    const { disk } = this.config.tiers;
+  /** The tiers found on disk what an earlier life left: it is announced with the hello; what lies in the store, as soon as that is known. */
+  #use({ stack, listed }: OpenedTiers): void {
+    this.#tiers = stack;
+    this.#supply = new KvSupply(this.#engine, stack);
+    for (const [key, tierBits] of stack.entries()) this.#held.blockChanged(key, BELOW_DEVICE, tierBits);
+    const { disk, store } = this.config.tiers;
     if (disk === null) return;
-    const log = new AnchorLog(`${disk.directory}.anchors`, (key) => tiers.bitsOf(key) !== 0);
-    this.#held.anchor([...log.anchors()])();
+    let isListed = store === null;
+    const log = new AnchorLog(`${disk.directory}.anchors`, (key) => !isListed || stack.bitsOf(key) !== 0);
+    const forgetUnheld = this.#held.anchor([...log.anchors()]);
     this.#anchors = log;
+    void listed.then((answered) => {
+      isListed = answered;
+      forgetUnheld();
+    });
   }
 
   /** A schema that the engine can't follow is let go where the caller does not insist on it. */

@@ -4,8 +4,10 @@ import { type ApiError, apiError } from "../src/errors.ts";
 import { apiOfPath, errorBody, errorStatus } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
+import { PROMETHEUS_TYPE } from "../src/prometheus.ts";
 import { parseSource } from "../src/wire/ticket.ts";
 import { handUp } from "./hand-up.ts";
+import { replicaMetricsText } from "./metrics.ts";
 import { parseBody } from "./parse-body.ts";
 import { Pulse } from "./pulse.ts";
 import type { Replica, Run } from "./replica.ts";
@@ -43,10 +45,15 @@ async function handle(replica: Replica, request: IncomingMessage, response: Serv
     sendJson(response, 200, { status: "ok", model: replica.model, running: replica.runningCount });
     return;
   }
+  if (request.method === "GET" && path === "/metrics") {
+    response.writeHead(200, { "content-type": PROMETHEUS_TYPE });
+    response.end(replicaMetricsText(replica.config.name, replica.counts));
+    return;
+  }
   if (await replica.sender.handle(request, response)) return;
   const route = routeOf(path);
   if (request.method !== "POST" || route === null) {
-    const message = "A replica answers POST on the paths of its APIs (/v1/chat/completions, …) and GET /healthz.";
+    const message = "A replica answers POST on the paths of its APIs (/v1/chat/completions, …) and GET /healthz, /metrics.";
     return sendError(response, "chat", apiError("not_found", message), "");
   }
   await infer(replica, request, response, route);

@@ -1,3 +1,4 @@
+import { prometheusText } from "../prometheus.ts";
 import type { PoolState } from "./pool-state.ts";
 
 type Metric = [name: string, type: "counter" | "gauge", help: string, value: number];
@@ -38,7 +39,5 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_index_bytes", "gauge", "Bytes of the segment index", index.bytes],
     ["warmpath_index_evicted_total", "counter", "Entries thrown out for lack of room", index.evicted],
   ];
-  return metrics
-    .map(([name, type, help, value]) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name}{pool="${pool}"} ${value}\n`)
-    .join("");
+  return prometheusText(metrics.map(([name, type, help, value]) => ({ name, type, help, samples: [{ labels: { pool }, value }] })));
 }

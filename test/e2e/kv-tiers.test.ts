@@ -1,13 +1,13 @@
 /** KV that rests below the device: it outlives its place there, and its process; peers give theirs; and what callers may ask to be kept. */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, expect, test } from "vitest";
 import type { Message, Target } from "../bench/conversations.ts";
 import { type Answer, cachedOf, chat, expectQuiet, outcomeOf, promptOf, withEnvironment } from "./kv-tools.ts";
+import { type Life, startLife } from "./lives.ts";
 import { familyOf } from "./processes.ts";
-import { isAlive, launch, metric, preparedStateDirectory, type Started, type StartedOptions, startProduct, until } from "./started.ts";
+import { metric, preparedStateDirectory, type Started, type StartedOptions, startProduct, until } from "./started.ts";
 
 const MEBI = 1024 * 1024;
 
@@ -38,40 +38,9 @@ function start(variables: Record<string, string>, options: StartedOptions): Prom
   return product;
 }
 
-interface Life extends Target {
-  edge: { pid: number };
-  replicas: { pid: number }[];
-  /** SIGTERM; resolves when all processes have gone, their directory stays. */
-  stop(): Promise<void>;
-}
-
-/** A product on a state directory that stays. */
+/** A product on a state directory that stays, ended with its test. */
 async function live(stateDirectory: string, variables: Record<string, string>): Promise<Life> {
-  const devJson = join(stateDirectory, "dev.json");
-  await rm(devJson, { force: true });
-  const args = ["--port", "0", "--replicas", "1", "--state", stateDirectory];
-  const running = await withEnvironment(variables, async () => launch(args));
-  const said = await until(
-    "the product is ready",
-    async () => {
-      if (running.process.exitCode !== null) throw new Error(`The launcher ended early:\n${running.stderr()}`);
-      const text = await readFile(devJson, "utf8").catch(() => "");
-      return text.endsWith("}") || text.endsWith("}\n") ? (JSON.parse(text) as Omit<Life, "stop" | "headers"> & { apiKey: string }) : null;
-    },
-    60_000,
-  );
-  const pids = [said.edge.pid, ...said.replicas.map(({ pid }) => pid)];
-  const end = async (): Promise<void> => {
-    running.process.kill("SIGTERM");
-    await Promise.race([running.exited, sleep(10_000, null, { ref: false })]);
-    await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), 15_000);
-  };
-  let ended: Promise<void> | null = null;
-  const life: Life = {
-    ...said,
-    headers: { authorization: `Bearer ${said.apiKey}`, "content-type": "application/json" },
-    stop: () => (ended ??= end()),
-  };
+  const life = await startLife(stateDirectory, variables);
   products.push(life);
   return life;
 }

@@ -83,7 +83,7 @@ async function promptOf(engine: Engine): Promise<string> {
 }
 
 async function stackOf(engine: Engine, tier: "host" | "disk" | "store", directory: string, endpoint: string): Promise<TierStack> {
-  const stack = await openTiers(
+  const opened = await openTiers(
     {
       hostBytes: tier === "host" ? BUDGET_BYTES : 0,
       disk: tier === "disk" ? { directory, budgetBytes: BUDGET_BYTES } : null,
@@ -92,8 +92,8 @@ async function stackOf(engine: Engine, tier: "host" | "disk" | "store", director
     engine.card,
     () => undefined,
   );
-  if (stack === null) throw new Error(`The ${tier} tier can't be used.`);
-  return stack;
+  if (opened === null) throw new Error(`The ${tier} tier can't be used.`);
+  return opened.stack;
 }
 
 /** What the prompt's run left on the device, into each stack. */

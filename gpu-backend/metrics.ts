@@ -1,0 +1,56 @@
+/** What a replica counts, for Prometheus: its engine's load and what its tiers hold, give, refuse and fail at. */
+import { type MetricFamily, prometheusText } from "../src/prometheus.ts";
+import type { TierCounters } from "./blocks/tier.ts";
+import type { TierStack } from "./blocks/tier-stack.ts";
+import type { EngineLoad } from "./engine/engine.ts";
+
+const TIER_COUNTERS: Readonly<Record<keyof TierCounters, string>> = {
+  hits: "Blocks read from the tier",
+  misses: "Blocks asked of the tier that it did not have",
+  evicted: "Blocks thrown out for lack of room",
+  refused: "Blocks not taken: no room, disk full, store down",
+  damaged: "Blocks that were not what had been written; they are forgotten and computed again",
+  errors: "Reads and writes that failed",
+};
+
+export interface ReplicaCounts {
+  load: EngineLoad;
+  /** Requests that run, and what is computed or sent for other replicas. */
+  running: number;
+  /** Null: only the device. */
+  tiers: TierStack | null;
+}
+
+export function replicaMetricsText(replica: string, { load, running, tiers }: ReplicaCounts): string {
+  const one = (value: number): MetricFamily["samples"] => [{ labels: { replica }, value }];
+  const gauge = (name: string, help: string, value: number): MetricFamily => ({ name, type: "gauge", help, samples: one(value) });
+  const counter = (name: string, help: string, value: number): MetricFamily => ({ name, type: "counter", help, samples: one(value) });
+  const families = [
+    gauge("warmpath_replica_requests", "Requests here, those for other replicas included", running),
+    gauge("warmpath_engine_running", "Sequences that the engine computes", load.running),
+    gauge("warmpath_engine_queued", "Requests in the engine's queue", load.queued),
+    gauge("warmpath_engine_used_kv_tokens", "Tokens in live sequences", load.usedKvTokens),
+  ];
+  if (tiers === null) return prometheusText(families);
+  const each = (value: (tier: TierStack["tiers"][number]) => number): MetricFamily["samples"] =>
+    tiers.tiers.map((tier) => ({ labels: { replica, tier: tier.name }, value: value(tier) }));
+  const { counters } = tiers;
+  return prometheusText([
+    ...families,
+    { name: "warmpath_tier_used_bytes", type: "gauge", help: "Bytes of blocks in the tier", samples: each(({ usedBytes }) => usedBytes) },
+    { name: "warmpath_tier_budget_bytes", type: "gauge", help: "Bytes that it may take", samples: each(({ budgetBytes }) => budgetBytes) },
+    ...(Object.keys(TIER_COUNTERS) as (keyof TierCounters)[]).map((name): MetricFamily => ({
+      name: `warmpath_tier_${name}_total`,
+      type: "counter",
+      help: TIER_COUNTERS[name],
+      samples: each((tier) => tier.counters[name]),
+    })),
+    gauge("warmpath_tiers_queued_bytes", "Bytes of blocks that wait to be written", tiers.queuedBytes),
+    counter("warmpath_tiers_offered_total", "Blocks taken to be written below the device", counters.offered),
+    counter("warmpath_tiers_dropped_total", "Blocks that found a tier's queue full", counters.dropped),
+    counter("warmpath_tiers_orphaned_total", "Blocks not written as what comes before them was refused", counters.orphaned),
+    counter("warmpath_tiers_invalid_total", "Blocks that contradict themselves or the model", counters.invalid),
+    counter("warmpath_tiers_loaded_blocks_total", "Blocks loaded for the engine", counters.loadedBlocks),
+    counter("warmpath_tiers_loaded_tokens_total", "Tokens loaded for the engine", counters.loadedTokens),
+  ]);
+}
