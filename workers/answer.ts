@@ -57,7 +57,7 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
 export async function pump(job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<void> {
   const id = requestIdOf(job);
   const lost: LostAttempt[] = [];
-  let result = await pingWhile(placing, writable);
+  let result = await pingWhile(job, placing, writable);
   for (;;) {
     if (result.type !== "placed") return endWithError(job, writable, errorOf(result));
     const { placed } = result;
@@ -79,7 +79,7 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
       return endWithError(job, writable, apiError("replica_lost", message));
     }
     lost.push({ pool: placed.pool, replica, attempt });
-    result = await pingWhile(place(job, lost), writable);
+    result = await pingWhile(job, place(job, lost), writable);
   }
 }
 
@@ -87,9 +87,9 @@ export const isEventStream = (placed: Placed): boolean =>
   placed.response.headers.get("content-type")?.startsWith("text/event-stream") === true;
 
 /** A comment each second keeps proxies patient, and is how the edge learns that the client has gone. */
-async function pingWhile(placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> {
+async function pingWhile(job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> {
   const writer = writable.getWriter();
-  const timer = setInterval(() => void writer.write(PING).catch(() => undefined), PING_MS);
+  const timer = setInterval(() => void writer.write(PING).catch(job.clientLeft), PING_MS);
   try {
     return await placing;
   } finally {

@@ -47,6 +47,9 @@ export interface Job extends ChosenPools {
   /** Unless an answer is written the lease ends with the reply. */
   work: Work;
   clientSignal: AbortSignal;
+  /** Says that the client has gone, where the platform did not see it. */
+  clientLeft: () => void;
+  background: (work: Promise<unknown>) => void;
 }
 
 export type PlaceResult = { type: "placed"; placed: Placed } | { type: "error"; error: ApiError } | { type: "stale_card"; card: PoolCard };
@@ -65,6 +68,7 @@ function sourceHeaders({ load, prefill, pull }: ReplicaAnswer): Record<string, s
 }
 
 async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer): Promise<Tried> {
+  if (job.clientSignal.aborted) return { type: "failed" };
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
   job.clientSignal.addEventListener("abort", onClientGone);
@@ -117,6 +121,21 @@ export async function place(job: Job, failed: readonly LostAttempt[] = []): Prom
 
 /** `elsewhere`: another pool may take it, so nothing is waited for longer than one call holds. */
 async function placeIn(job: Job, target: PoolTarget, failed: readonly LostAttempt[], elsewhere: boolean): Promise<PlaceResult> {
+  const { id } = target.decide;
+  // What runs here may end with its client; the pool must hear of it all the same.
+  const onGone = (): void => job.background(poolStub(job.env, target.pool).leave(id));
+  if (job.clientSignal.aborted) return goneError();
+  job.clientSignal.addEventListener("abort", onGone);
+  try {
+    return await askPool(job, target, failed, elsewhere);
+  } finally {
+    job.clientSignal.removeEventListener("abort", onGone);
+  }
+}
+
+const goneError = (): PlaceResult => ({ type: "error", error: apiError("replica_lost", "The client has gone.") });
+
+async function askPool(job: Job, target: PoolTarget, failed: readonly LostAttempt[], elsewhere: boolean): Promise<PlaceResult> {
   const pool = poolStub(job.env, target.pool);
   const { id, arrivedAtMs } = target.decide;
   const waitUntilMs = arrivedAtMs + MOST_WAIT_MS;
@@ -143,7 +162,7 @@ async function placeIn(job: Job, target: PoolTarget, failed: readonly LostAttemp
         if (tried.type === "placed") return tried;
         if (job.clientSignal.aborted) {
           await pool.release(id, answer.attempt);
-          return { type: "error", error: apiError("replica_lost", "The client has gone.") };
+          return goneError();
         }
         lost.push({ replica: answer.replica, attempt: answer.attempt });
       }

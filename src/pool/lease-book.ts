@@ -4,6 +4,8 @@ import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaL
 
 /** A lease that its replica never took up dies this long after it was made. */
 export const RESERVED_LIVES_MS = 5_000;
+/** By then a replica has taken up what was sent to it, and a heartbeat has named it. One that nobody has heard of weighs nothing until it is heard of: its client may have left. */
+export const DOUBTED_AFTER_MS = 1_500;
 /** Leases of a lost replica live on for this long. */
 export const LOST_LIVES_MS = 3_000;
 /** A lease dies when so many heartbeats in a row omit it after the replica had named it. */
@@ -54,7 +56,7 @@ export class LeaseBook {
     if (before !== undefined) return { kind: "repeated", lease: before };
     if (this.#live.size >= this.#maxLeases) return { kind: "refused", reason: `${this.#maxLeases} leases are live already` };
     const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs };
-    const untouched = { outputTokens: 0, firstTokenAtMs: null, firstTokenReading: null, named: false, omissions: 0 };
+    const untouched = { outputTokens: 0, firstTokenAtMs: null, firstTokenReading: null, named: false, omissions: 0, doubted: false };
     const lease: Lease = { ...claim, ...untouched, lostAtMs: null, endedAtMs: null, usage: null, state: "reserved" };
     this.#of(replica).set(nameOf(lease), lease);
     this.#live.set(nameOf(lease), lease);
@@ -65,7 +67,7 @@ export class LeaseBook {
   /** The replica has taken it up. False when there is no such live lease. */
   started(key: LeaseKey): boolean {
     const lease = this.#live.get(nameOf(key));
-    if (lease?.state === "reserved") lease.state = "started";
+    if (lease?.state === "reserved") this.#takenUp(lease);
     return lease !== undefined;
   }
 
@@ -73,6 +75,7 @@ export class LeaseBook {
   decoding(key: LeaseKey, outputTokens: number, nowMs: number): boolean {
     const lease = this.#live.get(nameOf(key));
     if (lease === undefined) return false;
+    if (lease.state === "reserved") this.#takenUp(lease);
     if (lease.firstTokenAtMs === null) {
       lease.state = "decoding";
       lease.firstTokenAtMs = nowMs;
@@ -135,17 +138,30 @@ export class LeaseBook {
     return ended === undefined ? { kind: "unknown" } : { kind: "repeated", lease: ended };
   }
 
-  /** Ends those still reserved after 5 s and those whose replica has been lost for 3 s; returns them. */
+  /** Ends those still reserved after 5 s and those whose replica has been lost for 3 s; returns them. Those reserved for 1.5 s weigh nothing from now on. */
   expire(nowMs: number): Lease[] {
     const dead: Lease[] = [];
-    for (const lease of this.#live.values()) if (nowMs >= deadlineMs(lease)) dead.push(lease);
+    for (const lease of this.#live.values()) {
+      if (nowMs >= deadlineMs(lease)) dead.push(lease);
+      else if (nowMs >= doubtMs(lease)) this.#doubt(lease, nowMs);
+    }
     return dead.map((lease) => this.#end(lease, "expired", nowMs));
+  }
+
+  #doubt(lease: Lease, nowMs: number): void {
+    lease.doubted = true;
+    this.#loads.subtract(lease, this.#weighing(lease.replica, lease), nowMs);
+  }
+
+  /** Leases on a replica that its load counts, without this one. */
+  *#weighing(replica: number, but: Lease): Iterable<Lease> {
+    for (const lease of this.#of(replica).values()) if (lease !== but && !lease.doubted) yield lease;
   }
 
   /** When `expire` next has something to do, pool clock; null when it has not. Looks at every live lease. */
   nextDeadlineMs(): number | null {
     let next = Infinity;
-    for (const lease of this.#live.values()) next = Math.min(next, deadlineMs(lease));
+    for (const lease of this.#live.values()) next = Math.min(next, deadlineMs(lease), doubtMs(lease));
     return next === Infinity ? null : next;
   }
 
@@ -200,16 +216,23 @@ export class LeaseBook {
       present.add(name);
       lease.named = true;
       lease.omissions = 0;
-      if (lease.state === "reserved") lease.state = "started";
+      if (lease.state === "reserved") this.#takenUp(lease);
     }
     return present;
+  }
+
+  #takenUp(lease: Lease): void {
+    lease.state = "started";
+    if (!lease.doubted) return;
+    lease.doubted = false;
+    this.#loads.add(lease);
   }
 
   #end(lease: Lease, state: "settled" | "released" | "expired", nowMs: number): Lease {
     const name = nameOf(lease);
     this.#live.delete(name);
     this.#of(lease.replica).delete(name);
-    this.#loads.subtract(lease, this.#of(lease.replica).values(), nowMs);
+    if (!lease.doubted) this.#loads.subtract(lease, this.#weighing(lease.replica, lease), nowMs);
     lease.state = state;
     lease.endedAtMs = nowMs;
     this.#ended.set(name, lease);
@@ -230,6 +253,10 @@ export class LeaseBook {
 function deadlineMs(lease: Lease): number {
   const reserved = lease.state === "reserved" ? lease.reservedAtMs + RESERVED_LIVES_MS : Infinity;
   return lease.lostAtMs === null ? reserved : Math.min(reserved, lease.lostAtMs + LOST_LIVES_MS);
+}
+
+function doubtMs(lease: Lease): number {
+  return lease.state === "reserved" && !lease.doubted ? lease.reservedAtMs + DOUBTED_AFTER_MS : Infinity;
 }
 
 function nameOf(key: LeaseKey): string {

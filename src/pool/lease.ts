@@ -58,6 +58,8 @@ export interface Lease extends LeaseKey {
   /** A heartbeat has named it. */
   named: boolean;
   omissions: number;
+  /** Nobody has taken it up for long: its replica's load does not count it. */
+  doubted: boolean;
   /** Its replica was lost then, pool clock; null while it is not. */
   lostAtMs: number | null;
   endedAtMs: number | null;

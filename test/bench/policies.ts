@@ -1,10 +1,10 @@
-/** `node test/bench/policies.ts`: the same conversations on real engines under each profile, in turn, twice. Needs a quiet machine. */
+/** `node test/bench/policies.ts`: the same conversations on real engines under each profile, in turn, four times. Needs a quiet machine. */
 import { startProduct } from "../e2e/started.ts";
 import { type ConversationPlan, makeConversations, type Measured, play } from "./conversations.ts";
 import { writeResult } from "./result.ts";
 
 const PROFILES = ["cache-aware", "round-robin", "least-loaded"] as const;
-const PASSES = 2;
+const PASSES = 4;
 const PLAN: ConversationPlan = { seed: 42, groups: 4, conversations: 16, turns: 5, systemBytes: 2_048, userWords: 60 };
 const FLEET = { replicas: 3, sequences: 6, contextTokens: 4_096 };
 const LOAD = { concurrency: 4, maxTokens: 48 };

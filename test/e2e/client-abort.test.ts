@@ -66,6 +66,24 @@ describe("abort", () => {
     await nothingRuns();
   });
 
+  it("of those in line by a reset takes them out of it: no place is given to one that has gone", async () => {
+    const { port } = new URL(product.url);
+    const at = { host: "127.0.0.1", port, path: "/v1/chat/completions", method: "POST", headers: product.headers };
+    const expired = await metric(product, "warmpath_leases_expired_total");
+    // Each computes for longer than a replica takes on at once: most of them wait.
+    const requests = Array.from({ length: 24 }, (_, n) => {
+      const request = httpRequest(at);
+      request.once("error", () => undefined);
+      request.end(JSON.stringify({ model, max_tokens: 8, messages: user(`Number ${n} of many. `.repeat(600)) }));
+      return request;
+    });
+    await until("many wait", async () => ((await metric(product, "warmpath_router_queue_pending_requests")) ?? 0) >= 12);
+    for (const request of requests) request.socket?.resetAndDestroy();
+    await until("nobody waits", async () => (await metric(product, "warmpath_router_queue_pending_requests")) === 0, 3_000);
+    await nothingRuns();
+    expect(await metric(product, "warmpath_leases_expired_total")).toBe(expired);
+  });
+
   it("of many at once, some still waiting for a place, leaves nothing", async () => {
     const controller = new AbortController();
     const params = { ...long, model, stream: true } as const;

@@ -116,3 +116,17 @@ it("refuses at once what would come after its deadline, and lets the higher clas
   expect(await normal).toMatchObject({ type: "replica" });
   await settleAll(pool, replica, [...running, "high", "normal"]);
 });
+
+it("ends the lease of a request whose caller leaves while its answer is on the way, and sends the next one", async () => {
+  const { pool, replica, running } = await full("gone");
+  const gone = pool.decide("gone");
+  await pool.until("router_queue_pending_requests", 1);
+  const next = pool.decide("next");
+  await pool.until("router_queue_pending_requests", 2);
+  replica.settle("run-0");
+  expect(await gone).toMatchObject({ type: "replica" });
+  await pool.stub.leave("gone");
+  expect(await next).toMatchObject({ type: "replica", replica: "r0" });
+  expect(await pool.stub.leaseAlive("gone", 1)).toBe(false);
+  await settleAll(pool, replica, [...running, "next"]);
+});

@@ -20,6 +20,7 @@ import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { AdmissionKeys } from "./admission-keys.ts";
+import { restoreCheckpoint, saveCheckpoint } from "./pool-checkpoint.ts";
 import { PoolStore } from "./pool-store.ts";
 import {
   ask,
@@ -68,10 +69,10 @@ export class PoolObject extends DurableObject<Env> {
       mint: (replica, claims) => this.#keys.mint(replica, claims),
       mintTicket: (sender, claims) => this.#keys.mintTicket(sender, claims),
     });
-    this.#restore();
+    restoreCheckpoint(this.#store, this.#state, this.#intake, Date.now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
     for (const socket of ctx.getWebSockets()) {
-      attach(socket, { connection: this.#connections++, openedAtMs: Date.now(), slot: null, epoch: 0 });
+      this.#attachStranger(socket);
       say(socket, { type: "rejoin" });
     }
     this.#tickSoon();
@@ -82,9 +83,13 @@ export class PoolObject extends DurableObject<Env> {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response("expected websocket", { status: 426 });
     const pair = new WebSocketPair();
     this.ctx.acceptWebSocket(pair[1]);
-    attach(pair[1], { connection: this.#connections++, openedAtMs: Date.now(), slot: null, epoch: 0 });
+    this.#attachStranger(pair[1]);
     this.#tickSoon();
     return new Response(null, { status: 101, webSocket: pair[0] });
+  }
+
+  #attachStranger(socket: WebSocket): void {
+    attach(socket, { connection: this.#connections++, openedAtMs: Date.now(), slot: null, epoch: 0 });
   }
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
@@ -104,14 +109,16 @@ export class PoolObject extends DurableObject<Env> {
     });
   }
 
+  /** Out of the line; an answer that is on its way to the edge comes too late, and its lease ends. */
   leave(id: string): void {
     this.#dispatcher.leave(id);
+    const last = this.#state.ring.get(id);
+    if (last !== undefined) this.release(id, last.attempt);
   }
 
   release(id: string, attempt: number): void {
     for (const key of [{ id, attempt }, prefillLease({ id, attempt })]) {
-      const replica = this.#state.leases.get(key)?.replica;
-      const socket = replica === undefined ? undefined : this.#sockets.get(replica);
+      const socket = this.#sockets.get(this.#state.leases.get(key)?.replica ?? -1);
       if (socket !== undefined) say(socket, { type: "cancel", ...key });
     }
     this.#dispatcher.release({ id, attempt }, Date.now());
@@ -215,8 +222,7 @@ export class PoolObject extends DurableObject<Env> {
       case "heartbeat": {
         const { effects, need } = this.#intake.heartbeat(slot, at.epoch, frame, nowMs);
         ask(socket, need);
-        this.#carryOut(effects);
-        return;
+        return this.#carryOut(effects);
       }
       case "leases":
         for (const report of frame.reports) this.#intake.lease(slot, report, nowMs);
@@ -251,29 +257,11 @@ export class PoolObject extends DurableObject<Env> {
     return Math.max(1, Math.ceil((1_000 * Math.max(1, this.#sockets.size)) / FRAMES_PER_SECOND));
   }
 
-  #restore(): void {
-    const loaded = this.#store.load();
-    if (loaded === null) return;
-    const { saved, directory, parts } = loaded;
-    this.#state.hashSpec = saved.hashSpec;
-    this.#state.createdAtSeconds = saved.createdAtSeconds;
-    // A checkpoint that does not fit together is void; replicas are then asked for everything.
-    const fits = this.#state.index.load(directory, parts);
-    this.#intake.restore(saved.membership, fits, Date.now());
-  }
-
   #checkpoint(nowMs: number): void {
     this.#checkpointAtMs = nowMs;
     if (!this.#dirty) return;
     this.#dirty = false;
-    const { membership, hashSpec, createdAtSeconds, index } = this.#state;
-    const replicas = membership.replicas.map((replica) => ({ ...replica, seq: this.#intake.seqOf(replica.slot) }));
-    this.#store.saveCheckpoint(
-      { membership: { ...membership, replicas }, hashSpec, createdAtSeconds },
-      index.checkpoint(),
-      index.partIds(),
-    );
-    index.clean();
+    saveCheckpoint(this.#store, this.#state, this.#intake);
   }
 
   #tickSoon(): void {
@@ -293,8 +281,8 @@ export class PoolObject extends DurableObject<Env> {
       this.#store.saveDecisions(this.#state.ring);
     }
     if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#checkpoint(nowMs);
-    const { membership, leases } = this.#state;
     // An empty pool may leave memory; the next call or socket wakes it.
-    if (strangers + membership.replicas.length + leases.size + this.#dispatcher.waiting > 0 || this.#dirty) this.#tickSoon();
+    const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
+    if (busy > 0 || this.#dirty) this.#tickSoon();
   }
 }

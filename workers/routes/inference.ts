@@ -101,7 +101,9 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
     opened = opening;
   }
   const stream = request.stream && work === "generate";
-  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, clientSignal: c.req.raw.signal };
+  const left = new AbortController();
+  const client = { clientSignal: AbortSignal.any([c.req.raw.signal, left.signal]), clientLeft: () => left.abort() };
+  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, ...client, background: background(c) };
 }
 
 export const inference: Handler<AppEnv> = async (c) => {
