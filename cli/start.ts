@@ -132,6 +132,7 @@ class Launcher {
       WARMPATH_REPLICA: name,
       WARMPATH_MODEL: modelPath,
       WARMPATH_ROLES: role,
+      WARMPATH_MACHINE: "here",
       WARMPATH_DISK_DIRECTORY: join(disk, name),
       WARMPATH_SEQUENCES: String(this.#options.sequences),
       WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),

@@ -18,6 +18,11 @@ const Environment = z.object({
   WARMPATH_QUEUE_LIMIT: z.coerce.number().int().min(0).max(4_096).default(32),
   /** prefill: computes prompts for others only; decode: has long prompts computed elsewhere where that pays. */
   WARMPATH_ROLES: z.enum(["prefill", "decode", "both"]).default("both"),
+  /** Replicas that are given the same name share this machine's processors. */
+  WARMPATH_MACHINE: z
+    .string()
+    .regex(/^[0-9A-Za-z._-]{1,64}$/)
+    .optional(),
   /** KV blocks in this process's memory; 0 = no host tier. */
   WARMPATH_HOST_BYTES: z.coerce
     .number()
@@ -59,6 +64,8 @@ export interface ReplicaConfig {
   blockTokens: number;
   queueLimit: number;
   roles: ("prefill" | "decode")[];
+  /** Null: shares its processors with no other replica. */
+  machine: string | null;
   tiers: TierConfig;
 }
 
@@ -115,6 +122,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
       blockTokens: values.WARMPATH_BLOCK_TOKENS,
       queueLimit: values.WARMPATH_QUEUE_LIMIT,
       roles: values.WARMPATH_ROLES === "both" ? ["prefill", "decode"] : [values.WARMPATH_ROLES],
+      machine: values.WARMPATH_MACHINE ?? null,
       tiers: tiersOf(values),
     },
   };

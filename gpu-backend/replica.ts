@@ -112,6 +112,7 @@ export class Replica {
         url,
         roles: this.config.roles,
         transfers: true,
+        ...(this.config.machine === null ? {} : { machine: this.config.machine }),
         model: card.model,
         hashSpec: { ...hashSpec, schedule: [...hashSpec.schedule] },
         anchors: this.prompts.exact ? "exact" : "predicted",

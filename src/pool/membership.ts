@@ -141,6 +141,7 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
       capacity,
       roles: hello.roles,
       transfers: hello.transfers,
+      machine: hello.machine,
       connection,
       closedAtMs: null,
       lastHeardMs: nowMs,
@@ -151,8 +152,8 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
   }
   const slot = known?.slot ?? freeSlot(fitting);
   if (slot === null) return refuse(state, hello, `the pool is full: ${MAX_REPLICAS} replicas are here already`);
-  const { name, epoch, url, roles, capacity, transfers } = hello;
-  const identity = { slot, name, epoch, url, roles, capacity, transfers };
+  const { name, epoch, url, roles, capacity, transfers, machine } = hello;
+  const identity = { slot, name, epoch, url, roles, capacity, transfers, machine };
   const fresh = settled({
     ...identity,
     state: "joining",

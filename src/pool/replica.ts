@@ -33,6 +33,8 @@ export interface ReplicaHello {
   capacity: Capacity;
   /** It sends blocks to other replicas and fetches theirs; absent: it does not. */
   transfers?: boolean | undefined;
+  /** Replicas that name the same one share its processors; absent: shares with none. */
+  machine?: string | undefined;
 }
 
 export interface Replica {
@@ -44,6 +46,7 @@ export interface Replica {
   roles: readonly Role[];
   capacity: Capacity;
   transfers?: boolean | undefined;
+  machine?: string | undefined;
   state: ReplicaState;
   /** The shell's number for the socket it speaks through; null while there is none. */
   connection: number | null;

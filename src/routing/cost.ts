@@ -58,9 +58,15 @@ export function score(
   terms.queueMs = candidate.queuedPrefillMs + candidate.plannedMs;
   terms.awaitedMs =
     request.tpotMs === undefined || profile.holds !== true ? 0 : awaitedMs(candidate, promptTokens, meanOutputTokens, request.tpotMs);
-  terms.stallMs = stallMs(inFlight, p, meanOutputTokens);
+  // Where processors are shared it stalls those of the others, too, wherever it runs on that machine.
+  terms.stallMs = stallMs(inFlight + candidate.besideInFlight, p, meanOutputTokens);
   terms.displacementMs = displacementMs(candidate, newTokens, p);
-  terms.decodeMs = decodeMs(candidate, promptTokens);
+  terms.decodeMs = decodeMs(
+    inFlight + candidate.besideInFlight,
+    candidate.contextTokens + candidate.besideContextTokens,
+    rates,
+    promptTokens,
+  );
   terms.inFlight = inFlight;
   terms.away = request.stickyTo === undefined || request.stickyTo === candidate.replica ? 0 : 1;
   terms.leaveMs = terms.away === 0 ? 0 : HYSTERESIS * computeMs(rates, 0, promptTokens);
@@ -111,10 +117,11 @@ export function displacementMs(candidate: Pick<CandidateView, "liveKvTokens" | "
 
 /** 25 * (2*C*n + D*(L + n*In)): the time per token it gets, and what it adds to theirs. */
 export function decodeMs(
-  { inFlight, contextTokens, rates }: Pick<CandidateView, "inFlight" | "contextTokens" | "rates">,
+  inFlight: number,
+  contextTokens: number,
+  { decodeMsPerSequence, decodeMsPerContextToken }: Rates,
   promptTokens: number,
 ): number {
-  const { decodeMsPerSequence, decodeMsPerContextToken } = rates;
   return TTFT_PER_TPOT * (2 * decodeMsPerSequence * inFlight + decodeMsPerContextToken * (contextTokens + inFlight * promptTokens));
 }
 

@@ -56,6 +56,9 @@ export interface CandidateView {
   inFlight: number;
   /** L: tokens of context of those. */
   contextTokens: number;
+  /** The same of other replicas on its machine, whose processors it shares. */
+  besideInFlight: number;
+  besideContextTokens: number;
   /** W: sum of the predicted prefill of its leases without a first token. */
   queuedPrefillMs: number;
   /** V: predicted prefill of those before this one in line that are meant for it. */

@@ -100,7 +100,9 @@ export class LinePlan {
   /** The last turn's waiter has its lease; loads of these slots have changed. `again`: plan anew from the first in turn. */
   sent(slots: readonly number[], again: boolean): void {
     this.#sent.add(this.#order[this.#at] ?? -1);
-    for (const slot of slots) {
+    const machines = new Set(slots.flatMap((slot) => this.#state.replica(slot)?.machine ?? []));
+    const beside = this.#replicas.filter(({ slot, machine }) => machine !== undefined && machines.has(machine) && !slots.includes(slot));
+    for (const slot of [...slots, ...beside.map((replica) => replica.slot)]) {
       const column = this.#replicas.findIndex((replica) => replica.slot === slot);
       const replica = this.#replicas[column];
       if (replica === undefined) continue;

@@ -46,6 +46,8 @@ const COLUMNS = [
   "decodeStretch",
   "decodeSequencesSeen",
   "outputTokens",
+  "besideInFlight",
+  "besideContextTokens",
 ] as const satisfies readonly (Field | Rate)[];
 const COLUMNS_BEFORE = 14;
 
@@ -89,6 +91,8 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
   into[from + 22] = rates.decodeStretch;
   into[from + 23] = rates.decodeSequencesSeen;
   into[from + 24] = candidate.outputTokens;
+  into[from + 25] = candidate.besideInFlight;
+  into[from + 26] = candidate.besideContextTokens;
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -108,6 +112,8 @@ export function unpackView(packed: PackedView): PoolView {
       predictedTokens: number("predictedTokens"),
       inFlight: number("inFlight"),
       contextTokens: number("contextTokens"),
+      besideInFlight: number("besideInFlight"),
+      besideContextTokens: number("besideContextTokens"),
       queuedPrefillMs: number("queuedPrefillMs"),
       plannedMs: number("plannedMs"),
       liveKvTokens: number("liveKvTokens"),

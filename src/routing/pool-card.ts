@@ -77,10 +77,10 @@ export function poolLoad({ membership, leases, line, rates, counters }: LoadSour
     msPerPair += own.attentionMsPerPair;
     const { kvTokens } = capacity;
     harm += stallMs(load.inFlight, 1, rates.meanOutputTokens) + displacementMs({ liveKvTokens: liveKvTokens(load), kvTokens }, 0, 1);
-    const view = { inFlight: load.inFlight, contextTokens: load.promptTokens + load.outputTokens, rates: own };
-    const unprompted = decodeMs(view, 0);
+    const contextTokens = load.promptTokens + load.outputTokens;
+    const unprompted = decodeMs(load.inFlight, contextTokens, own, 0);
     decode += unprompted;
-    decodePerToken += decodeMs(view, 1) - unprompted;
+    decodePerToken += decodeMs(load.inFlight, contextTokens, own, 1) - unprompted;
   }
   const count = Math.max(1, ready.length);
   const prefillMsPerToken = ready.length === 0 ? rates.prefillMsPerToken(0) : msPerToken / count;

@@ -59,6 +59,7 @@ export function loadedView(state: PoolState, replica: Replica): CandidateView {
     predictedTokens: 0,
     inFlight: load.inFlight,
     contextTokens: load.promptTokens + load.outputTokens,
+    ...besideOf(state, replica),
     queuedPrefillMs: load.queuedPrefillMs,
     plannedMs: 0,
     liveKvTokens: liveKvTokens(load),
@@ -74,6 +75,20 @@ export function loadedView(state: PoolState, replica: Replica): CandidateView {
     // Whoever has one role only lives by it.
     transfers: replica.transfers ?? roles.length === 1,
   };
+}
+
+const ALONE = { besideInFlight: 0, besideContextTokens: 0 };
+
+function besideOf({ membership, leases }: PoolState, { slot, machine }: Replica): typeof ALONE {
+  if (machine === undefined) return ALONE;
+  const beside = { ...ALONE };
+  for (const other of membership.replicas) {
+    if (other.machine !== machine || other.slot === slot) continue;
+    const load = leases.load(other.slot);
+    beside.besideInFlight += load.inFlight;
+    beside.besideContextTokens += load.promptTokens + load.outputTokens;
+  }
+  return beside;
 }
 
 export function hold(candidate: CandidateView, holdings: Holdings): void {

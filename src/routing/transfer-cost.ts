@@ -56,7 +56,7 @@ export function pullFor(
   const insteadOfMs = computeMs(view.rates, cachedTokens, tokens);
   if (transferMs >= insteadOfMs) return null;
   const lessMs = Math.min(terms.prefillMs, insteadOfMs);
-  const lessStallMs = stallMs(view.inFlight, lessMs, meanOutputTokens);
+  const lessStallMs = stallMs(view.inFlight + view.besideInFlight, lessMs, meanOutputTokens);
   // The same KV comes to the device, so it evicts as much.
   const pulledCost =
     cost +

@@ -114,6 +114,8 @@ const FromReplica = z.discriminatedUnion("type", [
     roles: z.array(z.enum(["prefill", "decode"])).min(1),
     /** It sends blocks to other replicas and fetches theirs. Absent: only if it has a single role, which it could not live by otherwise. */
     transfers: z.boolean().optional(),
+    /** Replicas that name the same machine share its processors: what runs on one slows the others. Absent: it shares with none. */
+    machine: name.optional(),
     model: z.string().min(1).max(128),
     hashSpec: HashSpecShape,
     /** "exact": residency is announced. "predicted": the engine's truth cannot be anchored. */

@@ -75,6 +75,7 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     blockTokens: 32,
     queueLimit: 8,
     roles: ["prefill", "decode"],
+    machine: null,
     tiers: { hostBytes: 0, disk: null, store: null },
   });
   if (!(replica instanceof Replica)) throw new Error(replica.message);

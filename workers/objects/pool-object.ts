@@ -179,11 +179,11 @@ export class PoolObject extends DurableObject<Env> {
     const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config);
     if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
     const fingerprint = specFingerprint({ ...hello.hashSpec, version: 1 });
-    const { replica: name, epoch, url, roles, model, capacity, transfers } = hello;
+    const { replica: name, epoch, url, roles, model, capacity, transfers, machine } = hello;
     const effects = this.#intake.membership(
       {
         kind: "hello",
-        hello: { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity, transfers },
+        hello: { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity, transfers, machine },
         connection: at.connection,
         admitted: true,
       },

@@ -34,6 +34,7 @@ async function serve(order: ReplicaOrder): Promise<void> {
     port: 0,
     blockTokens: 32,
     roles: ["prefill", "decode"],
+    machine: null,
     tiers: { hostBytes: 0, disk: null, store: null },
   });
   if (!(replica instanceof Replica)) return say({ type: "failed", message: replica.message });

@@ -4,7 +4,17 @@ import type { CandidateView, PoolView, RequestView } from "../../../src/routing/
 export function candidate(replica: number, extra: Partial<CandidateView> = {}): CandidateView {
   const { cachedTokens = 0 } = extra;
   const held = { overlapSegments: 0, cachedTokens, deviceTokens: cachedTokens, memoryTokens: cachedTokens };
-  const idle = { predictedTokens: 0, inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
+  const idle = {
+    predictedTokens: 0,
+    inFlight: 0,
+    contextTokens: 0,
+    queuedPrefillMs: 0,
+    plannedMs: 0,
+    liveKvTokens: 0,
+    outputTokens: 0,
+    besideInFlight: 0,
+    besideContextTokens: 0,
+  };
   const size = { kvTokens: 100_000, sequences: 8, queueLimit: 8, holdMs: 800 };
   const may = { eligible: true, prefills: false, decodeOnly: false, transfers: false };
   return { replica, name: `replica-${replica}`, ...held, ...idle, ...size, rates: RATES, ...may, ...extra };
@@ -45,6 +55,8 @@ const candidateView: fc.Arbitrary<Omit<CandidateView, "replica" | "name">> = fc.
   plannedMs: fc.oneof(fc.constant(0), amount),
   liveKvTokens: fc.nat(150_000),
   outputTokens: fc.nat(10_000),
+  besideInFlight: fc.nat(20),
+  besideContextTokens: fc.nat(50_000),
   kvTokens: fc.nat(200_000),
   sequences: fc.nat(16),
   queueLimit: fc.nat(8),
