@@ -123,7 +123,12 @@ export async function place(job: Job, failed: readonly LostAttempt[] = []): Prom
 async function placeIn(job: Job, target: PoolTarget, failed: readonly LostAttempt[], elsewhere: boolean): Promise<PlaceResult> {
   const { id } = target.decide;
   // What runs here may end with its client; the pool must hear of it all the same.
-  const onGone = (): void => job.background(poolStub(job.env, target.pool).leave(id));
+  const onGone = (): void =>
+    job.background(
+      poolStub(job.env, target.pool)
+        .leave(id)
+        .catch(() => undefined),
+    );
   if (job.clientSignal.aborted) return goneError();
   job.clientSignal.addEventListener("abort", onGone);
   try {

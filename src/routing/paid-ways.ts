@@ -22,7 +22,7 @@ export class PaidWays {
     return this.#of(conversation, nowMs) ?? this.#of(head, nowMs) ?? 0;
   }
 
-  /** @param extraMs beyond the nearest pool's way; 0: the request went to the nearest. */
+  /** @param extraMs beyond the nearest pool's way; 0: it went to the nearest, or far because that is busy, when a prefix more is the last thing it needs: either way what was paid is gone. */
   went(conversation: bigint, head: bigint, extraMs: number, nowMs: number): void {
     const own = this.#of(conversation, nowMs);
     if (extraMs > 0) {
