@@ -56,7 +56,15 @@ export class LeaseBook {
     if (before !== undefined) return { kind: "repeated", lease: before };
     if (this.#live.size >= this.#maxLeases) return { kind: "refused", reason: `${this.#maxLeases} leases are live already` };
     const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs };
-    const untouched = { outputTokens: 0, firstTokenAtMs: null, firstTokenReading: null, named: false, omissions: 0, doubted: false };
+    const untouched = {
+      outputTokens: 0,
+      firstTokenAtMs: null,
+      firstTokenReading: null,
+      named: false,
+      omissions: 0,
+      doubted: false,
+      interrupted: false,
+    };
     const lease: Lease = { ...claim, ...untouched, lostAtMs: null, endedAtMs: null, usage: null, state: "reserved" };
     this.#of(replica).set(nameOf(lease), lease);
     this.#live.set(nameOf(lease), lease);
@@ -117,11 +125,11 @@ export class LeaseBook {
     return count;
   }
 
-  /** What ran on the lease's replica since its first token: means over that time, itself included; null when there was no such time. Ask before it ends. */
+  /** What ran on the lease's replica since its first token: means over that time, itself included; null when there was no such time, or the replica fell silent in it. Ask before it ends. */
   besides(key: LeaseKey, nowMs: number): LoadMeans | null {
     const lease = this.#live.get(nameOf(key));
     const from = lease?.firstTokenReading ?? null;
-    if (lease === undefined || from === null) return null;
+    if (lease === undefined || from === null || lease.interrupted) return null;
     return meansBetween(from, this.#loads.reading(lease.replica, nowMs));
   }
 
@@ -180,7 +188,10 @@ export class LeaseBook {
 
   /** The replica is suspect: its leases live 3 s from now unless `reconcile` or `replicaRecovered` comes first. */
   replicaLost(replica: number, nowMs: number): void {
-    for (const lease of this.#of(replica).values()) lease.lostAtMs ??= nowMs;
+    for (const lease of this.#of(replica).values()) {
+      lease.lostAtMs ??= nowMs;
+      lease.interrupted = true;
+    }
   }
 
   /** It was heard again over the same socket. */

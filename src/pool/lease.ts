@@ -60,6 +60,8 @@ export interface Lease extends LeaseKey {
   omissions: number;
   /** Nobody has taken it up for long: its replica's load does not count it. */
   doubted: boolean;
+  /** Its replica fell silent while it ran: what its steps took says nothing of the replica's pace. */
+  interrupted: boolean;
   /** Its replica was lost then, pool clock; null while it is not. */
   lostAtMs: number | null;
   endedAtMs: number | null;

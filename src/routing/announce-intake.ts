@@ -189,13 +189,14 @@ export class AnnounceIntake {
     leases.decoding(step, 1, nowMs);
     const lease = leases.get(step);
     if (lease !== undefined) paths.firstToken(lease, promptTokens, cachedTokens, lease.promptTokens - lease.uncachedTokens);
-    // A prompt that was prefilled elsewhere says nothing of how fast this replica computes.
-    if (transfer?.kind !== "prefill" || transfer.outcome === "fallback") {
+    // A prompt that was prefilled elsewhere says nothing of how fast this replica computes, and neither does one that waited for a replica to wake.
+    const interrupted = lease?.interrupted === true;
+    if (!interrupted && (transfer?.kind !== "prefill" || transfer.outcome === "fallback")) {
       const prefillMs = step.prefillMs - (loadMs ?? 0) - (transfer?.ms ?? 0);
       const uncachedTokens = promptTokens - cachedTokens;
       rates.reportPrefill(slot, { uncachedTokens, cachedTokens, prefillMs, endedAtMs: nowMs, untold: leases.prefilling(slot) });
     }
-    if (loadMs !== null && loadedTokens !== null) rates.reportLoad(slot, loadedTokens, loadMs);
+    if (!interrupted && loadMs !== null && loadedTokens !== null) rates.reportLoad(slot, loadedTokens, loadMs);
     if (transfer !== undefined) this.#transferred(slot, step, transfer, nowMs);
     const record = ring.get(id, attempt);
     if (record === undefined) return;
@@ -241,7 +242,7 @@ export class AnnounceIntake {
 
   /** Time passes: replicas fall silent, leases and claims run out. */
   tick(nowMs: number): MembershipEffect[] {
-    const { leases, line, counters, ring, index, seen } = this.#state;
+    const { leases, line, counters, ring, index, seen, rates } = this.#state;
     const seconds = Math.floor(nowMs / 1000) & 0xffff;
     index.tick(seconds);
     seen.tick(seconds);
@@ -251,6 +252,7 @@ export class AnnounceIntake {
       ring.complete(lease.id, lease.attempt, { ended: "expired" });
     }
     line.expire(nowMs);
+    rates.tick(nowMs);
     return effects;
   }
 
@@ -270,6 +272,8 @@ export class AnnounceIntake {
       }
       case "becameSuspect":
         leases.replicaLost(effect.replica.slot, nowMs);
+        // The next heartbeat would lay the silence on the tokens written in it.
+        this.#decodes.forget(effect.replica.slot);
         return;
       case "recovered":
         leases.replicaRecovered(effect.replica.slot);

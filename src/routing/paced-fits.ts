@@ -56,6 +56,14 @@ export class PacedFits {
     pace.sum = pace.sum * keep + trust * (before + Math.min(most, Math.max(-most, step)));
   }
 
+  /** It has said nothing for a while. Where it is believed slow that fades: who is believed slow is sent nothing, and could never say otherwise. */
+  fade(replica: number, keepShare: number): void {
+    const pace = this.#paces[replica];
+    if (pace === undefined || pace.sum <= 0) return;
+    pace.weight *= keepShare;
+    pace.sum *= keepShare;
+  }
+
   forget(replica: number): void {
     if (replica in this.#paces) this.#paces[replica] = { weight: 0, sum: 0 };
     this.#reporting.delete(replica);

@@ -23,6 +23,9 @@ const LEAST_OWN_SHARE = 0.1;
 const LEAST_SHARE_OF_ROUGH = 0.2;
 /** Prefills remembered for each replica, to share the time that they ran side by side. */
 const REMEMBERED = 8;
+/** How fast belief in a silent replica's slowness fades: by half in 30 s. */
+const FADE_EVERY_MS = 5_000;
+const FADE_KEEP = 0.89;
 /** A report counts by so much less for each prefill that was under way beside it and has not ended. */
 const UNTOLD_COST = 10;
 
@@ -72,6 +75,9 @@ export class RateBook {
   readonly #transfer = new ReplicaRatios();
   readonly #bytes = new DecayingRatio();
   readonly #output = new DecayingRatio();
+  /** Since the last fading. */
+  readonly #heard = new Set<number>();
+  #fadesAtMs = -Infinity;
   /** By slot; undefined: to be made anew. */
   readonly #rates: (Rates | undefined)[] = [];
 
@@ -87,6 +93,7 @@ export class RateBook {
     const remembered = this.#remembered[replica];
     if (remembered === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
     if (!(uncachedTokens > 0 && prefillMs > 0 && Number.isFinite(uncachedTokens) && Number.isFinite(prefillMs))) return;
+    this.#heard.add(replica);
     const own: Remembered = {
       fromMs: endedAtMs - prefillMs,
       toMs: endedAtMs,
@@ -111,12 +118,26 @@ export class RateBook {
   /** C and D of a step's time S + C*n + D*L: what the steps of one decode took, the prefills between them taken out. */
   reportDecode(replica: number, { outputTokens, decodeMs, sequences, contextTokens, prefilledMs }: DecodeReport): void {
     if (!(outputTokens >= LEAST_DECODED_TOKENS && decodeMs > 0)) return;
+    this.#heard.add(replica);
     const ownMs = Math.max(decodeMs - prefilledMs, LEAST_OWN_SHARE * decodeMs);
     this.#mostSequences = Math.max(this.#mostSequences, sequences);
     const trust = Math.min(1, outputTokens / FULLY_TRUSTED_TOKENS);
     this.#decode.add(replica, [1, sequences, contextTokens], ownMs / (outputTokens - 1), [NaN, ...this.#coldDecode(replica)], trust);
     const [step = 0, perSequence = 0, perContextToken = 0] = this.#decode.of(replica) ?? [];
     this.#stretch.add(replica, decodeMs, (outputTokens - 1) * (step + perSequence * sequences + perContextToken * contextTokens));
+    this.#changed();
+  }
+
+  /** Time passes: what slow replicas are believed fades while they say nothing. */
+  tick(nowMs: number): void {
+    if (nowMs < this.#fadesAtMs) return;
+    this.#fadesAtMs = nowMs + FADE_EVERY_MS;
+    for (let replica = 0; replica < MAX_REPLICAS; replica++) {
+      if (this.#heard.has(replica)) continue;
+      for (const fits of [this.#prefill, this.#rough, this.#decode]) fits.fade(replica, FADE_KEEP);
+      this.#stretch.fadeToPool(replica, 1 - FADE_KEEP);
+    }
+    this.#heard.clear();
     this.#changed();
   }
 

@@ -25,9 +25,9 @@ export class DecayingRatio {
     this.#bottom = this.#bottom * KEEP + bottom;
   }
 
-  /** A step down towards the prior; nothing where it lies above. */
-  fade(prior: number): void {
-    this.#top -= FADE * Math.max(0, this.#top - prior * this.#bottom);
+  /** `share` of the way down to the prior; nothing where it lies above. */
+  fade(prior: number, share = FADE): void {
+    this.#top -= share * Math.max(0, this.#top - prior * this.#bottom);
   }
 }
 
@@ -48,6 +48,12 @@ export class ReplicaRatios {
   fade(replica: number, prior: number): void {
     const own = this.#own[replica];
     (own === undefined || own.value === null ? this.#pool : own).fade(prior);
+  }
+
+  /** `share` of the way down to what the pool says. */
+  fadeToPool(replica: number, share: number): void {
+    const pool = this.#pool.value;
+    if (pool !== null) this.#own[replica]?.fade(pool, share);
   }
 
   forget(replica: number): void {

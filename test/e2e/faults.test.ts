@@ -168,7 +168,7 @@ test("a replica is frozen for some seconds: suspect after 3 s, unused, then used
   expect(startedAfter(load, victim.name, suspectMs)).toEqual([]);
   thaw();
   await until("it is ready again", async () => (await ready(started)) === 3, 2_000);
-  await until("it is used again", () => startedAfter(load, victim.name, suspectMs)[0], 5_000);
+  await until("it is used again", () => startedAfter(load, victim.name, suspectMs)[0], 10_000);
   const all = await load.end();
   expectHonest(all);
   expect(all.filter(({ end }) => end !== "done").map(({ id, end, code }) => ({ id, end, code }))).toEqual([]);

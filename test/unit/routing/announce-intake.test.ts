@@ -121,6 +121,30 @@ describe("what a lease's reports teach", () => {
     expect(state.rates.of(SLOT).decodeMsPerSequence).toBeLessThan(9.1);
   });
 
+  it("what ran while its replica was silent says nothing of its pace, from reports nor from heartbeats", () => {
+    const { state, intake } = joined();
+    const claim = { attempt: 1, nowMs: 0, promptTokens: 1_000, uncachedTokens: 1_000, predictedMs: 5, salt: "s", replica: SLOT };
+    for (const id of ["decodes", "prefills"]) state.leases.reserve({ ...claim, id });
+    intake.lease(SLOT, { ...decoding, id: "decodes", cachedTokens: 0 }, 100);
+    const running = (outputTokens: number) => ({ seq: 0, entries: 0, running: [{ id: "decodes", attempt: 1, outputTokens }] });
+    intake.heartbeat(SLOT, 1, running(50), 600);
+    const known = state.rates.of(SLOT);
+    intake.tick(3_700);
+    expect(state.membership.replicas[0]?.state).toBe("suspect");
+    intake.heartbeat(SLOT, 1, running(60), 9_000);
+    intake.lease(SLOT, { ...decoding, id: "prefills", cachedTokens: 0, prefillMs: 8_500 }, 9_100);
+    const settled = { event: "settled", attempt: 1, promptTokens: 1_000, cachedTokens: 0, outputTokens: 101 } as const;
+    intake.lease(SLOT, { ...settled, id: "decodes", decodeMs: 9_500 }, 9_600);
+    expect(state.rates.of(SLOT)).toEqual(known);
+    // And from then on it tells again.
+    state.leases.reserve({ ...claim, id: "next", nowMs: 10_000 });
+    intake.lease(SLOT, { ...decoding, id: "next", cachedTokens: 0, prefillMs: 300 }, 10_300);
+    intake.lease(SLOT, { ...settled, id: "next", decodeMs: 2_000 }, 12_300);
+    const after = state.rates.of(SLOT);
+    expect(after.prefillMsPerToken).toBeGreaterThan(known.prefillMsPerToken);
+    expect(after.decodeMsPerStep).not.toBe(known.decodeMsPerStep);
+  });
+
   it("a settled request ends its prefill's lease, and a settled prefill is not counted as a request", () => {
     const { state, intake } = joined();
     const claim = { attempt: 1, nowMs: 0, promptTokens: 9, uncachedTokens: 9, predictedMs: 5, salt: "s", replica: SLOT };

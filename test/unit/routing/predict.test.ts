@@ -77,6 +77,31 @@ describe("learnt rates", () => {
     expect(rates.loadMsPerToken(0)).toBeLessThan(0.03);
   });
 
+  it("of a slow replica that says nothing go back to the pool's, and those of one that goes on saying so do not", () => {
+    const rates = new RateBook();
+    const step = (slot: number) => rates.of(slot).decodeMsPerStep * rates.of(slot).decodeStretch + rates.prefillMsPerToken(slot);
+    const tell = (slot: number, times: number, atMs: number): void => {
+      rates.reportPrefill(slot, alone(1_000, 100 * times, 0, atMs));
+      rates.reportDecode(slot, { outputTokens: 100, decodeMs: 1_000 * times, sequences: 1, contextTokens: 1_000, prefilledMs: 0 });
+    };
+    let nowMs = 0;
+    for (; nowMs < 60_000; nowMs += 1_000) {
+      for (const [slot, times] of [1, 1, 3, 3].entries()) tell(slot, times, nowMs);
+      rates.tick(nowMs);
+    }
+    const [quick, slow] = [step(0), step(2)];
+    expect(slow).toBeGreaterThan(2 * quick);
+    for (; nowMs < 240_000; nowMs += 1_000) {
+      for (const [slot, times] of [1, 1, 3].entries()) tell(slot, times, nowMs);
+      rates.tick(nowMs);
+    }
+    expect(step(2)).toBeGreaterThan(2 * step(0));
+    expect(step(3)).toBeLessThan(1.5 * step(0));
+    // One report and it is known to be slow again.
+    tell(3, 3, nowMs);
+    expect(step(3)).toBeGreaterThan(1.15 * step(0));
+  });
+
   it("learn bytes per token and output length", () => {
     const rates = new RateBook();
     for (let n = 0; n < 60; n++) {
