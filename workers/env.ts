@@ -20,6 +20,9 @@ export interface Env {
 /** Cards of all pools are kept in one object and in each isolate. */
 export const MOST_POOLS = 256;
 
+/** Tenants whose salts an isolate keeps. */
+const MOST_REMEMBERED = 1_024;
+
 /** As request ids have it: no underscore. */
 const PoolName = z.string().regex(/^[0-9A-Za-z.-]{1,64}$/, "a pool's name has 1 to 64 letters, digits, dots and hyphens");
 const ModelName = z.string().regex(/^[ -~]{1,128}$/, "a model's name has 1 to 128 printable ASCII characters");
@@ -113,6 +116,8 @@ export function configOf(env: Env): Config {
   const parsed = Vars.safeParse(env);
   if (!parsed.success) throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
   const vars = parsed.data;
+  const salts = new Map<string, string>();
+  const saltOf = (tenant: string): string => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22);
   const hmac = (text: string) => createHmac("sha256", vars.WARMPATH_SECRET).update(text);
   config = {
     ...poolsOf(vars),
@@ -120,10 +125,20 @@ export function configOf(env: Env): Config {
     remotePrefillTokens: vars.WARMPATH_REMOTE_PREFILL_TOKENS === 0 ? null : vars.WARMPATH_REMOTE_PREFILL_TOKENS,
     mac: (text) => hmac(text).digest(),
     joinToken: (pool) => `wpj_${hmac(`join:${pool}`).digest("base64url")}`,
-    saltOf: (tenant) => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22),
+    saltOf: (tenant) => remembered(salts, tenant, saltOf),
   };
   known.set(env, config);
   return config;
+}
+
+/** What a function says of a key, from `known` where it has said so before. */
+function remembered<K, V>(known: Map<K, V>, key: K, of: (key: K) => V): V {
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const value = of(key);
+  if (known.size >= MOST_REMEMBERED) known.clear();
+  known.set(key, value);
+  return value;
 }
 
 function poolsOf({ WARMPATH_POOLS, WARMPATH_MODELS }: z.infer<typeof Vars>): Pick<Config, "pools" | "models" | "aliases" | "regionOf"> {

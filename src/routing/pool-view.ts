@@ -49,6 +49,8 @@ export function loadedView(state: PoolState, replica: Replica): CandidateView {
   const { slot, name, capacity, roles } = replica;
   const load = state.leases.load(slot);
   const rates = state.rates.of(slot);
+  // Field by field: a literal with another object spread into it takes ten times as long, and this one is made for every replica at every decision.
+  const { besideInFlight, besideContextTokens } = besideOf(state, replica);
   return {
     replica: slot,
     name,
@@ -59,7 +61,8 @@ export function loadedView(state: PoolState, replica: Replica): CandidateView {
     predictedTokens: 0,
     inFlight: load.inFlight,
     contextTokens: load.promptTokens + load.outputTokens,
-    ...besideOf(state, replica),
+    besideInFlight,
+    besideContextTokens,
     queuedPrefillMs: load.queuedPrefillMs,
     plannedMs: 0,
     liveKvTokens: liveKvTokens(load),

@@ -1,6 +1,7 @@
 /** Every request that a replica answers, whichever API it came through: path → API → prompt → chain → place → answer. */
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
+import type { PoolCard } from "../../src/routing/dispatcher.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
@@ -13,6 +14,7 @@ import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from 
 import { type Job, place, type Placed, type PlaceResult } from "../place.ts";
 import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
+import { Pulse } from "../pulse.ts";
 import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
 import { openResponse, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
@@ -71,23 +73,32 @@ async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
 }
 
 /** What `placing` comes to, or "waiting" when that takes longer. */
-async function within(placing: Promise<PlaceResult>, ms: number): Promise<PlaceResult | "waiting"> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const patience = new Promise<"waiting">((resolve) => (timer = setTimeout(resolve, ms, "waiting")));
+async function within(job: Job, placing: Promise<PlaceResult>, ms: number): Promise<PlaceResult | "waiting"> {
+  let stop = (): void => undefined;
+  const patience = new Promise<"waiting">((resolve) => (stop = job.pulse.after(ms, () => resolve("waiting"))));
   const result = await Promise.race([placing, patience]);
-  clearTimeout(timer);
+  stop();
   return result;
+}
+
+/** Nothing of it is waited for any more. */
+function end(job: Job): void {
+  job.prefilled(null);
+  job.pulse.stop();
 }
 
 function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult>, placed: Placed | null): Response {
   const { readable, writable } = new IdentityTransformStream();
   // Rejects only when the client has gone, and then nobody is left to tell.
   const pumped = pump(job, placing, writable).catch(() => placed?.cancel());
-  background(c)(pumped.finally(() => job.prefilled(null)));
+  background(c)(pumped.finally(() => end(job)));
   return new Response(readable, { headers: answerHeaders(job, placed) });
 }
 
-function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Omit<Job, keyof ChosenPools> {
+/** Of all tries at a request. */
+type Common = Omit<Job, keyof ChosenPools | "pulse">;
+
+function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Common {
   const headers: Record<string, string> = {};
   if (historyBytes > 0) headers[HEADER.historyBytes] = String(historyBytes);
   if (pinMs !== null && work !== "count") headers[HEADER.pinMs] = String(pinMs);
@@ -102,8 +113,31 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   }
   const stream = request.stream && work === "generate";
   const left = new AbortController();
-  const client = { clientSignal: AbortSignal.any([c.req.raw.signal, left.signal]), clientLeft: () => left.abort() };
-  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, ...client, background: background(c) };
+  const clientLeft = (): void => left.abort();
+  const { signal } = c.req.raw;
+  if (signal.aborted) clientLeft();
+  else signal.addEventListener("abort", clientLeft);
+  const client = { clientSignal: left.signal, clientLeft, background: background(c) };
+  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, ...client };
+}
+
+/** The answer, or the pool's card where the one that the prompt was hashed by is old. */
+async function serve(c: Context<AppEnv>, job: Job): Promise<Response | PoolCard> {
+  let streams = false;
+  try {
+    const placing = place(job);
+    // For so long a refusal can still be a real status; then a stream gets its headers and waits on with comments.
+    const result = job.stream ? await within(job, placing, STREAM_PATIENCE_MS) : await placing;
+    streams = result === "waiting" || (result.type === "placed" && isEventStream(result.placed));
+    if (result === "waiting") return answerStream(c, job, placing, null);
+    if (result.type === "stale_card") return result.card;
+    if (result.type === "error") return errorResponse(c, result.error);
+    if (streams) return answerStream(c, job, placing, result.placed);
+    const whole = await answerWhole(job, result.placed);
+    return "code" in whole ? errorResponse(c, whole) : whole;
+  } finally {
+    if (!streams) end(job);
+  }
 }
 
 export const inference: Handler<AppEnv> = async (c) => {
@@ -112,26 +146,15 @@ export const inference: Handler<AppEnv> = async (c) => {
   if ("code" in accepted) return errorResponse(c, accepted);
   const { request, body, work, urgency } = accepted;
   const asked = { request, bodyBytes: body.byteLength, counts: work === "count", arrivedAtMs, urgency };
-  let common: Omit<Job, keyof ChosenPools> | null = null;
+  let common: Common | null = null;
   for (let tries = 0; tries < 2; tries++) {
     const chosen = await choosePools(c, asked);
     if (chosen === null) return unknownModel(c, request.model);
     // Its stored response is opened under the request's id, once.
     common ??= jobOf(c, accepted);
-    const job: Job = { ...common, ...chosen };
-    const placing = place(job);
-    // For so long a refusal can still be a real status; then a stream gets its headers and waits on with comments.
-    const result = job.stream ? await within(placing, STREAM_PATIENCE_MS) : await placing;
-    if (result === "waiting") return answerStream(c, job, placing, null);
-    if (result.type !== "placed") job.prefilled(null);
-    if (result.type === "error") return errorResponse(c, result.error);
-    if (result.type === "placed") {
-      const { placed } = result;
-      if (isEventStream(placed)) return answerStream(c, job, placing, placed);
-      const whole = await answerWhole(job, placed).finally(() => job.prefilled(null));
-      return "code" in whole ? errorResponse(c, whole) : whole;
-    }
-    keepCard(result.card);
+    const served = await serve(c, { ...common, ...chosen, pulse: new Pulse() });
+    if (served instanceof Response) return served;
+    keepCard(served);
   }
   return errorResponse(c, { ...apiError("overloaded", "The pool is changing its hash spec. Try again."), retryAfterSeconds: 1 });
 };

@@ -14,6 +14,8 @@ const SEGMENTS = 120;
 const COMMON_CHAINS = 100;
 /** Chains of one replica each: 64 × 32 × 120 with the common ones makes 1,013,760 entries. */
 const OWN_CHAINS = 32;
+/** In one request to the caller. */
+const MOST_CALLS = 5_000;
 
 const CALLER = `let chains = null;
 export default {
@@ -136,32 +138,35 @@ async function call(
   };
 }
 
-async function runs(edge: Edge, quick: boolean): Promise<Record<string, DecideRun>> {
-  const common = { from: 0, count: COMMON_CHAINS };
-  const own = { from: COMMON_CHAINS, count: REPLICAS * OWN_CHAINS };
-  const batches = quick ? 1 : 2;
-  await call(edge, { ...own, calls: 1_000, inFlight: 64, batches: 1 });
-  const wanted = {
-    "held by one": { ...own, calls: 5_000, inFlight: 64, batches },
-    "held by all 64": { ...common, calls: 5_000, inFlight: 64, batches },
-    "held by all 64, one at a time": { ...common, calls: 2_000, inFlight: 1, batches: 1 },
-  };
-  const told: Record<string, DecideRun> = {};
-  for (const [name, want] of Object.entries(wanted)) {
-    const run = await call(edge, want);
-    told[name] = run;
-    process.stdout.write(
-      `decide: ${name}, ${run.inFlight} in flight: ${run.callsPerS}/s, mean ${run.meanUs} us, ${run.cpuUsPerCall} cpu-us, ${JSON.stringify(run.outcomes)}\n`,
-    );
-  }
-  return told;
+/** Which chains are asked for. */
+interface Chains {
+  from: number;
+  count: number;
 }
 
-export async function decideBench(quick: boolean): Promise<DecideResult> {
-  const edge = await restartEdge(await startEdge(), { edit: withCaller, files: { "caller.js": CALLER }, sockets: ["caller"] });
+export const HELD_BY_ONE: Chains = { from: COMMON_CHAINS, count: REPLICAS * OWN_CHAINS };
+const HELD_BY_ALL: Chains = { from: 0, count: COMMON_CHAINS };
+
+export interface FullPool {
+  edge: Edge;
+  indexEntries: number;
+  fillMs: number;
+  bytesPerEntry: number;
+  rssBytesPerEntry: number;
+  decisions: (chains: Chains, calls: number, inFlight: number) => Promise<DecideRun>;
+  end: () => Promise<void>;
+}
+
+/** A pool of 64 replicas with a million entries, warmed up. */
+export async function startFullPool(how: { inspector?: boolean } = {}): Promise<FullPool> {
+  const edge = await restartEdge(await startEdge(), { ...how, edit: withCaller, files: { "caller.js": CALLER }, sockets: ["caller"] });
   const { mock, ports } = await startMock(1);
-  const pid = edge.pid ?? 0;
+  const end = async (): Promise<void> => {
+    mock.end();
+    await edge.end();
+  };
   try {
+    const pid = edge.pid ?? 0;
     await joinReplicas(edge, mock, ports, REPLICAS);
     const before = rssMb(pid);
     const chains = Array.from({ length: COMMON_CHAINS + REPLICAS * OWN_CHAINS }, (_, number) => chainOf(number));
@@ -175,10 +180,35 @@ export async function decideBench(quick: boolean): Promise<DecideResult> {
     process.stdout.write(
       `decide: ${entries} entries in ${fillMs} ms, ${bytesPerEntry} bytes each (RSS grew by ${rssBytesPerEntry} each)\n`,
     );
-    const told = await runs(edge, quick);
-    return { replicas: REPLICAS, segments: SEGMENTS, indexEntries: entries, fillMs, bytesPerEntry, rssBytesPerEntry, runs: told };
+    await call(edge, { ...HELD_BY_ONE, calls: 1_000, inFlight: 64, batches: 1 });
+    const decisions: FullPool["decisions"] = (asked, calls, inFlight) =>
+      call(edge, { ...asked, calls: Math.min(calls, MOST_CALLS), inFlight, batches: Math.ceil(calls / MOST_CALLS) });
+    return { edge, indexEntries: entries, fillMs, bytesPerEntry, rssBytesPerEntry, decisions, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+export async function decideBench(quick: boolean): Promise<DecideResult> {
+  const { indexEntries: entries, fillMs, bytesPerEntry, rssBytesPerEntry, decisions, end } = await startFullPool();
+  const times = quick ? 1 : 2;
+  const wanted: Record<string, [Chains, calls: number, inFlight: number]> = {
+    "held by one": [HELD_BY_ONE, 5_000 * times, 64],
+    "held by all 64": [HELD_BY_ALL, 5_000 * times, 64],
+    "held by all 64, one at a time": [HELD_BY_ALL, 2_000, 1],
+  };
+  try {
+    const runs: Record<string, DecideRun> = {};
+    for (const [name, want] of Object.entries(wanted)) {
+      const run = await decisions(...want);
+      runs[name] = run;
+      process.stdout.write(
+        `decide: ${name}, ${run.inFlight} in flight: ${run.callsPerS}/s, mean ${run.meanUs} us, ${run.cpuUsPerCall} cpu-us, ${JSON.stringify(run.outcomes)}\n`,
+      );
+    }
+    return { replicas: REPLICAS, segments: SEGMENTS, indexEntries: entries, fillMs, bytesPerEntry, rssBytesPerEntry, runs };
   } finally {
-    mock.end();
-    await edge.end();
+    await end();
   }
 }

@@ -1,7 +1,8 @@
 /** Where the edge's JavaScript spends its time: V8's sampling profiler over workerd's inspector. Native work shows as "(program)". */
 import { WebSocket } from "undici";
-import { restartEdge, startEdge } from "./arms.ts";
+import { type Edge, restartEdge, startEdge } from "./arms.ts";
 import { round } from "./cpu.ts";
+import { HELD_BY_ONE, startFullPool } from "./decide.ts";
 import { holdPrefixes, joinReplicas, type Load, measure, startMock } from "./setup.ts";
 
 export interface ProfileRow {
@@ -16,7 +17,7 @@ interface ProfileNode {
   callFrame: { functionName: string; url: string; lineNumber: number };
 }
 
-const MOST_ROWS = 26;
+const MOST_ROWS = 60;
 type Send = (method: string, params?: object) => Promise<unknown>;
 
 async function connect(port: number): Promise<{ send: Send; close: () => void }> {
@@ -79,34 +80,68 @@ function rowsOf(nodes: readonly ProfileNode[]): { self: ProfileRow[]; inclusive:
   return { self: top(self), inclusive: top(inclusive) };
 }
 
-export async function profile(load: Load, quick: boolean): Promise<Record<string, ReturnType<typeof rowsOf>>> {
+type Profile = ReturnType<typeof rowsOf>;
+
+function print(what: string, profile: Profile): void {
+  for (const [kind, list] of Object.entries(profile)) {
+    process.stdout.write(`profile of ${what}, ${kind} time:\n`);
+    for (const { name, share } of list) process.stdout.write(`  ${(share * 100).toFixed(1).padStart(5)} %  ${name}\n`);
+  }
+}
+
+/** `work` under the profiler; printed. */
+async function profiled({ send }: { send: Send }, what: string, work: () => Promise<unknown>): Promise<Profile> {
+  await send("Profiler.start");
+  await work();
+  const { profile: taken } = (await send("Profiler.stop")) as { profile: { nodes: ProfileNode[] } };
+  const rows = rowsOf(taken.nodes);
+  print(what, rows);
+  return rows;
+}
+
+async function profiler(edge: Edge): ReturnType<typeof connect> {
+  const inspector = await connect(edge.ports["inspector"] ?? 0);
+  await inspector.send("Profiler.enable");
+  await inspector.send("Profiler.setSamplingInterval", { interval: 200 });
+  return inspector;
+}
+
+async function profileRequests(load: Load, quick: boolean): Promise<Record<string, Profile>> {
   const edge = await restartEdge(await startEdge(), { inspector: true });
   const { mock, ports } = await startMock(2);
   const sizes = [2_048, 220 * 1_024];
-  const told: Record<string, ReturnType<typeof rowsOf>> = {};
+  const told: Record<string, Profile> = {};
   try {
     await joinReplicas(edge, mock, ports, 2);
     await holdPrefixes(edge, mock, sizes, 2);
-    const { send, close } = await connect(edge.ports["inspector"] ?? 0);
-    await send("Profiler.enable");
-    await send("Profiler.setSamplingInterval", { interval: 200 });
+    const inspector = await profiler(edge);
     for (const promptBytes of sizes) {
-      const requests = (promptBytes > 10_000 ? 900 : 5_000) / (quick ? 3 : 1);
-      await measure(load, edge, { promptBytes, stream: false, concurrency: 16, requests: Math.ceil(requests / 4), warmup: 16 });
-      await send("Profiler.start");
-      await measure(load, edge, { promptBytes, stream: false, concurrency: 16, requests: Math.ceil(requests), warmup: 0 });
-      const { profile: taken } = (await send("Profiler.stop")) as { profile: { nodes: ProfileNode[] } };
-      const rows = rowsOf(taken.nodes);
-      told[`${promptBytes / 1_024} KB`] = rows;
-      for (const [kind, list] of Object.entries(rows)) {
-        process.stdout.write(`profile at ${promptBytes / 1_024} KB, ${kind} time:\n`);
-        for (const { name, share } of list) process.stdout.write(`  ${(share * 100).toFixed(1).padStart(5)} %  ${name}\n`);
-      }
+      const requests = Math.ceil((promptBytes > 10_000 ? 900 : 5_000) / (quick ? 3 : 1));
+      const flow = { promptBytes, stream: false, concurrency: 16 };
+      await measure(load, edge, { ...flow, requests: Math.ceil(requests / 4), warmup: 16 });
+      const what = `${promptBytes / 1_024} KB`;
+      told[what] = await profiled(inspector, what, () => measure(load, edge, { ...flow, requests, warmup: 0 }));
     }
-    close();
+    inspector.close();
   } finally {
     mock.end();
     await edge.end();
   }
   return told;
+}
+
+async function profileDecisions(quick: boolean): Promise<Profile> {
+  const pool = await startFullPool({ inspector: true });
+  try {
+    const inspector = await profiler(pool.edge);
+    const rows = await profiled(inspector, "decisions", () => pool.decisions(HELD_BY_ONE, quick ? 3_000 : 10_000, 64));
+    inspector.close();
+    return rows;
+  } finally {
+    await pool.end();
+  }
+}
+
+export async function profile(load: Load, quick: boolean): Promise<Record<string, Profile>> {
+  return { ...(await profileRequests(load, quick)), decisions: await profileDecisions(quick) };
 }

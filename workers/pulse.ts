@@ -1,0 +1,39 @@
+/** The one timer of a request: all that it waits for with a limit counts its beats, as making and clearing a timer for each costs more than the waiting. */
+
+/** Between two beats; limits are met to within one. */
+export const BEAT_MS = 1_000;
+
+export class Pulse {
+  readonly #listeners = new Set<() => void>();
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor() {
+    this.#timer = setInterval(() => {
+      for (const listener of this.#listeners) listener();
+    }, BEAT_MS);
+  }
+
+  /** At every beat from now on, until what it returns is called. */
+  each(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Once, after `ms` and less than a beat more, unless what it returns is called before. */
+  after(ms: number, late: () => void): () => void {
+    // The first beat may come at once.
+    let left = Math.ceil(ms / BEAT_MS) + 1;
+    const stop = this.each(() => {
+      if (--left > 0) return;
+      stop();
+      late();
+    });
+    return stop;
+  }
+
+  /** No beat comes any more. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#listeners.clear();
+  }
+}
