@@ -118,7 +118,7 @@ export class AnnounceIntake {
 
   residency(slot: number, update: ResidencyUpdate, nowMs: number): ResyncNeed {
     const sync = this.#sync(slot);
-    const { index } = this.#state;
+    const { index, seen } = this.#state;
     if (update.kind === "full") {
       if (update.first) {
         index.forgetReplica(slot);
@@ -133,7 +133,10 @@ export class AnnounceIntake {
       if (sync.filling !== null) return this.#ask(slot, null, nowMs);
       if (update.seq !== sync.seq + 1) return this.#ask(slot, sync.seq, nowMs);
     }
-    for (const { hash, tierBits, tokens } of update.entries) index.set(hash, slot, tierBits, tokens);
+    for (const { hash, tierBits, tokens } of update.entries) {
+      index.set(hash, slot, tierBits, tokens);
+      if (tierBits === 0) seen.givenUp(hash);
+    }
     this.#state.paths.announced(
       slot,
       update.entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash),

@@ -271,7 +271,11 @@ export class Dispatcher {
     const { id, tenant, chain, promptBytes, counts = false } = request;
     if (counts) return {};
     const before = ring.get(id);
-    const seenTokens = before?.seenTokens ?? seen.pass({ chain, promptBytes, promptTokens }, scheduleEnds(this.#state));
+    const held = Math.min(
+      chain.length,
+      decision.candidates.reduce((most, { overlapSegments }) => Math.max(most, overlapSegments), 0),
+    );
+    const seenTokens = before?.seenTokens ?? seen.pass({ chain, promptBytes, promptTokens }, held, scheduleEnds(this.#state));
     // An attempt whose end the edge never heard of has been counted.
     if (before?.outcome.ended !== "settled") funnels.placed({ id, attempt }, tenant, reuseInSight(decision, seenTokens));
     return { seenTokens };

@@ -93,6 +93,23 @@ export function encodeRecord(record: ExplainRecord): EncodedRecord {
   return { ...record, view: { ...record.view, numbers: [...record.view.numbers] } };
 }
 
+/** A record as a row keeps it: the numbers as they lie in memory (little-endian doubles), all else as JSON. To write 64 candidates in decimals takes longer than to decide. */
+export interface RecordRow {
+  record: string;
+  numbers: Uint8Array<ArrayBuffer>;
+}
+
+export function rowOf(record: ExplainRecord): RecordRow {
+  const { view } = record;
+  return { record: JSON.stringify({ ...record, view: { ...view, numbers: [] } }), numbers: new Uint8Array(view.numbers.slice().buffer) };
+}
+
+/** Of what `rowOf` made. */
+export function encodedOfRow({ record, numbers }: RecordRow): EncodedRecord {
+  const encoded = JSON.parse(record) as EncodedRecord;
+  return { ...encoded, view: { ...encoded.view, numbers: [...new Float64Array(numbers.slice().buffer)] } };
+}
+
 /** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
 export function decodeRecord(encoded: EncodedRecord): ExplainRecord {
   const tiers = encoded.view.transfers === undefined ? fromBeforeTiers(encoded) : encoded;

@@ -10,6 +10,8 @@ import { MAX_REPLICAS } from "../residency/segment-index.ts";
 
 /** Events may come so late after a first token; what is not announced by then is believed no longer. */
 export const PATH_LIVES_MS = 10_000;
+/** Dead ones are thrown out when there are so many in all: every decision looks at each. */
+const SWEPT_FROM = 8;
 /** A path that a replica was found to hold although it had announced less. */
 export const REPAIRED_LIVES_MS = 60_000;
 /** Of one replica; the oldest is dropped. */
@@ -170,7 +172,7 @@ function isAlive({ lease, livesMs, fetched }: Path, announces: boolean, nowMs: n
 }
 
 function sweep(shelf: Shelf, nowMs: number): void {
-  if (shelf.paths.length < MOST_PATHS / 8) return;
+  if (shelf.paths.length < SWEPT_FROM) return;
   shelf.paths = shelf.paths.filter((path) => isAlive(path, true, nowMs));
 }
 

@@ -31,13 +31,19 @@ export class SeenPrompts {
     this.#index.tick(now);
   }
 
+  /** A replica gave it up. What replicas hold is not looked for here, so that it counts as seen just now. */
+  givenUp(hash: bigint): void {
+    this.#index.set(hash, EVERYBODY, SOME_TIER, 0);
+  }
+
   /**
    * Leading tokens that came by before, and remembers the rest. Generated tokens count once they come back in a prompt.
    *
+   * @param heldSegments leading segments that some replica holds: seen, whether or not they are remembered.
    * @param ends byte offsets at which segments end, as far as they are known; without one a segment counts its share of the chain.
    */
-  pass({ chain, promptBytes, promptTokens }: PassingPrompt, ends: readonly number[]): number {
-    const before = this.#index.overlap(chain).segments[EVERYBODY] ?? 0;
+  pass({ chain, promptBytes, promptTokens }: PassingPrompt, heldSegments: number, ends: readonly number[]): number {
+    const before = heldSegments + (this.#index.overlap(chain.subarray(heldSegments)).segments[EVERYBODY] ?? 0);
     for (let at = before; at < chain.length; at++) this.#index.set(chain[at] ?? 0n, EVERYBODY, SOME_TIER, 0);
     if (before === 0) return 0;
     const endBytes = ends[before - 1];

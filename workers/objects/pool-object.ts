@@ -12,6 +12,7 @@ import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
 import type { Funnel } from "../../src/routing/funnel.ts";
+import type { RecordRow } from "../../src/routing/explain.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
@@ -137,7 +138,7 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
-  decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: string[] } {
+  decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: RecordRow[] } {
     this.#store.saveDecisions(this.#state.ring);
     return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#store.decisionsOf(tenant, limit, mostBytes) };
   }

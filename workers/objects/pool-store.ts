@@ -2,13 +2,15 @@
 import type { MembershipState } from "../../src/pool/membership.ts";
 import type { HashSpec } from "../../src/prefix/segment.ts";
 import type { IndexCheckpoint, PartBytes } from "../../src/residency/segment-index.ts";
-import { type EncodedRecord, encodeRecord, type ExplainRing, MAX_RECORDS } from "../../src/routing/explain.ts";
+import { type EncodedRecord, encodedOfRow, type ExplainRing, MAX_RECORDS, type RecordRow, rowOf } from "../../src/routing/explain.ts";
 
 export interface Saved {
   membership: MembershipState;
   hashSpec: HashSpec | null;
   createdAtSeconds: number;
 }
+
+type Row = { record: string; numbers: ArrayBuffer };
 
 export class PoolStore {
   readonly #storage: DurableObjectStorage;
@@ -20,8 +22,10 @@ export class PoolStore {
     this.#sql.exec("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)");
     this.#sql.exec("CREATE TABLE IF NOT EXISTS parts (id INTEGER PRIMARY KEY, data BLOB NOT NULL)");
     this.#sql.exec(
-      "CREATE TABLE IF NOT EXISTS decisions (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, attempt INTEGER NOT NULL, record TEXT NOT NULL, UNIQUE (id, attempt))",
+      "CREATE TABLE IF NOT EXISTS decided (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, attempt INTEGER NOT NULL, tenant TEXT NOT NULL, record TEXT NOT NULL, numbers BLOB NOT NULL, UNIQUE (id, attempt))",
     );
+    // As rows were kept before; what they held is a log of some minutes.
+    this.#sql.exec("DROP TABLE IF EXISTS decisions");
   }
 
   load(): { saved: Saved; directory: string; parts: PartBytes[] } | null {
@@ -56,42 +60,40 @@ export class PoolStore {
     const records = ring.unflushed();
     if (records.length === 0) return;
     this.#storage.transactionSync(() => {
-      for (const record of records) {
+      for (const kept of records) {
+        const { record, numbers } = rowOf(kept);
         this.#sql.exec(
-          "INSERT OR REPLACE INTO decisions (id, attempt, record) VALUES (?, ?, ?)",
-          record.id,
-          record.attempt,
-          JSON.stringify(encodeRecord(record)),
+          "INSERT OR REPLACE INTO decided (id, attempt, tenant, record, numbers) VALUES (?, ?, ?, ?, ?)",
+          kept.id,
+          kept.attempt,
+          kept.tenant,
+          record,
+          numbers,
         );
       }
-      this.#sql.exec("DELETE FROM decisions WHERE number <= (SELECT MAX(number) FROM decisions) - ?", MAX_RECORDS);
+      this.#sql.exec("DELETE FROM decided WHERE number <= (SELECT MAX(number) FROM decided) - ?", MAX_RECORDS);
     });
     ring.flushed();
   }
 
   /** All attempts of a tenant's request that are still kept, first one first. */
   decisions(id: string, tenant: string): EncodedRecord[] {
-    return this.#sql
-      .exec<{ record: string }>("SELECT record FROM decisions WHERE id = ? ORDER BY attempt", id)
-      .toArray()
-      .map(({ record }) => JSON.parse(record) as EncodedRecord)
-      .filter((record) => record.tenant === tenant);
+    const rows = this.#sql.exec<Row>("SELECT record, numbers FROM decided WHERE id = ? AND tenant = ? ORDER BY attempt", id, tenant);
+    return rows.toArray().map((row) => encodedOfRow(recordRow(row)));
   }
 
-  /** A tenant's last ones as JSON, newest first, as many as have room. */
-  decisionsOf(tenant: string, limit: number, mostBytes: number): string[] {
-    const rows = this.#sql.exec<{ record: string }>(
-      "SELECT record FROM decisions WHERE json_extract(record, '$.tenant') = ? ORDER BY number DESC LIMIT ?",
-      tenant,
-      limit,
-    );
-    const records: string[] = [];
+  /** A tenant's last ones, newest first, as many as have room. */
+  decisionsOf(tenant: string, limit: number, mostBytes: number): RecordRow[] {
+    const rows = this.#sql.exec<Row>("SELECT record, numbers FROM decided WHERE tenant = ? ORDER BY number DESC LIMIT ?", tenant, limit);
+    const records: RecordRow[] = [];
     let bytes = 0;
-    for (const { record } of rows) {
-      bytes += record.length;
+    for (const row of rows) {
+      bytes += row.record.length + row.numbers.byteLength;
       if (bytes > mostBytes) break;
-      records.push(record);
+      records.push(recordRow(row));
     }
     return records;
   }
 }
+
+const recordRow = ({ record, numbers }: Row): RecordRow => ({ record, numbers: new Uint8Array(numbers) });

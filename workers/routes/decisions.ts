@@ -1,6 +1,6 @@
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
-import type { EncodedRecord } from "../../src/routing/explain.ts";
+import { encodedOfRow } from "../../src/routing/explain.ts";
 import { type KeptDecisions, tellAll } from "../../src/routing/told.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
 import { poolStub } from "../pool-stub.ts";
@@ -71,7 +71,7 @@ export const decisionList: Handler<AppEnv> = async (c) => {
   const answers = await Promise.allSettled(
     pools.map(async (pool): Promise<KeptDecisions> => {
       const { funnel, records } = await poolStub(c.env, pool).decisionsOf(c.get("tenant"), limit, mostBytes);
-      return { pool, funnel, records: records.map((record) => JSON.parse(record) as EncodedRecord) };
+      return { pool, funnel, records: records.map(encodedOfRow) };
     }),
   );
   const kept = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
