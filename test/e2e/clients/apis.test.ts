@@ -4,8 +4,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { formatKey } from "../../src/tenancy/key.ts";
-import { metric, type Started, startProduct, until } from "./started.ts";
+import { formatKey } from "../../../src/tenancy/key.ts";
+import { metric, type Started, startProduct, until } from "../started.ts";
 
 type Json = Record<string, unknown>;
 

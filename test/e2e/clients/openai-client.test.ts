@@ -6,7 +6,7 @@ import type {
   ChatCompletionMessageParam,
 } from "openai/resources/chat/completions";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Started, startProduct } from "./started.ts";
+import { type Started, startProduct } from "../started.ts";
 
 let product: Started;
 let client: OpenAI;
