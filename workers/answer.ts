@@ -34,7 +34,7 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
   let placed = first;
   const lost: LostAttempt[] = [];
   for (;;) {
-    const body = await readWhole(placed, job.pulse, MOST_ANSWER_BYTES);
+    const body = await readWhole(placed, job.ticker, MOST_ANSWER_BYTES);
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
     if (job.work !== "generate" || placed.response.status !== 200)
       await poolStub(job.env, placed.pool).release(requestIdOf(job), placed.attempt);
@@ -66,7 +66,7 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
       await pool.release(id, attempt);
       return endWithError(job, writable, await refusalOf(placed));
     }
-    const forwarded = await forwardStream(placed, job.pulse, writable, {
+    const forwarded = await forwardStream(placed, job.ticker, writable, {
       begun: () => job.prefilled(placed.pool),
       leaseAlive: () => pool.leaseAlive(id, attempt),
     });
@@ -85,10 +85,10 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
 export const isEventStream = (placed: Placed): boolean =>
   placed.response.headers.get("content-type")?.startsWith("text/event-stream") === true;
 
-/** A comment at every beat keeps proxies patient, and is how the edge learns that the client has gone. */
+/** A comment at every tick keeps proxies patient, and is how the edge learns that the client has gone. */
 async function pingWhile(job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> {
   const writer = writable.getWriter();
-  const stop = job.pulse.each(() => void writer.write(PING).catch(job.clientLeft));
+  const stop = job.ticker.each(() => void writer.write(PING).catch(job.clientLeft));
   try {
     return await placing;
   } finally {

@@ -3,13 +3,13 @@
  * the client noticing; from then on the platform moves the bytes and no JavaScript runs per token.
  */
 import type { Placed } from "./place.ts";
-import { BEAT_MS, type Pulse } from "./pulse.ts";
+import { TICK_MS, type Ticker } from "./ticker.ts";
 
 /** A replica that says nothing at all for so long is lost. It sends a comment or white space every second while it computes a prompt. */
 const SILENCE_MS = 10_000;
-/** How often a running stream's lease is looked at: a frozen replica closes no socket. */
-const LEASE_CHECK_BEATS = 10;
-/** At every beat to a client that waits for its first token, which is also how the edge learns that it has gone. */
+/** After so many a running stream's lease is looked at again: a frozen replica closes no socket. */
+const LEASE_CHECK_TICKS = 10;
+/** At every tick to a client that waits for its first token, which is also how the edge learns that it has gone. */
 const PING = new TextEncoder().encode(": ping\n\n");
 const COLON_DATA = new TextEncoder().encode("data:");
 
@@ -22,14 +22,14 @@ function hasContent(chunk: Uint8Array): boolean {
 /** Passes comments on until the first `data:` line has gone out. */
 async function forwardUntilContent(
   placed: Placed,
-  pulse: Pulse,
+  ticker: Ticker,
   reader: ReadableStreamDefaultReader<Uint8Array>,
   writer: WritableStreamDefaultWriter<Uint8Array>,
 ): Promise<Forwarded | "content"> {
   let silentMs = 0;
   let clientGone = false;
-  const stop = pulse.each(() => {
-    silentMs += BEAT_MS;
+  const stop = ticker.each(() => {
+    silentMs += TICK_MS;
     if (silentMs >= SILENCE_MS) return placed.cancel();
     writer.write(PING).catch(() => {
       clientGone = true;
@@ -65,7 +65,7 @@ export interface ForwardHooks {
 /** Streams `placed` into `writable` and leaves it open. */
 export async function forwardStream(
   placed: Placed,
-  pulse: Pulse,
+  ticker: Ticker,
   writable: WritableStream<Uint8Array>,
   { begun, leaseAlive }: ForwardHooks,
 ): Promise<Forwarded> {
@@ -73,7 +73,7 @@ export async function forwardStream(
   if (body === null) return { type: "cut", contentSent: false };
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   const writer = writable.getWriter();
-  const outcome = await forwardUntilContent(placed, pulse, reader, writer);
+  const outcome = await forwardUntilContent(placed, ticker, reader, writer);
   writer.releaseLock();
   if (outcome !== "content") {
     placed.cancel();
@@ -81,9 +81,9 @@ export async function forwardStream(
   }
   begun();
   reader.releaseLock();
-  let beats = 0;
-  const stop = pulse.each(() => {
-    if (++beats % LEASE_CHECK_BEATS !== 0) return;
+  let ticks = 0;
+  const stop = ticker.each(() => {
+    if (++ticks % LEASE_CHECK_TICKS !== 0) return;
     leaseAlive().then(
       (alive) => {
         if (!alive) placed.cancel();
@@ -103,15 +103,15 @@ export async function forwardStream(
 }
 
 /** A unary answer in whole, or null when its replica was lost on the way. */
-export async function readWhole(placed: Placed, pulse: Pulse, limit: number): Promise<Uint8Array | null> {
+export async function readWhole(placed: Placed, ticker: Ticker, limit: number): Promise<Uint8Array | null> {
   const body = placed.response.body;
   if (body === null) return new Uint8Array();
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   const parts: Uint8Array[] = [];
   let length = 0;
   let silentMs = 0;
-  const stop = pulse.each(() => {
-    silentMs += BEAT_MS;
+  const stop = ticker.each(() => {
+    silentMs += TICK_MS;
     if (silentMs >= SILENCE_MS) placed.cancel();
   });
   try {

@@ -8,7 +8,7 @@ import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
 import { poolStub } from "./pool-stub.ts";
-import type { Pulse } from "./pulse.ts";
+import type { Ticker } from "./ticker.ts";
 import type { ChosenPools, PoolTarget } from "./pools.ts";
 
 const MOST_ATTEMPTS = 4;
@@ -48,7 +48,7 @@ export interface Job extends ChosenPools {
   /** Unless an answer is written the lease ends with the reply. */
   work: Work;
   /** Of its limits; whoever ends the request stops it. */
-  pulse: Pulse;
+  ticker: Ticker;
   clientSignal: AbortSignal;
   /** Says that the client has gone, where the platform did not see it. */
   clientLeft: () => void;
@@ -75,7 +75,7 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer): Promis
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
   job.clientSignal.addEventListener("abort", onClientGone);
-  const heard = job.pulse.after(HEADERS_TIMEOUT_MS, () => abort.abort());
+  const heard = job.ticker.after(HEADERS_TIMEOUT_MS, () => abort.abort());
   try {
     await job.opened;
     const response = await fetch(answer.url + job.path, {

@@ -14,7 +14,7 @@ import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from 
 import { type Job, place, type Placed, type PlaceResult } from "../place.ts";
 import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
-import { Pulse } from "../pulse.ts";
+import { Ticker } from "../ticker.ts";
 import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
 import { openResponse, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
@@ -75,7 +75,7 @@ async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
 /** What `placing` comes to, or "waiting" when that takes longer. */
 async function within(job: Job, placing: Promise<PlaceResult>, ms: number): Promise<PlaceResult | "waiting"> {
   let stop = (): void => undefined;
-  const patience = new Promise<"waiting">((resolve) => (stop = job.pulse.after(ms, () => resolve("waiting"))));
+  const patience = new Promise<"waiting">((resolve) => (stop = job.ticker.after(ms, () => resolve("waiting"))));
   const result = await Promise.race([placing, patience]);
   stop();
   return result;
@@ -84,7 +84,7 @@ async function within(job: Job, placing: Promise<PlaceResult>, ms: number): Prom
 /** Nothing of it is waited for any more. */
 function end(job: Job): void {
   job.prefilled(null);
-  job.pulse.stop();
+  job.ticker.stop();
 }
 
 function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult>, placed: Placed | null): Response {
@@ -96,7 +96,7 @@ function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult
 }
 
 /** Of all tries at a request. */
-type Common = Omit<Job, keyof ChosenPools | "pulse">;
+type Common = Omit<Job, keyof ChosenPools | "ticker">;
 
 function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Common {
   const headers: Record<string, string> = {};
@@ -152,7 +152,7 @@ export const inference: Handler<AppEnv> = async (c) => {
     if (chosen === null) return unknownModel(c, request.model);
     // Its stored response is opened under the request's id, once.
     common ??= jobOf(c, accepted);
-    const served = await serve(c, { ...common, ...chosen, pulse: new Pulse() });
+    const served = await serve(c, { ...common, ...chosen, ticker: new Ticker() });
     if (served instanceof Response) return served;
     keepCard(served);
   }

@@ -1,28 +1,28 @@
-/** The one timer of a request: all that it waits for with a limit counts its beats, as making and clearing a timer for each costs more than the waiting. */
+/** The one timer of a request: all that it waits for with a limit counts its ticks, as making and clearing a timer for each costs more than the waiting. */
 
-/** Between two beats; limits are met to within one. */
-export const BEAT_MS = 1_000;
+/** Between two ticks; limits are met to within one. */
+export const TICK_MS = 1_000;
 
-export class Pulse {
+export class Ticker {
   readonly #listeners = new Set<() => void>();
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor() {
     this.#timer = setInterval(() => {
       for (const listener of this.#listeners) listener();
-    }, BEAT_MS);
+    }, TICK_MS);
   }
 
-  /** At every beat from now on, until what it returns is called. */
+  /** At every tick from now on, until what it returns is called. */
   each(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Once, after `ms` and less than a beat more, unless what it returns is called before. */
+  /** Once, after `ms` and less than a tick more, unless what it returns is called before. */
   after(ms: number, late: () => void): () => void {
-    // The first beat may come at once.
-    let left = Math.ceil(ms / BEAT_MS) + 1;
+    // The first tick may come at once.
+    let left = Math.ceil(ms / TICK_MS) + 1;
     const stop = this.each(() => {
       if (--left > 0) return;
       stop();
@@ -31,7 +31,7 @@ export class Pulse {
     return stop;
   }
 
-  /** No beat comes any more. */
+  /** No tick comes any more. */
   stop(): void {
     clearInterval(this.#timer);
     this.#listeners.clear();
