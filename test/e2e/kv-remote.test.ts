@@ -1,7 +1,8 @@
 /** A replica that only prefills, and two that decode: the answers are those of one replica that does both, whatever becomes of the first. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import type { Message } from "../bench/conversations.ts";
+import { type Message, streamChat } from "../bench/conversations.ts";
 import { type Answer, cachedOf, chat, expectQuiet, outcomeOf, promptOf, withEnvironment } from "./kv-tools.ts";
+import { pathOf } from "./load.ts";
 import { familyOf, replicaPid } from "./processes.ts";
 import { isAlive, metric, runningAt, type Started, type StartedReplica, startProduct, until } from "./started.ts";
 
@@ -123,4 +124,18 @@ test("the prefilling replica is killed: who waits for it computes itself, and it
   const again = await chat(apart, prompt);
   expect(again.text).toBe(after.text);
   expect(cachedOf(again)).toBeGreaterThanOrEqual(REMOTE_TOKENS);
+});
+
+test("the decoding replica is killed while it waits for the prefill: the other one decodes, and no lease is left", async () => {
+  const truth = await truths([71], 1_200, 24);
+  const [[prompt, text] = [[], ""]] = truth;
+  let waits: string | undefined;
+  const asked = streamChat(apart, prompt, { maxTokens: 24, onHeaders: (begun) => (waits = begun.replica) });
+  await until("it waits for its prefill", async () => waits !== undefined && (await metric(apart, "warmpath_leases")) === 2);
+  process.kill(replicaPid(apart, waits ?? "") ?? 0, "SIGKILL");
+  const streamed = await asked;
+  expect({ end: streamed.end, text: streamed.text, malformed: streamed.malformed }).toEqual({ end: "done", text, malformed: [] });
+  expect(await pathOf(apart, streamed.id)).toEqual(waits === "replica-2" ? ["replica-2", "replica-3"] : ["replica-3", "replica-2"]);
+  await until("all are ready", async () => (await metric(apart, "warmpath_replicas_ready")) === 3, 10_000);
+  await expectQuiet(apart, []);
 });
