@@ -1,6 +1,6 @@
 /** The edge as one JavaScript file, built by wrangler, kept under a name made of everything it is built from. */
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -40,15 +40,22 @@ function sourcesHash(): string {
 export async function bundleEdge(stateDirectory: string): Promise<string> {
   const directory = join(stateDirectory, `edge-${sourcesHash()}`);
   if (existsSync(join(directory, "router.js"))) return directory;
-  const building = `${directory}.${process.pid}`;
+  // Two that build the same at once do not meet; whoever is later finds it made.
+  const building = `${directory}.${process.pid}.${randomUUID().slice(0, 8)}`;
   await promisify(execFile)(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", building], {
     cwd: ROOT,
     env: quietWrangler(stateDirectory),
     timeout: 60_000,
   });
   for (const old of readdirSync(stateDirectory)) {
-    if (/^edge-[0-9a-f]{16}$/.test(old)) rmSync(join(stateDirectory, old), { recursive: true, force: true });
+    const path = join(stateDirectory, old);
+    if (/^edge-[0-9a-f]{16}$/.test(old) && path !== directory) rmSync(path, { recursive: true, force: true });
   }
-  renameSync(building, directory);
+  try {
+    renameSync(building, directory);
+  } catch (error) {
+    if (!existsSync(join(directory, "router.js"))) throw error;
+    rmSync(building, { recursive: true, force: true });
+  }
   return directory;
 }
