@@ -5,13 +5,14 @@
  * stays up. The folder is not synced: after a power cut a block may be missing or, at worst, damaged. Both are found (by its absence,
  * by its checksum) and cost a recomputation, which is cheaper than a second sync for every block.
  *
- * The directory belongs to one replica. It is marked as ours when it is made; one that has other things in it is refused, since what
+ * The directory belongs to one replica at a time (directory-owner.ts). It is marked as ours when it is made; one that has other things in it is refused, since what
  * lies in it and is no block of this engine is deleted at open.
  */
 import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineKey } from "../engine/engine.ts";
 import { HEADER_BYTES, isEngineKey, readHeader, type BlockHeader } from "./block.ts";
+import { ownDirectory } from "./directory-owner.ts";
 import { Residents } from "./residents.ts";
 import { freshCounters, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
 
@@ -30,15 +31,20 @@ export interface DiskTierOptions {
   writeNew?: (path: string, bytes: Uint8Array) => Promise<void>;
 }
 
-/** Finds again what an earlier run left. Rejects when the directory can't be made or read, or is not ours. */
+/** Finds again what an earlier run left. Rejects when the directory can't be made or read, is not ours, or is used by another replica. */
 export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
-  await claim(options.directory);
-  const tier = new DiskTier(options);
-  await tier.recover();
+  const disown = await claim(options.directory);
+  const tier = new DiskTier(options, disown);
+  try {
+    await tier.recover();
+  } catch (error) {
+    await disown();
+    throw error;
+  }
   return tier;
 }
 
-async function claim(directory: string): Promise<void> {
+async function claim(directory: string): Promise<() => Promise<void>> {
   await mkdir(directory, { recursive: true });
   const names = await readdir(directory);
   if (!names.includes(MARK)) {
@@ -46,8 +52,10 @@ async function claim(directory: string): Promise<void> {
       throw new Error(`${directory} has other things in it: the disk tier needs a directory of its own`);
     await writeFile(join(directory, MARK), "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n");
   }
+  const disown = await ownDirectory(directory);
   await rm(join(directory, INCOMING), { recursive: true, force: true });
   await mkdir(join(directory, INCOMING));
+  return disown;
 }
 
 class DiskTier implements Tier {
@@ -55,6 +63,7 @@ class DiskTier implements Tier {
   readonly budgetBytes: number;
   readonly counters = freshCounters();
   readonly #options: DiskTierOptions;
+  readonly #disown: () => Promise<void>;
   readonly #residents: Residents;
   /** Folders that were made. */
   readonly #folders = new Set<string>();
@@ -63,8 +72,9 @@ class DiskTier implements Tier {
   #written = 0;
   #changed: (key: EngineKey, held: boolean) => void = () => {};
 
-  constructor(options: DiskTierOptions) {
+  constructor(options: DiskTierOptions, disown: () => Promise<void>) {
     this.#options = options;
+    this.#disown = disown;
     this.budgetBytes = options.budgetBytes;
     this.#residents = new Residents(options.now);
   }
@@ -190,6 +200,7 @@ class DiskTier implements Tier {
 
   async close(): Promise<void> {
     await this.#lane;
+    await this.#disown();
   }
 
   async recover(): Promise<void> {

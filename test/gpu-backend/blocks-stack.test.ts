@@ -181,7 +181,7 @@ it(`${MUTATIONS} mutated files: what loads is what was offered, nothing stays be
       .filter((entry) => entry.isFile())
       .map((entry) => entry.name)
       .toSorted(),
-  ).toEqual([first.key, "warmpath-blocks"].toSorted());
+  ).toEqual([first.key, "owner", "warmpath-blocks"].toSorted());
   // The pins went with their blocks.
   expect(tier.pin(whole.key, 1)).toBe(false);
 }, 60_000);

@@ -38,14 +38,14 @@ async function filesOf(directory: string): Promise<number[]> {
   return (await Promise.all(sizes)).flat();
 }
 
+/** By the first two digits of a block's key. */
+const BLOCK_FOLDERS = Array.from({ length: 256 }, (_, number) => number.toString(16).padStart(2, "0"));
+
 async function diskOf(product: Started, replica: string): Promise<Sample["disk"][number]> {
   const directory = join(product.stateDirectory, "blocks", replica);
   const incoming = await filesOf(join(directory, "incoming"));
-  const mark = await stat(join(directory, "warmpath-blocks")).catch(() => null);
-  const all = await filesOf(directory);
-  const marks = mark === null ? 0 : 1;
-  const bytes = sum(all) - sum(incoming) - (mark?.size ?? 0);
-  return { replica, files: all.length - incoming.length - marks, bytes, incoming: incoming.length };
+  const blocks = (await Promise.all(BLOCK_FOLDERS.map((folder) => filesOf(join(directory, folder))))).flat();
+  return { replica, files: blocks.length, bytes: sum(blocks), incoming: incoming.length };
 }
 
 /** A replica's port changes when it is started again, so it is looked up: the one that its process listens on. */

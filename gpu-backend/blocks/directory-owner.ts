@@ -1,0 +1,94 @@
+/**
+ * One process at a time uses a directory: its name stands in a file whose time it renews. Whoever finds the file of a process that has ended takes it over; so does
+ * whoever sees it not renewed for long, since ends on other machines, and other processes that got the same number, can't be told otherwise.
+ */
+import { readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export const OWNER = "owner";
+
+export interface OwnerTimes {
+  renewMs: number;
+  /** Not renewed for so long, it is nobody's. */
+  staleMs: number;
+}
+
+const TIMES: OwnerTimes = { renewMs: 2_000, staleMs: 10_000 };
+
+interface Owner {
+  pid: number;
+  host: string;
+}
+
+/** Rejects when another one uses it, saying which. What it returns gives the directory up. */
+export async function ownDirectory(directory: string, { renewMs, staleMs }: OwnerTimes = TIMES): Promise<() => Promise<void>> {
+  const file = join(directory, OWNER);
+  const own = JSON.stringify({ pid: process.pid, host: hostname() } satisfies Owner);
+  while (!(await created(file, own))) {
+    const other = await endedOrOther(file, renewMs, staleMs);
+    if (other !== null) throw new Error(`${directory} is used by another replica: process ${other.pid} on ${other.host}`);
+    await rm(file, { force: true });
+  }
+  const timer = setInterval(() => {
+    const now = new Date();
+    // Deleted by hand, or the disk fails: then nothing is kept from others, as before there was such a file.
+    utimes(file, now, now).catch(() => undefined);
+  }, renewMs);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await rm(file, { force: true });
+  };
+}
+
+async function created(file: string, own: string): Promise<boolean> {
+  try {
+    await writeFile(file, own, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Null once it is known that nobody is there. */
+async function endedOrOther(file: string, renewMs: number, staleMs: number): Promise<Owner | null> {
+  const owner = parse(await readFile(file, "utf8").catch(() => ""));
+  if (owner === null || hasEnded(owner)) return null;
+  const first = await renewedAtMs(file);
+  for (;;) {
+    const last = await renewedAtMs(file);
+    if (last === null || Date.now() - last > staleMs) return null;
+    if (last !== first) return owner;
+    await sleep(renewMs / 4);
+  }
+}
+
+const renewedAtMs = (file: string): Promise<number | null> =>
+  stat(file).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => null,
+  );
+
+function parse(text: string): Owner | null {
+  try {
+    const { pid, host } = JSON.parse(text) as Partial<Owner>;
+    return typeof pid === "number" && Number.isInteger(pid) && pid > 0 && typeof host === "string" ? { pid, host } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Of this machine: no process has its number, or it is this one's, which was another's before. */
+function hasEnded({ pid, host }: Owner): boolean {
+  if (host !== hostname()) return false;
+  if (pid === process.pid) return true;
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
