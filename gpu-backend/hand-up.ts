@@ -5,6 +5,7 @@ import type { AnswerHead } from "../src/wire/answer-event.ts";
 import { assistantMessage } from "../src/wire/chat-answer.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
+import { inputItemsOf } from "../src/wire/responses-items.ts";
 import { responseId, responseObject } from "../src/wire/response-object.ts";
 import type { WholeAnswer } from "../src/wire/whole-answer.ts";
 
@@ -37,7 +38,7 @@ export async function handUp(
   if (ticket === null || request.responses?.store !== true) return;
   const url = `${edgeOrigin(join)}/internal/results/${encodeURIComponent(responseId(head))}`;
   const response = responseObject(head, request, answer);
-  const body = JSON.stringify({ response, inputItems: request.responses.inputItems, messages: messagesAfter(request, answer) });
+  const body = JSON.stringify({ response, inputItems: inputItemsOf(request.responses.input), messages: messagesAfter(request, answer) });
   const patience = AbortSignal.timeout(PATIENCE_MS);
   let why = "no answer in time";
   for (let attempt = 1; attempt <= TRIES && !patience.aborted; attempt += 1) {

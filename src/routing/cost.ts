@@ -11,6 +11,11 @@ import { NOTHING } from "./profiles.ts";
 export const TTFT_PER_TPOT = 25;
 /** What an evicted prefix counts: 1 where facts/routing.md has 5; those seeds again, and between 0.3 and 2 it hardly matters. */
 export const KAPPA = 1;
+/**
+ * What a request counts that runs on another replica of the same machine: engines side by side slow each other down, but not as requests in one batch do.
+ * Counted whole, all went to one replica while processors idled (docs/decisions/0009-weights.md).
+ */
+const BESIDE_SHARE = 0.5;
 const MOST_LIVE_SHARE = 0.98;
 /** Of a prompt's prefill without cache: what leaving the session's last replica is charged. */
 const HYSTERESIS = 0.05;
@@ -22,7 +27,7 @@ export function computeMs(rates: Pick<Rates, "prefillMsPerToken" | "attentionMsP
 
 /**
  * With p = load + prefill, n requests in flight there with L tokens of context, f = min(0.98, (live KV + new KV) / KV capacity),
- * theta = 25 / mean output tokens:
+ * theta = 25 / mean output tokens, those of replicas that share its processors counting half in n and L of stalls and decodes:
  *
  * cost = (W + V) + p + theta*n*p + kappa*p*f/(1-f) + 25*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
  * session was elsewhere.
@@ -58,15 +63,9 @@ export function score(
   terms.queueMs = candidate.queuedPrefillMs + candidate.plannedMs;
   terms.awaitedMs =
     request.tpotMs === undefined || profile.holds !== true ? 0 : awaitedMs(candidate, promptTokens, meanOutputTokens, request.tpotMs);
-  // Where processors are shared it stalls those of the others, too, wherever it runs on that machine.
-  terms.stallMs = stallMs(inFlight + candidate.besideInFlight, p, meanOutputTokens);
+  terms.stallMs = stallMs(felt(candidate), p, meanOutputTokens);
   terms.displacementMs = displacementMs(candidate, newTokens, p);
-  terms.decodeMs = decodeMs(
-    inFlight + candidate.besideInFlight,
-    candidate.contextTokens + candidate.besideContextTokens,
-    rates,
-    promptTokens,
-  );
+  terms.decodeMs = decodeMs(felt(candidate), candidate.contextTokens + BESIDE_SHARE * candidate.besideContextTokens, rates, promptTokens);
   terms.inFlight = inFlight;
   terms.away = request.stickyTo === undefined || request.stickyTo === candidate.replica ? 0 : 1;
   terms.leaveMs = terms.away === 0 ? 0 : HYSTERESIS * computeMs(rates, 0, promptTokens);
@@ -102,6 +101,11 @@ export function unscored(): ScoredCandidate {
     terms: { ...NOTHING },
     barred: null,
   };
+}
+
+/** Requests in flight that what runs there is felt by: its own, and of replicas that share its processors a part. */
+export function felt({ inFlight, besideInFlight }: Pick<CandidateView, "inFlight" | "besideInFlight">): number {
+  return inFlight + BESIDE_SHARE * besideInFlight;
 }
 
 /** theta * n * p: a prefill stalls those who decode beside it. */

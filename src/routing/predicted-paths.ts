@@ -173,7 +173,8 @@ function isAlive({ lease, livesMs, fetched }: Path, announces: boolean, nowMs: n
 
 function sweep(shelf: Shelf, nowMs: number): void {
   if (shelf.paths.length < SWEPT_FROM) return;
-  shelf.paths = shelf.paths.filter((path) => isAlive(path, true, nowMs));
+  // What is fetched is followed once it is there, and kept until then.
+  shelf.paths = shelf.paths.filter((path) => path.lease.endedAtMs === null || isAlive(path, true, nowMs));
 }
 
 interface Nearest {

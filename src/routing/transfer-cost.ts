@@ -1,5 +1,5 @@
 /** What a transfer between two replicas costs, and what it must gain: for the decision (disaggregate.ts) and for the plan of the line (line-ways.ts) alike. */
-import { computeMs, stallMs } from "./cost.ts";
+import { computeMs, felt, stallMs } from "./cost.ts";
 import type { CandidateView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
 import { BOOKING_MS } from "./hold.ts";
 
@@ -56,7 +56,7 @@ export function pullFor(
   const insteadOfMs = computeMs(view.rates, cachedTokens, tokens);
   if (transferMs >= insteadOfMs) return null;
   const lessMs = Math.min(terms.prefillMs, insteadOfMs);
-  const lessStallMs = stallMs(view.inFlight + view.besideInFlight, lessMs, meanOutputTokens);
+  const lessStallMs = stallMs(felt(view), lessMs, meanOutputTokens);
   // The same KV comes to the device, so it evicts as much.
   const pulledCost =
     cost +

@@ -57,8 +57,8 @@ export interface ResponsesSettings {
   metadata: Readonly<Record<string, string>>;
   /** As the caller wrote it, for the response object. */
   echoed: Readonly<Record<string, unknown>>;
-  /** The caller's input as items, ids given where they had none. */
-  inputItems: readonly Readonly<Record<string, unknown>>[];
+  /** As the caller wrote it; `inputItemsOf` (responses-items.ts) makes items of it for who stores them. */
+  input: unknown;
 }
 
 export type ParsedRequest = { ok: true; request: InnerRequest } | { ok: false; error: ApiError };

@@ -5,7 +5,7 @@ import { isObject, type Json, mustBe, parsing, Refused, refuse } from "./check.t
 import { cleanMessages, withoutBillingLine } from "./hygiene.ts";
 import type { InnerRequest, ParsedRequest, ResponsesSettings } from "./inner.ts";
 import type { ParseOptions } from "./openai.ts";
-import { inputItemsOf, messagesOfInput } from "./responses-items.ts";
+import { messagesOfInput } from "./responses-items.ts";
 import { toolsOfResponses } from "./responses-tools.ts";
 import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
 import {
@@ -121,7 +121,7 @@ function responsesSettings(fields: z.infer<typeof settings>, body: Json): Respon
     instructions: fields.instructions ?? null,
     metadata,
     echoed: echoedOf(body),
-    inputItems: inputItemsOf(body["input"]),
+    input: body["input"],
   };
 }
 

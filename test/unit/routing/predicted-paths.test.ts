@@ -53,6 +53,16 @@ describe("the path of a lease", () => {
     expect(shared(2, [1, 2, 3], 6)).toBe(3);
   });
 
+  it("is kept while it is fetched, however many others have ended meanwhile", () => {
+    const { lease, leases, paths, shared } = rig();
+    paths.announced(2, []);
+    const fetched = lease(2, [1, 2, 3], 0, 300, 10_000, true);
+    for (let at = 0; at < 40; at++) leases.release(lease(2, [100 + at], 1), 1);
+    expect(paths.count(2)).toBeLessThan(10);
+    leases.decoding(fetched, 1, 5);
+    expect(shared(2, [1, 2, 3], 6)).toBe(3);
+  });
+
   it("ends with a lease that failed before its first token", () => {
     const { lease, leases, shared } = rig();
     const failed = lease(2, [1, 2, 3], 0);

@@ -9,6 +9,7 @@ import type { InnerRequest, ParsedRequest } from "../../../src/wire/inner.ts";
 import { parseMessagesRequest } from "../../../src/wire/messages.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
 import { parseResponsesRequest } from "../../../src/wire/responses.ts";
+import { inputItemsOf } from "../../../src/wire/responses-items.ts";
 
 // As in workerd, where zod may not compile code.
 z.config({ jitless: true });
@@ -177,7 +178,7 @@ test("Codex: its body, tools and session", () => {
     instructions: "You are Codex.",
     echoed: { tools: body.tools, text: { verbosity: "low", format: { type: "text" } } },
   });
-  expect(request.responses?.inputItems.map((item) => item["id"])).toEqual(["msg_a", "msg_b", "fc_input_0", "fco_input_1"]);
+  expect(inputItemsOf(request.responses?.input).map((item) => item["id"])).toEqual(["msg_a", "msg_b", "fc_input_0", "fco_input_1"]);
   const { messages, tools } = request.prompt as Extract<InnerRequest["prompt"], { messages: unknown }>;
   expect(tools.map((tool) => tool.function.name)).toEqual(["exec_command", "mcp__files__read"]);
   expect(messages.map((message) => message.role)).toEqual(["system", "developer", "user", "assistant", "tool"]);

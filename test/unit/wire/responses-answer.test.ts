@@ -13,7 +13,7 @@ const request = asked("responses", {
     instructions: "Be brief.",
     metadata: { a: "b" },
     echoed: { tools: [{ type: "function", name: "find", parameters: {}, strict: true }], tool_choice: "auto" },
-    inputItems: [],
+    input: [],
   },
 });
 

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { parseCompletionRequest } from "../../../src/wire/completions.ts";
 import type { ParsedRequest } from "../../../src/wire/inner.ts";
 import { conversationOf, parseResponsesRequest, previousResponseIdOf } from "../../../src/wire/responses.ts";
+import { inputItemsOf } from "../../../src/wire/responses-items.ts";
 import { splitToolName } from "../../../src/wire/responses-tools.ts";
 
 z.config({ jitless: true });
@@ -144,7 +145,7 @@ test("responses: a full one, its defaults, and the earlier response", () => {
   expect(parsed.ok && parsed.request.responses).toMatchObject({
     store: true,
     metadata: { a: "b" },
-    inputItems: [{ id: "msg_input_0", type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] }],
+    input: "hi",
   });
   expect(response({ text: {} })).toMatchObject({ ok: true, request: { responseFormat: { type: "text" }, stream: false } });
   expect(["r", "", 5, null].map((id) => previousResponseIdOf({ previous_response_id: id }))).toEqual(["r", null, null, null]);
@@ -152,13 +153,14 @@ test("responses: a full one, its defaults, and the earlier response", () => {
 });
 
 test("input items get ids that none of the others has", () => {
+  expect(inputItemsOf("hi")).toEqual([{ id: "msg_input_0", type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] }]);
   const parsed = response({
     input: [
       { role: "user", content: "a" },
       { type: "message", role: "user", content: "b", id: "msg_input_0" },
     ],
   });
-  expect(parsed.ok && parsed.request.responses?.inputItems.map((item) => item["id"])).toEqual(["msg_input_1", "msg_input_0"]);
+  expect(parsed.ok && inputItemsOf(parsed.request.responses?.input).map((item) => item["id"])).toEqual(["msg_input_1", "msg_input_0"]);
 });
 
 test("a namespaced tool's name goes there and back", () => {
