@@ -15,7 +15,7 @@ export const KAPPA = 1;
  * What a request counts that runs on another replica of the same machine: engines side by side slow each other down, but not as requests in one batch do.
  * Counted whole, all went to one replica while processors idled (docs/decisions/0009-weights.md).
  */
-const BESIDE_SHARE = 0.5;
+const BESIDE_SHARE = 0.6;
 const MOST_LIVE_SHARE = 0.98;
 /** Of a prompt's prefill without cache: what leaving the session's last replica is charged. */
 const HYSTERESIS = 0.05;
@@ -27,7 +27,7 @@ export function computeMs(rates: Pick<Rates, "prefillMsPerToken" | "attentionMsP
 
 /**
  * With p = load + prefill, n requests in flight there with L tokens of context, f = min(0.98, (live KV + new KV) / KV capacity),
- * theta = 25 / mean output tokens, those of replicas that share its processors counting half in n and L of stalls and decodes:
+ * theta = 25 / mean output tokens, those of replicas that share its processors counting 0.6 in n and L of stalls and decodes:
  *
  * cost = (W + V) + p + theta*n*p + kappa*p*f/(1-f) + 25*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
  * session was elsewhere.
