@@ -27,8 +27,11 @@ async function forwardUntilContent(
   writer: WritableStreamDefaultWriter<Uint8Array>,
 ): Promise<Forwarded | "content"> {
   let silentMs = 0;
+  let reading = false;
   let clientGone = false;
   const stop = ticker.each(() => {
+    // A client that takes its time is no silence of the replica.
+    if (!reading) return;
     silentMs += TICK_MS;
     if (silentMs >= SILENCE_MS) return placed.cancel();
     writer.write(PING).catch(() => {
@@ -38,8 +41,10 @@ async function forwardUntilContent(
   });
   try {
     for (;;) {
+      reading = true;
       // Canceled, it rejects.
       const read = await reader.read().catch(() => null);
+      reading = false;
       if (clientGone) return { type: "client_gone" };
       if (read === null || read.done) return { type: "cut", contentSent: false };
       silentMs = 0;
