@@ -2,6 +2,7 @@
  * One process at a time uses a directory: its name stands in a file whose time it renews. Whoever finds the file of a process that has ended takes it over; so does
  * whoever sees it not renewed for long, since ends on other machines, and other processes that got the same number, can't be told otherwise.
  */
+import { randomUUID } from "node:crypto";
 import { readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -25,7 +26,9 @@ interface Owner {
 /** Rejects when another one uses it, saying which. What it returns gives the directory up. */
 export async function ownDirectory(directory: string, { renewMs, staleMs }: OwnerTimes = TIMES): Promise<() => Promise<void>> {
   const file = join(directory, OWNER);
-  const own = JSON.stringify({ pid: process.pid, host: hostname() } satisfies Owner);
+  const own = JSON.stringify({ pid: process.pid, host: hostname(), life: randomUUID() });
+  /** Who was frozen for long may have been taken for gone. */
+  const isOurs = async (): Promise<boolean> => (await readFile(file, "utf8").catch(() => "")) === own;
   while (!(await created(file, own))) {
     const other = await endedOrOther(file, renewMs, staleMs);
     if (other !== null) throw new Error(`${directory} is used by another replica: process ${other.pid} on ${other.host}`);
@@ -33,13 +36,15 @@ export async function ownDirectory(directory: string, { renewMs, staleMs }: Owne
   }
   const timer = setInterval(() => {
     const now = new Date();
-    // Deleted by hand, or the disk fails: then nothing is kept from others, as before there was such a file.
-    utimes(file, now, now).catch(() => undefined);
+    isOurs()
+      .then((ours) => (ours ? utimes(file, now, now) : undefined))
+      // Deleted by hand, or the disk fails: then nothing is kept from others.
+      .catch(() => undefined);
   }, renewMs);
   timer.unref();
   return async () => {
     clearInterval(timer);
-    await rm(file, { force: true });
+    if (await isOurs()) await rm(file, { force: true });
   };
 }
 

@@ -48,3 +48,10 @@ it("is taken over from another machine once it is not renewed, and at once where
     await ownDirectory(directory)
   )();
 });
+
+it("is left to who took it over meanwhile", async () => {
+  const disown = await ownDirectory(directory);
+  await write(1, "another-machine");
+  await disown();
+  expect(await owner()).toEqual({ pid: 1, host: "another-machine" });
+});
