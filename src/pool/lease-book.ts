@@ -51,11 +51,12 @@ export class LeaseBook {
 
   /** Call before the dispatch: its 5 s begin at `nowMs`. Throws RangeError for a slot out of range. */
   reserve(reservation: Reservation): ReserveOutcome {
-    const { id, attempt, replica, nowMs, promptTokens, uncachedTokens, predictedMs, salt } = reservation;
+    const { id, attempt, replica, nowMs, promptTokens, uncachedTokens, predictedMs, salt, awaited, prompt } = reservation;
     const before = this.get(reservation);
     if (before !== undefined) return { kind: "repeated", lease: before };
     if (this.#live.size >= this.#maxLeases) return { kind: "refused", reason: `${this.#maxLeases} leases are live already` };
-    const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs };
+    const known = { ...(awaited === undefined ? {} : { awaited }), ...(prompt === undefined ? {} : { prompt }) };
+    const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs, ...known };
     const untouched = {
       outputTokens: 0,
       firstTokenAtMs: null,
@@ -158,12 +159,12 @@ export class LeaseBook {
 
   #doubt(lease: Lease, nowMs: number): void {
     lease.doubted = true;
-    this.#loads.subtract(lease, this.#weighing(lease.replica, lease), nowMs);
+    this.#loads.subtract(lease, nowMs);
   }
 
-  /** Leases on a replica that its load counts, without this one. */
-  *#weighing(replica: number, but: Lease): Iterable<Lease> {
-    for (const lease of this.#of(replica).values()) if (lease !== but && !lease.doubted) yield lease;
+  /** KV in use by running requests, as the replica reports it. */
+  usedKv(replica: number, tokens: number): void {
+    this.#loads.reported(replica, tokens);
   }
 
   /** When `expire` next has something to do, pool clock; null when it has not. Looks at every live lease. */
@@ -243,7 +244,7 @@ export class LeaseBook {
     const name = nameOf(lease);
     this.#live.delete(name);
     this.#of(lease.replica).delete(name);
-    if (!lease.doubted) this.#loads.subtract(lease, this.#weighing(lease.replica, lease), nowMs);
+    if (!lease.doubted) this.#loads.subtract(lease, nowMs);
     lease.state = state;
     lease.endedAtMs = nowMs;
     this.#ended.set(name, lease);

@@ -1,4 +1,5 @@
 /** A timed claim on a replica's capacity: its life, and what is known of it. */
+import type { ChainedPrompt } from "./distinct-prompts.ts";
 import type { LoadReading } from "./load.ts";
 
 export type LeaseState = "reserved" | "started" | "decoding" | "settled" | "released" | "expired";
@@ -33,6 +34,18 @@ export interface Reservation extends LeaseKey {
   predictedMs: number;
   /** Tenant's salt, for the admission. */
   salt: string;
+  /** Until its first token, as predicted; absent where none comes, and on a replica that only prefills for it. */
+  awaited?: AwaitedFirstToken;
+  /** Its prompt; absent where none is held in KV, and where the pool has forgotten it. */
+  prompt?: ChainedPrompt;
+}
+
+/** A prediction that is held against what came, ms. */
+export interface AwaitedFirstToken {
+  /** Queue, prefill and transfer added up. */
+  workMs: number;
+  /** What the client was predicted to wait. */
+  firstTokenMs: number;
 }
 
 export interface Usage {
@@ -49,6 +62,8 @@ export interface Lease extends LeaseKey {
   uncachedTokens: number;
   predictedMs: number;
   salt: string;
+  awaited?: AwaitedFirstToken;
+  prompt?: ChainedPrompt;
   /** Last reported. */
   outputTokens: number;
   /** When the first token was reported, pool clock; null before. */

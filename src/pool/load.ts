@@ -1,4 +1,5 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import { DistinctPrompts } from "./distinct-prompts.ts";
 import type { Lease } from "./lease.ts";
 
 /** Sums over the live leases of one replica. */
@@ -13,8 +14,14 @@ export interface ReplicaLoad {
   uncachedTokens: number;
   /** Reported so far. */
   outputTokens: number;
-  /** The longest cached part of one of them. */
-  longestCachedTokens: number;
+  /** Prompts whose chain is known: their tokens and bytes, and their bytes where what several begin with counts once. */
+  chainedTokens: number;
+  chainedBytes: number;
+  distinctBytes: number;
+  /** Prompt tokens of those without a chain. */
+  unchainedTokens: number;
+  /** KV in use by running requests, as the replica reported it last, less what has ended since. */
+  reportedKvTokens: number;
   /** Of those in flight, the ones that have a first token, and their tokens: prompts, and outputs as far as reported. */
   decoding: number;
   decodingTokens: number;
@@ -50,20 +57,23 @@ export function meansBetween(from: LoadReading, to: LoadReading): LoadMeans | nu
 
 interface Kept {
   load: ReplicaLoad;
+  prompts: DistinctPrompts;
   reading: LoadReading;
 }
 
 /**
- * U: KV tokens that the running requests hold: what each added, plus the longest cached part once. Exact when they share one prefix;
- * too low by the other prefixes when they share several.
+ * U: KV tokens that the running requests hold: their prompts, what several begin with once, and what they have written; or what the replica reports,
+ * where that is more. An engine that shares nothing between running requests holds each prefix as often as they do.
  */
 export function liveKvTokens(load: ReplicaLoad): number {
-  return load.uncachedTokens + load.outputTokens + load.longestCachedTokens;
+  const { chainedTokens, chainedBytes, distinctBytes, unchainedTokens, outputTokens, reportedKvTokens } = load;
+  const distinctTokens = chainedBytes > 0 ? (chainedTokens * distinctBytes) / chainedBytes : 0;
+  return Math.max(reportedKvTokens, distinctTokens + unchainedTokens + outputTokens);
 }
 
 function noLoad(): ReplicaLoad {
-  const sums = { inFlight: 0, queuedPrefillMs: 0, promptTokens: 0, uncachedTokens: 0, outputTokens: 0, longestCachedTokens: 0 };
-  return { ...sums, decoding: 0, decodingTokens: 0 };
+  const sums = { inFlight: 0, queuedPrefillMs: 0, promptTokens: 0, uncachedTokens: 0, outputTokens: 0, decoding: 0, decodingTokens: 0 };
+  return { ...sums, chainedTokens: 0, chainedBytes: 0, distinctBytes: 0, unchainedTokens: 0, reportedKvTokens: 0 };
 }
 
 /** Keeps the sums as leases come and go. */
@@ -72,6 +82,7 @@ export class LoadBook {
   changes = 0;
   readonly #kept: Kept[] = Array.from({ length: MAX_REPLICAS }, () => ({
     load: noLoad(),
+    prompts: new DistinctPrompts(),
     reading: { atMs: 0, sequenceMs: 0, contextMs: 0, prefilledMs: 0 },
   }));
 
@@ -91,7 +102,7 @@ export class LoadBook {
     load.queuedPrefillMs += lease.predictedMs;
     load.promptTokens += lease.promptTokens;
     load.uncachedTokens += lease.uncachedTokens;
-    load.longestCachedTokens = Math.max(load.longestCachedTokens, cachedOf(lease));
+    this.#hold(lease, 1);
   }
 
   firstToken(lease: Lease, nowMs: number): void {
@@ -111,11 +122,16 @@ export class LoadBook {
     load.decodingTokens += moreTokens;
   }
 
-  /** `rest`: the leases that stay; looked at only when the longest cached part went. */
-  subtract(lease: Lease, rest: Iterable<Lease>, nowMs: number): void {
+  /** KV in use by running requests, as the replica reports it. */
+  reported(replica: number, usedKvTokens: number): void {
+    this.of(replica).reportedKvTokens = usedKvTokens;
+  }
+
+  subtract(lease: Lease, nowMs: number): void {
     this.changes++;
     const load = this.of(lease.replica);
     this.#advanced(lease.replica, nowMs);
+    this.#hold(lease, -1);
     if (load.inFlight <= 1) {
       // Also ends the drift of adding and subtracting fractions.
       Object.assign(load, noLoad());
@@ -130,9 +146,21 @@ export class LoadBook {
       load.decoding--;
       load.decodingTokens -= lease.promptTokens + lease.outputTokens;
     }
-    if (cachedOf(lease) < load.longestCachedTokens) return;
-    load.longestCachedTokens = 0;
-    for (const other of rest) load.longestCachedTokens = Math.max(load.longestCachedTokens, cachedOf(other));
+    load.reportedKvTokens = Math.max(0, load.reportedKvTokens - lease.uncachedTokens - lease.outputTokens);
+  }
+
+  #hold({ replica, prompt, promptTokens, uncachedTokens }: Lease, sign: 1 | -1): void {
+    const { load, prompts } = this.#of(replica);
+    if (prompt === undefined) {
+      // What is only counted holds nothing.
+      if (uncachedTokens > 0) load.unchainedTokens += sign * promptTokens;
+      return;
+    }
+    if (sign === 1) prompts.add(prompt);
+    else prompts.remove(prompt);
+    load.chainedTokens += sign * promptTokens;
+    load.chainedBytes += sign * prompt.bytes;
+    load.distinctBytes = prompts.bytes;
   }
 
   #advanced(replica: number, nowMs: number): LoadReading {
@@ -149,8 +177,4 @@ export class LoadBook {
     if (kept === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
     return kept;
   }
-}
-
-function cachedOf(lease: Lease): number {
-  return Math.max(0, lease.promptTokens - lease.uncachedTokens);
 }

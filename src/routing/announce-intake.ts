@@ -6,12 +6,14 @@ import {
   type MembershipState,
   restoreMembership,
 } from "../pool/membership.ts";
-import { isPrefillLease, type LeaseKey, prefillLease } from "../pool/lease.ts";
+import { isPrefillLease, type Lease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { DecodeWatch, type RunningDecode } from "./decode-watch.ts";
 import type { TransferOutcome } from "./explain.ts";
 import type { PoolState } from "./pool-state.ts";
 
+/** A first token that came so many times later or sooner than predicted is counted. */
+const MISJUDGED = 5;
 /** A resync that was asked for gets this long before it is asked for again. */
 const RESYNC_PATIENCE_MS = 1_000;
 
@@ -152,12 +154,13 @@ export class AnnounceIntake {
   heartbeat(
     slot: number,
     epoch: number,
-    said: { seq: number; entries: number; running: readonly RunningDecode[] },
+    said: { seq: number; entries: number; usedKvTokens?: number; running: readonly RunningDecode[] },
     nowMs: number,
   ): { effects: MembershipEffect[]; need: ResyncNeed } {
     const { index, leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
     counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
+    leases.usedKv(slot, said.usedKvTokens ?? 0);
     const decoded = this.#decodes.heard(slot, said.running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#sync(slot);
@@ -191,6 +194,7 @@ export class AnnounceIntake {
     const { id, attempt, promptTokens, cachedTokens, transfer, loadMs = null, loadedTokens = null } = step;
     leases.decoding(step, 1, nowMs);
     const lease = leases.get(step);
+    if (lease?.firstTokenAtMs === nowMs) this.#judge(lease, nowMs);
     if (lease !== undefined) paths.firstToken(lease, promptTokens, cachedTokens, lease.promptTokens - lease.uncachedTokens);
     // A prompt that was prefilled elsewhere says nothing of how fast this replica computes, and neither does one that waited for a replica to wake.
     const interrupted = lease?.interrupted === true;
@@ -206,6 +210,17 @@ export class AnnounceIntake {
     rates.reportPrompt(record.request.promptBytes, promptTokens);
     const ttftMs = nowMs - record.decidedAtMs;
     ring.complete(id, attempt, { cachedTokens, promptTokens, ttftMs, loadMs, loadedTokens, transfer: transfer ?? null });
+  }
+
+  /** What its client was predicted to wait, against what it waited. */
+  #judge({ awaited, interrupted, reservedAtMs }: Lease, nowMs: number): void {
+    if (awaited === undefined || interrupted) return;
+    const { rates, counters } = this.#state;
+    const tookMs = Math.max(1, nowMs - reservedAtMs);
+    counters.firstTokens++;
+    const times = tookMs / Math.max(1, awaited.firstTokenMs);
+    if (times > MISJUDGED || times < 1 / MISJUDGED) counters.misjudged++;
+    rates.reportFirstToken(awaited.workMs, tookMs);
   }
 
   #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {

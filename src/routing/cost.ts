@@ -77,7 +77,9 @@ export function score(
   into.awaitedTokens = Math.max(0, candidate.predictedTokens - candidate.deviceTokens);
   into.loadedTokens = loadedTokens;
   into.uncachedTokens = uncachedTokens;
-  into.predictedTtftMs = terms.queueMs + terms.awaitedMs + p;
+  into.workMs = terms.queueMs + terms.awaitedMs + p;
+  into.ttftStretch = rates.ttftStretch;
+  into.predictedTtftMs = rates.ttftExtraMs + rates.ttftStretch * into.workMs;
   into.cost = weigh(terms, profile.weights);
   into.plannedCost = into.cost;
   into.barred = barredBy(candidate, request, newTokens, meanOutputTokens) ?? (terms.awaitedMs > 0 ? "too slow" : null);
@@ -96,6 +98,8 @@ export function unscored(): ScoredCandidate {
     loadedTokens: 0,
     uncachedTokens: 0,
     predictedTtftMs: 0,
+    workMs: 0,
+    ttftStretch: 1,
     cost: 0,
     plannedCost: 0,
     terms: { ...NOTHING },

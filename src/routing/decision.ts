@@ -36,6 +36,9 @@ export interface Rates {
   loadMsPerToken: number;
   /** ms per token that it fetches from another replica. */
   transferMsPerToken: number;
+  /** A first token comes after so many times what queue and prefill add up to, and this much more: steps, bookings, the network. */
+  ttftStretch: number;
+  ttftExtraMs: number;
 }
 
 export interface CandidateView {
@@ -140,7 +143,11 @@ export interface ScoredCandidate {
   loadedTokens: number;
   /** What it would compute. */
   uncachedTokens: number;
+  /** What its client waits for: the queue and its own prefill as they usually turn out, steps, bookings and network included. */
   predictedTtftMs: number;
+  /** What queue and prefill add up to; times `ttftStretch`, and something more, that is the predicted time. */
+  workMs: number;
+  ttftStretch: number;
   cost: number;
   /** The same with the transfer that makes it cheapest; `cost` where none does. The lowest is chosen. */
   plannedCost: number;

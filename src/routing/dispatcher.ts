@@ -11,8 +11,9 @@ import { leastWorkMs, LinePlan, PATIENCE_MS, type Waiter } from "./line-plan.ts"
 import type { PoolState } from "./pool-state.ts";
 import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
 import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "./question.ts";
-import { outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
+import { cannotMake, knownTooLate, outlookOf, refusalOf, refused } from "./refusal.ts";
 import { type Minter, reserve, type Trying } from "./reservation.ts";
+import { couldPull } from "./transfer-cost.ts";
 
 export type { PoolCard } from "./pool-state.ts";
 export type * from "./question.ts";
@@ -155,7 +156,7 @@ export class Dispatcher {
     for (const claim of state.line.heads(MOST_LOOKED_AT, ({ id }) => this.#held.has(id))) {
       const held = this.#held.get(claim.id);
       if (held === undefined) continue;
-      if (state.rates.known && tooLate(held.request, claim.workMs, nowMs)) {
+      if (cannotMake(state, held.request, claim.workMs, nowMs)) {
         this.leave(claim.id);
         state.counters.refused++;
         answers.push([
@@ -229,7 +230,7 @@ export class Dispatcher {
     if (chosen === undefined || replica === undefined) return null;
     const { transfer } = decision;
     if (profile.holds === true && this.#isHeld(replica, chosen, transfer)) return null;
-    if (state.rates.known && tooLate(request, firstTokenMs(chosen, transfer), nowMs)) {
+    if (knownTooLate(state, request, chosen, firstTokenMs(chosen, transfer), nowMs)) {
       state.counters.refused++;
       const { priority = "normal" } = request;
       const answer = refused(outlookOf(state, priority, chosen.terms.prefillMs, nowMs), "its first token would come after its deadline");
@@ -243,7 +244,7 @@ export class Dispatcher {
     const { id, tenant } = request;
     const known = { ...this.#watchReuse(trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
-    this.#learn(request, chosen, plannedMs === null, nowMs);
+    this.#learn(request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
     this.#count(answer);
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
   }
@@ -256,10 +257,11 @@ export class Dispatcher {
     return ahead >= holdMs(this.#state.rates.of(slot), capacity);
   }
 
-  #learn({ session = null, salt }: DecideRequest, chosen: ScoredCandidate, atOnce: boolean, nowMs: number): void {
+  #learn({ session = null, salt }: DecideRequest, chosen: ScoredCandidate, declinedPull: boolean, atOnce: boolean, nowMs: number): void {
     const { rates, sessions, line } = this.#state;
     const { cachedTokens, deviceTokens, loadedTokens, replica, name, terms } = chosen;
     if (cachedTokens > deviceTokens && loadedTokens === 0) rates.declinedLoad(replica);
+    if (declinedPull) rates.declinedTransfer(replica);
     if (session !== null) sessions.served(salt, session, name);
     // Those from the line are counted as they leave it.
     if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);

@@ -21,6 +21,8 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_leases_released_total", "counter", "Leases given back by the edge", c.released],
     ["warmpath_leases_expired_total", "counter", "Leases that ran out", c.expired],
     ["warmpath_resyncs_total", "counter", "Times a replica was asked to announce again", c.resyncs],
+    ["warmpath_first_tokens_total", "counter", "First tokens that were predicted and have come", c.firstTokens],
+    ["warmpath_first_tokens_misjudged_total", "counter", "Of these, those more than 5 times later or sooner than predicted", c.misjudged],
     ["warmpath_remote_prefills_total", "counter", "Requests that another replica was to prefill", c.remotePrefills],
     ["warmpath_pulls_total", "counter", "Requests whose replica was to fetch blocks that another one holds", c.pulls],
     ["warmpath_transfers_used_total", "counter", "Transfers that went as planned, by the receivers' own word", c.transfersUsed],

@@ -48,6 +48,8 @@ const COLUMNS = [
   "outputTokens",
   "besideInFlight",
   "besideContextTokens",
+  "ttftStretch",
+  "ttftExtraMs",
 ] as const satisfies readonly (Field | Rate)[];
 const COLUMNS_BEFORE = 14;
 
@@ -93,6 +95,8 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
   into[from + 24] = candidate.outputTokens;
   into[from + 25] = candidate.besideInFlight;
   into[from + 26] = candidate.besideContextTokens;
+  into[from + 27] = rates.ttftStretch;
+  into[from + 28] = rates.ttftExtraMs;
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -132,6 +136,9 @@ export function unpackView(packed: PackedView): PoolView {
         decodeMsPerContextToken: number("decodeMsPerContextToken"),
         loadMsPerToken: number("loadMsPerToken"),
         transferMsPerToken: number("transferMsPerToken"),
+        // Rows from before it was learnt.
+        ttftStretch: number("ttftStretch") || 1,
+        ttftExtraMs: number("ttftExtraMs"),
       },
       eligible: packed.eligible[row] ?? false,
       prefills: packed.prefills[row] ?? false,

@@ -30,6 +30,9 @@ export interface PoolCounters {
   released: number;
   expired: number;
   resyncs: number;
+  /** First tokens that were predicted, and of these, those that came more than 5 times later or sooner. */
+  firstTokens: number;
+  misjudged: number;
   /** Planned by decisions. */
   remotePrefills: number;
   pulls: number;
@@ -70,6 +73,8 @@ export class PoolState {
     released: 0,
     expired: 0,
     resyncs: 0,
+    firstTokens: 0,
+    misjudged: 0,
     remotePrefills: 0,
     pulls: 0,
     transfersUsed: 0,

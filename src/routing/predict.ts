@@ -1,10 +1,13 @@
 /** What replicas' own reports teach: how long computing, loading, fetching and decoding take each of them. */
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { Rates } from "./decision.ts";
-import { PacedFits } from "./paced-fits.ts";
-import { DecayingRatio, ReplicaRatios } from "./ratio.ts";
+import { Evidence } from "./evidence.ts";
+import { DecayingFit, type SavedFit } from "./fit.ts";
+import { PacedFits, type SavedFits } from "./paced-fits.ts";
+import { SideBySide } from "./side-by-side.ts";
+import { DecayingRatio, ReplicaRatios, type SavedRatio, type SavedRatios } from "./ratio.ts";
 
-/** Until anything was reported. Overestimating a prefill is harmless, underestimating costs (facts/routing.md §3). */
+/** Until anything was reported. Overestimating a prefill is harmless, as nobody is refused for a guess; underestimating it costs. */
 export const COLD_PREFILL_MS_PER_TOKEN = 1;
 /** Of the prefill rate; a replica loads what it finds quicker to load, so the first reports come by themselves. */
 const COLD_LOAD_SHARE = 0.25;
@@ -19,10 +22,14 @@ const LEAST_DECODED_TOKENS = 8;
 const FULLY_TRUSTED_TOKENS = 64;
 /** At least this share of a decode's time was its own. */
 const LEAST_OWN_SHARE = 0.1;
-/** Where all reports look alike a constant, or pairs, explain them as well as tokens do; a token costs at least this share of what it would without them. */
-const LEAST_SHARE_OF_ROUGH = 0.2;
-/** Prefills remembered for each replica, to share the time that they ran side by side. */
-const REMEMBERED = 8;
+/** Tokens, pairs of tokens, and what every prefill takes. Where all reports look alike any of the three explains them; then the last is taken to be worth 32 tokens. */
+const PREFILL = { size: 3, sparse: [1], fixedUnits: 32 };
+/** Times to the first token are believed to be within these of what queue and prefill add up to. */
+const TTFT_STRETCH = { least: 0.25, most: 8 };
+const MOST_TTFT_EXTRA_MS = 60_000;
+/** Waits of predictions are learnt from no more than this. */
+const LEAST_TTFT_MS = 0.1;
+const COLD_PREFILL = [COLD_PREFILL_MS_PER_TOKEN, 0, NaN];
 /** How fast belief in a silent replica's slowness fades: by half in 30 s. */
 const FADE_EVERY_MS = 5_000;
 const FADE_KEEP = 0.89;
@@ -53,20 +60,28 @@ export interface DecodeReport {
   prefilledMs: number;
 }
 
-interface Remembered {
-  fromMs: number;
-  toMs: number;
-  tokens: number;
-  pairs: number;
+/** As a checkpoint keeps what was learnt. */
+export interface SavedRates {
+  prefill: SavedFits | null;
+  decode: SavedFits | null;
+  firstToken: SavedFit | null;
+  stretch: SavedRatios;
+  load: SavedRatios;
+  transfer: SavedRatios;
+  bytes: SavedRatio | null;
+  output: SavedRatio | null;
+  evidence: number[];
+  mostSequences: number;
 }
 
 /** Rates learnt from replicas' own reports: of each replica, and bytes per token and output length of the pool. */
 export class RateBook {
-  readonly #prefill = new PacedFits(3);
-  /** All of a prefill's time laid on its tokens. */
-  readonly #rough = new PacedFits(1);
+  readonly #prefill = new PacedFits(PREFILL);
   readonly #decode = new PacedFits(3);
-  readonly #remembered: Remembered[][] = Array.from({ length: MAX_REPLICAS }, () => []);
+  /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. */
+  readonly #firstToken = new DecayingFit({ size: 2 });
+  readonly #evidence = new Evidence();
+  readonly #sideBySide = new SideBySide();
   /** Side by side in one report, of all. */
   #mostSequences = 0;
   /** Time of decodes, by what S + C*n + D*L makes of them: prefills come between, and the fit has its errors. */
@@ -74,7 +89,7 @@ export class RateBook {
   readonly #load = new ReplicaRatios();
   readonly #transfer = new ReplicaRatios();
   readonly #bytes = new DecayingRatio();
-  readonly #output = new DecayingRatio();
+  readonly #output = new DecayingRatio("arithmetic");
   /** Since the last fading. */
   readonly #heard = new Set<number>();
   #fadesAtMs = -Infinity;
@@ -87,44 +102,37 @@ export class RateBook {
    * A prefill beside others takes longer than alone. So each report is fitted to the work of all prefills known to have run in its interval,
    * each by the share of its own time that fell into it; those still under way are not known yet, and a report counts the less the more
    * of them there were. What its steps take whatever they compute (weights are read, decodes go on) is a constant beside the two: it is
-   * there without this prefill, too, and left out of its price.
+   * there without this prefill, too, and left out of its price. The client waits for it: `reportFirstToken`.
    */
   reportPrefill(replica: number, { uncachedTokens, cachedTokens, prefillMs, endedAtMs, untold }: PrefillReport): void {
-    const remembered = this.#remembered[replica];
-    if (remembered === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
+    if (!(replica >= 0 && replica < MAX_REPLICAS)) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
     if (!(uncachedTokens > 0 && prefillMs > 0 && Number.isFinite(uncachedTokens) && Number.isFinite(prefillMs))) return;
     this.#heard.add(replica);
-    const own: Remembered = {
-      fromMs: endedAtMs - prefillMs,
-      toMs: endedAtMs,
-      tokens: uncachedTokens,
-      pairs: uncachedTokens * (cachedTokens + uncachedTokens / 2),
-    };
-    let { tokens, pairs } = own;
-    for (const other of remembered) {
-      const together = Math.min(own.toMs, other.toMs) - Math.max(own.fromMs, other.fromMs);
-      if (together <= 0) continue;
-      const share = together / (other.toMs - other.fromMs);
-      tokens += share * other.tokens;
-      pairs += share * other.pairs;
-    }
-    this.#rough.add(replica, [tokens], prefillMs, null, 1 / (1 + UNTOLD_COST * untold));
-    this.#prefill.add(replica, [tokens, pairs, 1], prefillMs, null, 1 / (1 + UNTOLD_COST * untold));
-    remembered.push(own);
-    if (remembered.length > REMEMBERED) remembered.shift();
+    const pairsOfOwn = uncachedTokens * (cachedTokens + uncachedTokens / 2);
+    const own = { fromMs: endedAtMs - prefillMs, toMs: endedAtMs, tokens: uncachedTokens, pairs: pairsOfOwn };
+    const { tokens, pairs } = this.#sideBySide.add(replica, own);
+    this.#prefill.add(replica, [tokens, pairs, 1], prefillMs, COLD_PREFILL, 1 / (1 + UNTOLD_COST * untold));
+    this.#evidence.add(uncachedTokens);
     this.#changed();
   }
 
   /** C and D of a step's time S + C*n + D*L: what the steps of one decode took, the prefills between them taken out. */
   reportDecode(replica: number, { outputTokens, decodeMs, sequences, contextTokens, prefilledMs }: DecodeReport): void {
-    if (!(outputTokens >= LEAST_DECODED_TOKENS && decodeMs > 0)) return;
+    if (!(outputTokens >= LEAST_DECODED_TOKENS && decodeMs > 0 && sequences >= 0 && contextTokens >= 0)) return;
+    if (!Number.isFinite(outputTokens + decodeMs + sequences + contextTokens + prefilledMs)) return;
     this.#heard.add(replica);
     const ownMs = Math.max(decodeMs - prefilledMs, LEAST_OWN_SHARE * decodeMs);
     this.#mostSequences = Math.max(this.#mostSequences, sequences);
     const trust = Math.min(1, outputTokens / FULLY_TRUSTED_TOKENS);
     this.#decode.add(replica, [1, sequences, contextTokens], ownMs / (outputTokens - 1), [NaN, ...this.#coldDecode(replica)], trust);
     const [step = 0, perSequence = 0, perContextToken = 0] = this.#decode.of(replica) ?? [];
-    this.#stretch.add(replica, decodeMs, (outputTokens - 1) * (step + perSequence * sequences + perContextToken * contextTokens));
+    this.#stretch.add(replica, decodeMs, (outputTokens - 1) * (step + perSequence * sequences + perContextToken * contextTokens), 1);
+    this.#changed();
+  }
+
+  /** `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token. */
+  reportFirstToken(expectedMs: number, tookMs: number): void {
+    this.#firstToken.add([Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN]);
     this.#changed();
   }
 
@@ -134,52 +142,54 @@ export class RateBook {
     this.#fadesAtMs = nowMs + FADE_EVERY_MS;
     for (let replica = 0; replica < MAX_REPLICAS; replica++) {
       if (this.#heard.has(replica)) continue;
-      for (const fits of [this.#prefill, this.#rough, this.#decode]) fits.fade(replica, FADE_KEEP);
-      this.#stretch.fadeToPool(replica, 1 - FADE_KEEP);
+      for (const fits of [this.#prefill, this.#decode]) fits.fade(replica, FADE_KEEP);
     }
     this.#heard.clear();
+    this.#stretch.tick(() => this.#stretch.pool ?? 1, 1 - FADE_KEEP);
+    this.#load.tick((replica) => COLD_LOAD_SHARE * this.prefillMsPerToken(replica), 1 - FADE_KEEP);
+    this.#transfer.tick(() => COLD_TRANSFER_MS_PER_TOKEN, 1 - FADE_KEEP);
     this.#changed();
   }
 
   /** Tokens came from lower tiers. */
   reportLoad(replica: number, loadedTokens: number, loadMs: number): void {
-    this.#load.add(replica, loadMs, loadedTokens);
-    this.#rates.length = 0;
+    this.#load.add(replica, loadMs, loadedTokens, COLD_LOAD_SHARE * this.prefillMsPerToken(replica));
+    this.#changed();
   }
 
   /** Loading was not worth it at this rate. Belief fades, so that what was slow once is tried again. */
   declinedLoad(replica: number): void {
     this.#load.fade(replica, COLD_LOAD_SHARE * this.prefillMsPerToken(replica));
-    this.#rates.length = 0;
+    this.#changed();
   }
 
   /** `replica` fetched tokens from another one. */
   reportTransfer(replica: number, tokens: number, ms: number): void {
-    this.#transfer.add(replica, ms, tokens);
-    this.#rates.length = 0;
+    this.#transfer.add(replica, ms, tokens, COLD_TRANSFER_MS_PER_TOKEN);
+    this.#changed();
   }
 
   /** Fetching was not worth it at this rate: as with loads. */
   declinedTransfer(replica: number): void {
     this.#transfer.fade(replica, COLD_TRANSFER_MS_PER_TOKEN);
-    this.#rates.length = 0;
+    this.#changed();
   }
 
   /** A prompt was tokenized. */
   reportPrompt(promptBytes: number, promptTokens: number): void {
-    this.#bytes.add(promptBytes, promptTokens, this.#bytes.value);
+    this.#bytes.add(promptBytes, promptTokens, COLD_BYTES_PER_TOKEN);
   }
 
   /** A request ended. */
   reportOutput(outputTokens: number): void {
-    this.#output.add(Math.max(outputTokens, 1), 1, this.#output.value);
+    this.#output.add(Math.max(outputTokens, 1), 1, COLD_MEAN_OUTPUT_TOKENS);
   }
 
   /** The slot is free, its next replica may be another kind of machine. */
   forgetReplica(replica: number): void {
-    for (const book of [this.#prefill, this.#rough, this.#decode, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
-    this.#remembered[replica]?.splice(0);
-    this.#rates.length = 0;
+    for (const book of [this.#prefill, this.#decode, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
+    this.#sideBySide.forget(replica);
+    this.#changed();
   }
 
   /** All rates of a replica: its own, else the pool's, else guesses that are rather high. The object is not changed afterwards. */
@@ -188,6 +198,7 @@ export class RateBook {
     if (known !== undefined) return known;
     const decode = this.#decode.of(replica);
     const [coldSequence, coldContext] = this.#coldDecode(replica);
+    const [stretch = 1, extraMs = 0] = this.#firstToken.coefficients ?? [];
     const rates: Rates = {
       prefillMsPerToken: this.prefillMsPerToken(replica),
       attentionMsPerPair: this.#prefill.of(replica)?.[1] ?? 0,
@@ -199,21 +210,26 @@ export class RateBook {
       decodeMsPerContextToken: decode?.[2] ?? coldContext,
       loadMsPerToken: this.loadMsPerToken(replica),
       transferMsPerToken: this.transferMsPerToken(replica),
+      ttftStretch: Math.min(TTFT_STRETCH.most, Math.max(TTFT_STRETCH.least, stretch)),
+      ttftExtraMs: Math.min(MOST_TTFT_EXTRA_MS, extraMs),
     };
     this.#rates[replica] = rates;
     return rates;
   }
 
-  /** Somebody has told how long a prefill takes; before that times are guesses, and nobody is refused for them. */
+  /** Somebody has reported how long a prefill takes; before that times are guesses. */
   get known(): boolean {
     return this.#prefill.of(0) !== null;
   }
 
+  /** Whether enough prefills of about so many uncached tokens were reported: nobody is refused for a guess, and few reports are one. */
+  knows(uncachedTokens: number): boolean {
+    return this.#evidence.has(uncachedTokens);
+  }
+
   /** ms per uncached prompt token; the pool's until the replica has reported. */
   prefillMsPerToken(replica: number): number {
-    const fine = this.#prefill.of(replica)?.[0];
-    if (fine === undefined) return COLD_PREFILL_MS_PER_TOKEN;
-    return Math.max(fine, LEAST_SHARE_OF_ROUGH * (this.#rough.of(replica)?.[0] ?? 0));
+    return this.#prefill.of(replica)?.[0] ?? COLD_PREFILL_MS_PER_TOKEN;
   }
 
   /** ms per token loaded from a lower tier. */
@@ -237,6 +253,37 @@ export class RateBook {
   /** Estimate, at least 1. */
   promptTokens(promptBytes: number): number {
     return Math.max(1, Math.round(promptBytes / this.bytesPerToken));
+  }
+
+  /** For a checkpoint. Plain data. */
+  save(): SavedRates {
+    return {
+      prefill: this.#prefill.save(),
+      decode: this.#decode.save(),
+      firstToken: this.#firstToken.coefficients === null ? null : this.#firstToken.save(),
+      stretch: this.#stretch.save(),
+      load: this.#load.save(),
+      transfer: this.#transfer.save(),
+      bytes: this.#bytes.save(),
+      output: this.#output.save(),
+      evidence: this.#evidence.save(),
+      mostSequences: this.#mostSequences,
+    };
+  }
+
+  /** What `save` gave, into a new book. Slots must mean the same replicas. */
+  restore(saved: SavedRates): void {
+    if (saved.prefill !== null) this.#prefill.restore(saved.prefill);
+    if (saved.decode !== null) this.#decode.restore(saved.decode);
+    if (saved.firstToken !== null) this.#firstToken.restore(saved.firstToken);
+    this.#stretch.restore(saved.stretch);
+    this.#load.restore(saved.load);
+    this.#transfer.restore(saved.transfer);
+    if (saved.bytes !== null) this.#bytes.restore(saved.bytes);
+    if (saved.output !== null) this.#output.restore(saved.output);
+    this.#evidence.restore(saved.evidence);
+    this.#mostSequences = saved.mostSequences;
+    this.#changed();
   }
 
   /** A report is one for the pool's fit, and so for all of them. */

@@ -37,6 +37,8 @@ interface Path {
   ownTokens: number;
   livesMs: number;
   fetched: boolean;
+  /** The replica has announced its end: from the first token on the index alone speaks for it. */
+  announced: boolean;
 }
 
 interface Shelf {
@@ -52,6 +54,8 @@ export interface LeasedPrompt {
   chain: BigUint64Array;
   promptBytes: number;
   fetched: boolean;
+  /** Leading segments that its replica has announced already; absent: none. */
+  announcedSegments?: number;
 }
 
 export interface LongestPath {
@@ -72,7 +76,7 @@ export class PredictedPaths {
    * @param prompt.fetched it comes from another replica: who starts before it is there computes it again, so it is followed from its first token on.
    * @param kvTokens the replica's capacity.
    */
-  add(lease: Lease, { chain, promptBytes, fetched }: LeasedPrompt, kvTokens: number, nowMs: number): void {
+  add(lease: Lease, { chain, promptBytes, fetched, announcedSegments = 0 }: LeasedPrompt, kvTokens: number, nowMs: number): void {
     if (chain.length === 0) return;
     const shelf = this.#shelf(lease.replica);
     const { promptTokens } = lease;
@@ -87,6 +91,7 @@ export class PredictedPaths {
       ownTokens: promptTokens,
       livesMs: PATH_LIVES_MS,
       fetched,
+      announced: announcedSegments >= Math.max(1, chain.length - 1),
     };
     const nearest = nearestTo(shelf, path);
     if (nearest !== null) takeOver(shelf, path, nearest);
@@ -103,6 +108,10 @@ export class PredictedPaths {
     if (path === undefined) return;
     path.ownTokens *= promptTokens / Math.max(1, path.promptTokens);
     path.promptTokens = promptTokens;
+    if (shelf.announces && path.announced) {
+      shelf.paths = shelf.paths.filter((other) => other !== path);
+      return;
+    }
     const more = cachedTokens - believedTokens;
     if (more > SLACK_TOKENS) path.livesMs = REPAIRED_LIVES_MS;
     if (shelf.announces) return;
@@ -110,16 +119,17 @@ export class PredictedPaths {
     else if (more < -SLACK_TOKENS) shelf.sizeShare = Math.max(LEAST_SHARE, shelf.sizeShare * SHRINK);
   }
 
-  /** The replica says what it holds: paths that end there, or one segment further (a last segment may end in a block that is not full), are its own word from now on. */
+  /**
+   * The replica says what it holds. Of paths that end there, or one segment further (a last segment may end in a block that is not full), it speaks for
+   * itself: from now on, or from the first token on, as siblings follow a prompt while it is computed.
+   */
   announced(replica: number, hashes: Iterable<bigint>): void {
     const shelf = this.#shelf(replica);
     shelf.announces = true;
     if (shelf.paths.length === 0) return;
     const named = new Set(hashes);
-    const stays = (path: Path): boolean => {
-      if (path.lease.firstTokenAtMs === null) return true;
-      return !named.has(path.tip) && !named.has(path.beforeTip);
-    };
+    for (const path of shelf.paths) path.announced ||= named.has(path.tip) || named.has(path.beforeTip);
+    const stays = ({ announced, lease }: Path): boolean => !announced || lease.firstTokenAtMs === null;
     if (!shelf.paths.every(stays)) shelf.paths = shelf.paths.filter(stays);
   }
 

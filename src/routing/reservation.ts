@@ -1,8 +1,10 @@
 /** What a decision takes and gives: leases on the replicas it names, the rights to use them, and the answer to the edge. */
-import { prefillLease, type ReserveOutcome } from "../pool/lease.ts";
+import { type AwaitedFirstToken, prefillLease, type ReserveOutcome } from "../pool/lease.ts";
 import type { Replica } from "../pool/replica.ts";
 import type { PlannedTransfer, ScoredCandidate } from "./decision.ts";
+import { firstTokenMs, workUntilFirstToken } from "./first-token.ts";
 import type { PoolState } from "./pool-state.ts";
+import { scheduleEnds } from "./pool-view.ts";
 import type { AdmissionClaims, DecideRequest, ReplicaAnswer, TicketClaims, TransferSource } from "./question.ts";
 
 /** A replica that takes the request has 5 s to do so (pool/lease-book.ts), its admission a little longer. */
@@ -38,13 +40,16 @@ export function reserve(state: PoolState, minter: Minter, trying: Trying, { repl
   if (admission === null) return null;
   const { terms, uncachedTokens, loadedTokens, deviceTokens, cachedTokens } = chosen;
   // A count runs no engine.
-  const work =
+  const work: Work =
     request.counts === true
       ? { newTokens: 0, ms: 0, fetched: false }
       : {
           newTokens: uncachedTokens + loadedTokens,
           ms: transfer?.receiverMs ?? terms.prefillMs + terms.loadMs,
           fetched: transfer !== null,
+          // What is on lower tiers, or still to be computed by another request, will be announced.
+          announcedSegments: cachedTokens > deviceTokens || loadedTokens > 0 || chosen.awaitedTokens > 0 ? 0 : chosen.overlapSegments,
+          awaited: { workMs: workUntilFirstToken(chosen, transfer), firstTokenMs: firstTokenMs(chosen, transfer) },
         };
   if (lease(state, trying, replica, { id, attempt }, work).kind === "refused") return null;
   const answer: ReplicaAnswer = {
@@ -76,18 +81,30 @@ function sourceOf(state: PoolState, minter: Minter, trying: Trying, transfer: Pl
   return { replica: sender.name, url: sender.url, ticket };
 }
 
+/** What a lease adds to its replica. */
+interface Work {
+  newTokens: number;
+  ms: number;
+  fetched: boolean;
+  /** Leading segments that the replica has announced to be on its device. */
+  announcedSegments?: number;
+  awaited?: AwaitedFirstToken;
+}
+
 function lease(
   state: PoolState,
   { request, promptTokens, nowMs }: Trying,
   replica: Replica,
   key: { id: string; attempt: number },
-  work: { newTokens: number; ms: number; fetched: boolean },
+  work: Work,
 ): ReserveOutcome {
-  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens: work.newTokens, predictedMs: work.ms, salt: request.salt };
-  const outcome = state.leases.reserve({ ...key, ...claim });
-  if (outcome.kind === "reserved" && request.counts !== true) {
-    const { chain, promptBytes } = request;
-    state.paths.add(outcome.lease, { chain, promptBytes, fetched: work.fetched }, replica.capacity.kvTokens, nowMs);
+  const { chain, promptBytes, salt, counts = false } = request;
+  const { newTokens: uncachedTokens, ms: predictedMs, fetched, announcedSegments = 0, awaited } = work;
+  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens, predictedMs, salt };
+  const prompt = counts ? {} : { prompt: { chain, segmentEnds: scheduleEnds(state), bytes: promptBytes } };
+  const outcome = state.leases.reserve({ ...key, ...claim, ...prompt, ...(awaited === undefined ? {} : { awaited }) });
+  if (outcome.kind === "reserved" && !counts) {
+    state.paths.add(outcome.lease, { chain, promptBytes, fetched, announcedSegments }, replica.capacity.kvTokens, nowMs);
   }
   return outcome;
 }

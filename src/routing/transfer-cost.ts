@@ -1,6 +1,6 @@
 /** What a transfer between two replicas costs, and what it must gain: for the decision (disaggregate.ts) and for the plan of the line (line-ways.ts) alike. */
 import { computeMs, felt, stallMs } from "./cost.ts";
-import type { CandidateView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import type { CandidateView, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
 import { BOOKING_MS } from "./hold.ts";
 
 /** A pull of fewer tokens is not worth a connection. */
@@ -36,6 +36,16 @@ export function mostElsewhere(best: number): number {
 
 function gaining(best: number, leastMs: number): number {
   return Math.min(best * (1 - LEAST_GAIN), best - leastMs);
+}
+
+/** Another replica holds so much more of the prompt that it would be pulled, were the way quick enough. */
+export function couldPull({ candidates }: PoolView, { replica, cachedTokens }: ScoredCandidate): boolean {
+  const own = candidates.find((candidate) => candidate.replica === replica);
+  if (own?.transfers !== true) return false;
+  return candidates.some(
+    ({ transfers, memoryTokens, eligible, prefills }) =>
+      transfers && (eligible || prefills) && memoryTokens - cachedTokens > LEAST_PULLED_TOKENS,
+  );
 }
 
 export function maySend({ transfers, eligible, prefills, replica }: CandidateView, { excluded }: RequestView): boolean {

@@ -221,7 +221,7 @@ export class PoolObject extends DurableObject<Env> {
   #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {
     switch (frame.type) {
       case "heartbeat": {
-        const { effects, need } = this.#intake.heartbeat(slot, at.epoch, frame, nowMs);
+        const { effects, need } = this.#intake.heartbeat(slot, at.epoch, { ...frame, usedKvTokens: frame.load.usedKvTokens }, nowMs);
         ask(socket, need);
         return this.#carryOut(effects);
       }

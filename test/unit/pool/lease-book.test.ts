@@ -22,7 +22,6 @@ describe("a lease's life", () => {
       queuedPrefillMs: 10,
       promptTokens: 200,
       uncachedTokens: 50,
-      longestCachedTokens: 90,
     });
     expect(book.started(key("a"))).toBe(true);
     expect(book.load(0).queuedPrefillMs).toBe(10);
@@ -30,7 +29,8 @@ describe("a lease's life", () => {
     expect(book.decoding(key("a"), 2, 21)).toBe(true);
     expect(book.get(key("a"))).toMatchObject({ state: "decoding", firstTokenAtMs: 20, outputTokens: 3 });
     expect(book.load(0)).toMatchObject({ queuedPrefillMs: 2, outputTokens: 3 });
-    expect(liveKvTokens(book.load(0))).toBe(50 + 3 + 90);
+    // Both prompts, as nothing says that they share anything, and what was written.
+    expect(liveKvTokens(book.load(0))).toBe(200 + 3);
     expect(book.settle(key("a"), usage, 30)).toMatchObject({ kind: "ended", lease: { state: "settled", usage } });
     expect(book.load(0)).toMatchObject({ inFlight: 1, queuedPrefillMs: 2, promptTokens: 100, uncachedTokens: 10, outputTokens: 0 });
   });
@@ -89,7 +89,7 @@ describe("a lease's life", () => {
     expect(book.load(0)).toMatchObject({ inFlight: 2, queuedPrefillMs: 16 });
     book.release(key("a"), 1_700);
     book.release(key("b"), 1_700);
-    expect(book.load(0)).toMatchObject({ inFlight: 0, queuedPrefillMs: 0, promptTokens: 0, uncachedTokens: 0, longestCachedTokens: 0 });
+    expect(book.load(0)).toMatchObject({ inFlight: 0, queuedPrefillMs: 0, promptTokens: 0, uncachedTokens: 0 });
   });
 
   it("ends in doubt as it would have, and takes nothing twice", () => {
@@ -239,7 +239,7 @@ describe("sums per replica", () => {
               sum((lease) => (lease.firstTokenAtMs === null ? lease.predictedMs : 0)),
               6,
             );
-            expect(load.longestCachedTokens).toBe(Math.max(0, ...leases.map((lease) => lease.promptTokens - lease.uncachedTokens)));
+            expect(load.unchainedTokens).toBe(sum((lease) => (lease.uncachedTokens > 0 ? lease.promptTokens : 0)));
           }
         }
       }),

@@ -15,11 +15,11 @@ describe("learnt rates", () => {
     expect(rates.of(0)).toMatchObject({ attentionMsPerPair: 0, decodeMsPerSequence: 1, decodeMsPerContextToken: 0.001 });
     expect([rates.bytesPerToken, rates.meanOutputTokens, rates.promptTokens(10), rates.promptTokens(0)]).toEqual([4, 256, 3, 1]);
     rates.reportPrefill(0, alone(1_000, 50));
-    expect([rates.prefillMsPerToken(0), rates.prefillMsPerToken(1), rates.known]).toEqual([
-      expect.closeTo(0.05, 5),
-      expect.closeTo(0.05, 5),
-      true,
-    ]);
+    // At most a fourth of what was believed, whatever the first report says.
+    expect(rates.prefillMsPerToken(0)).toBeGreaterThan(0.2);
+    expect(rates.prefillMsPerToken(1)).toBe(rates.prefillMsPerToken(0));
+    expect(rates.known).toBe(true);
+    for (let n = 1; n < 40; n++) rates.reportPrefill(0, alone(1_000, 50, 0, n * 1_000));
     for (let n = 0; n < 40; n++) rates.reportPrefill(1, alone(1_000, 500, 0, n * 1_000));
     const total = (slot: number) => rates.of(slot).prefillMsPerToken + rates.of(slot).attentionMsPerPair * 500;
     expect(total(1)).toBeGreaterThan(0.2);
@@ -49,32 +49,77 @@ describe("learnt rates", () => {
 
   it("of loads and transfers come from reports, and from guesses before", () => {
     const rates = new RateBook();
-    rates.reportPrefill(0, alone(1_000, 100));
-    expect(rates.loadMsPerToken(0)).toBeCloseTo(0.025, 5);
+    expect(rates.loadMsPerToken(0)).toBe(0.25);
     expect(rates.transferMsPerToken(0)).toBe(COLD_TRANSFER_MS_PER_TOKEN);
-    rates.reportLoad(0, 1_000, 7);
-    rates.reportTransfer(1, 1_000, 90);
-    expect([rates.loadMsPerToken(0), rates.loadMsPerToken(1), rates.transferMsPerToken(0)]).toEqual([0.007, 0.007, 0.09]);
+    for (let n = 0; n < 40; n++) {
+      rates.reportLoad(0, 1_000, 7);
+      rates.reportTransfer(1, 1_000, 90);
+    }
+    expect([rates.loadMsPerToken(0), rates.loadMsPerToken(1), rates.transferMsPerToken(0)]).toEqual([
+      expect.closeTo(0.007, 3),
+      expect.closeTo(0.007, 3),
+      expect.closeTo(0.09, 2),
+    ]);
     for (let n = 0; n < 40; n++) rates.reportTransfer(0, 1_000, 30);
-    expect([rates.transferMsPerToken(0), rates.transferMsPerToken(1)]).toEqual([expect.closeTo(0.03, 2), 0.09]);
+    expect([rates.transferMsPerToken(0), rates.transferMsPerToken(1)]).toEqual([expect.closeTo(0.03, 2), expect.closeTo(0.09, 2)]);
     rates.forgetReplica(1);
     expect(rates.transferMsPerToken(1)).toBeCloseTo(0.03, 2);
   });
 
-  it("of loads fade when they are declined again and again, until they are tried again", () => {
-    const rates = new RateBook();
-    rates.reportPrefill(0, alone(1_000, 100));
-    rates.reportLoad(0, 1_000, 900);
-    let declined = 0;
-    while (rates.loadMsPerToken(0) >= rates.prefillMsPerToken(0) && declined < 1_000) {
-      rates.declinedLoad(0);
-      declined++;
+  it("move at most fourfold by a first report", () => {
+    for (const times of [1e-6, 1e-3, 1e3, 1e6]) {
+      const rates = new RateBook();
+      rates.reportTransfer(0, 300, 300 * COLD_TRANSFER_MS_PER_TOKEN * times);
+      rates.reportLoad(0, 300, 75 * times);
+      rates.reportPrompt(4_000 * times, 1_000);
+      rates.reportOutput(256 * times);
+      rates.reportPrefill(0, alone(1_000, 1_000 * times));
+      rates.reportFirstToken(1_000, 1_000 * times);
+      const { transferMsPerToken, loadMsPerToken, prefillMsPerToken, ttftExtraMs, ttftStretch } = rates.of(0);
+      const moved = {
+        transfer: transferMsPerToken / COLD_TRANSFER_MS_PER_TOKEN,
+        load: loadMsPerToken / 0.25,
+        bytes: rates.bytesPerToken / 4,
+        output: rates.meanOutputTokens / 256,
+        prefill: prefillMsPerToken,
+        firstToken: (ttftExtraMs + ttftStretch * 1_000) / 1_000,
+      };
+      for (const by of Object.values(moved)) {
+        expect(by).toBeGreaterThan(0.24);
+        expect(by).toBeLessThan(4.1);
+      }
     }
-    expect(declined).toBeGreaterThan(10);
-    expect(declined).toBeLessThan(100);
-    rates.reportLoad(0, 1_000, 5);
-    for (let n = 0; n < 100; n++) rates.declinedLoad(0);
-    expect(rates.loadMsPerToken(0)).toBeLessThan(0.03);
+  });
+
+  it.each([
+    [
+      "loads",
+      (rates: RateBook) => rates.reportLoad(0, 300, 3_000),
+      (rates: RateBook) => rates.declinedLoad(0),
+      (rates: RateBook) => rates.loadMsPerToken(0),
+      0.3,
+    ],
+    [
+      "transfers",
+      (rates: RateBook) => rates.reportTransfer(0, 300, 200),
+      (rates: RateBook) => rates.declinedTransfer(0),
+      (rates: RateBook) => rates.transferMsPerToken(0),
+      0.05,
+    ],
+  ] as const)("of slow %s are doubted, decision by decision and in time", (_name, slow, decline, rateOf, soon) => {
+    const rates = new RateBook();
+    for (let n = 0; n < 30; n++) slow(rates);
+    const believed = rateOf(rates);
+    expect(believed).toBeGreaterThan(10 * soon);
+    const declined = new RateBook();
+    declined.restore(rates.save());
+    for (let n = 0; n < 100; n++) decline(declined);
+    expect(rateOf(declined)).toBeLessThan(soon);
+    // Ten minutes in which nobody tries.
+    for (let nowMs = 0; nowMs <= 600_000; nowMs += 250) rates.tick(nowMs);
+    expect(rateOf(rates)).toBeLessThan(soon);
+    slow(rates);
+    expect(rateOf(rates)).toBeLessThan(believed);
   });
 
   it("of a slow replica that says nothing go back to the pool's, and those of one that goes on saying so do not", () => {
@@ -109,7 +154,7 @@ describe("learnt rates", () => {
       rates.reportOutput(80);
     }
     expect(rates.promptTokens(300)).toBe(100);
-    expect(rates.meanOutputTokens).toBeCloseTo(80, 5);
+    expect(rates.meanOutputTokens).toBeCloseTo(80, 0);
   });
 });
 
@@ -145,8 +190,8 @@ describe("fits", () => {
         ] as const) {
           const told = prefillMsPerToken * u + attentionMsPerPair * u * (h + u / 2);
           const truth = b * u + q * u * (h + u / 2);
-          expect(told / truth).toBeGreaterThan(0.85);
-          expect(told / truth).toBeLessThan(1.2);
+          expect(told / truth).toBeGreaterThan(0.8);
+          expect(told / truth).toBeLessThan(1.5);
         }
       }),
       { seed: 29, numRuns: 100 },
@@ -161,7 +206,7 @@ describe("fits", () => {
       prefills(rates, 0.05 * factor, (0.05 / 20_000) * factor, roll);
       const { prefillMsPerToken, attentionMsPerPair } = rates.of(3);
       const ratio = (prefillMsPerToken + attentionMsPerPair * 14_000) / ((0.05 + (0.05 / 20_000) * 14_000) * factor);
-      expect(ratio).toBeGreaterThan(0.8);
+      expect(ratio).toBeGreaterThan(0.7);
       expect(ratio).toBeLessThan(1.5);
     }
   });
@@ -181,7 +226,7 @@ describe("fits", () => {
     }
     const { prefillMsPerToken, attentionMsPerPair } = rates.of(0);
     expect((prefillMsPerToken * 8_000 + (attentionMsPerPair * 8_000 ** 2) / 2) / (0.05 * 8_000)).toBeGreaterThan(0.5);
-    expect((prefillMsPerToken * 8_000 + (attentionMsPerPair * 8_000 ** 2) / 2) / (0.05 * 8_000)).toBeLessThan(1.3);
+    expect((prefillMsPerToken * 8_000 + (attentionMsPerPair * 8_000 ** 2) / 2) / (0.05 * 8_000)).toBeLessThan(1.5);
   });
 
   it("lay what every prefill takes, however short, on none of its tokens, and never all of it", () => {
@@ -194,7 +239,7 @@ describe("fits", () => {
     expect(rates.of(0).prefillMsPerToken + rates.of(0).attentionMsPerPair * 500).toBeCloseTo(0.03, 2);
     const alike = new RateBook();
     for (let n = 0; n < 100; n++) alike.reportPrefill(0, alone(1_000 + (n % 2) * 1_000, 100, 0, n * 1e6));
-    expect(alike.of(0).prefillMsPerToken).toBeGreaterThan(0.009);
+    expect(alike.of(0).prefillMsPerToken).toBeGreaterThan(0.007);
   });
 
   it("find what a sequence and a token of context add to a step", () => {
@@ -206,7 +251,7 @@ describe("fits", () => {
         (c, d, seed) => {
           const rates = new RateBook();
           const roll = dice(seed);
-          rates.reportPrefill(0, alone(1_000, 30));
+          for (let n = 0; n < 10; n++) rates.reportPrefill(0, alone(1_000, 30, 0, n * 1_000));
           for (let n = 0; n < 150; n++) {
             const sequences = 1 + Math.floor(roll() * 60);
             const contextTokens = sequences * (500 + roll() * 6_000);
@@ -219,7 +264,7 @@ describe("fits", () => {
           // Of the step's part that grows with load, at a busy moment.
           const told = 50 * decodeMsPerSequence + 150_000 * decodeMsPerContextToken;
           const truth = 50 * c + 150_000 * d;
-          expect(Math.abs(told - truth) / (7 + truth)).toBeLessThan(0.2);
+          expect(Math.abs(told - truth) / (7 + truth)).toBeLessThan(0.35);
         },
       ),
       { seed: 37, numRuns: 60 },

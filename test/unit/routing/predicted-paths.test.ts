@@ -73,12 +73,37 @@ describe("the path of a lease", () => {
   it("ends when its replica has announced its end, or the segment before, and not before its first token", () => {
     const { lease, leases, paths, shared } = rig();
     const first = lease(2, [1, 2, 3], 0);
-    paths.announced(2, [hash(2)]);
+    paths.announced(2, [hash(1)]);
     expect(shared(2, [1, 2, 3], 1)).toBe(3);
     leases.decoding(first, 1, 2);
+    paths.firstToken(first, 3_000, 0, 0);
     paths.announced(2, [hash(1)]);
     expect(shared(2, [1, 2, 3], 3)).toBe(3);
     paths.announced(2, [hash(2)]);
+    expect([shared(2, [1, 2, 3], 4), paths.count(2)]).toEqual([0, 0]);
+  });
+
+  it("ends at its first token where its replica has announced its end by then, as replicas do: the index alone says what is evicted", () => {
+    const { lease, leases, paths, shared } = rig();
+    const first = lease(2, [1, 2, 3], 0);
+    paths.announced(2, [hash(1), hash(2), hash(3)]);
+    // A sibling follows while it is computed.
+    expect(shared(2, [1, 2, 3], 1)).toBe(3);
+    leases.decoding(first, 1, 2);
+    paths.firstToken(first, 3_000, 0, 0);
+    expect([shared(2, [1, 2, 3], 4), paths.count(2)]).toEqual([0, 0]);
+  });
+
+  it("ends at its first token where all of it was announced before it was leased", () => {
+    const { leases, paths, shared } = rig();
+    paths.announced(2, [hash(1), hash(2), hash(3)]);
+    const claim = { attempt: 1, replica: 2, nowMs: 0, promptTokens: 3_000, uncachedTokens: 1, predictedMs: 1, salt: "" };
+    const reserved = leases.reserve({ ...claim, id: "again" });
+    if (reserved.kind !== "reserved") throw new Error(reserved.kind);
+    const prompt = { chain: BigUint64Array.of(hash(1), hash(2), hash(3)), promptBytes: 12_000, fetched: false, announcedSegments: 3 };
+    paths.add(reserved.lease, prompt, 40_960, 0);
+    leases.decoding(reserved.lease, 1, 2);
+    paths.firstToken(reserved.lease, 3_000, 2_999, 2_999);
     expect([shared(2, [1, 2, 3], 4), paths.count(2)]).toEqual([0, 0]);
   });
 

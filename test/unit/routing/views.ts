@@ -30,6 +30,8 @@ export const RATES = {
   decodeSequencesSeen: 64,
   loadMsPerToken: 0.01,
   transferMsPerToken: 0.02,
+  ttftStretch: 1,
+  ttftExtraMs: 0,
 };
 
 /** A view of these. Nothing is prefilled elsewhere unless told. */
@@ -71,6 +73,8 @@ const candidateView: fc.Arbitrary<Omit<CandidateView, "replica" | "name">> = fc.
     decodeSequencesSeen: fc.nat(64),
     loadMsPerToken: rate,
     transferMsPerToken: rate,
+    ttftStretch: fc.constantFrom(0.5, 1, 2),
+    ttftExtraMs: fc.constantFrom(0, 30),
   }),
   eligible: fc.boolean(),
   prefills: fc.boolean(),

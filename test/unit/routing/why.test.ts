@@ -21,12 +21,12 @@ function scored(name: string, terms: Partial<CostTerms>, more: Partial<ScoredCan
 const calm = scored(
   "r1",
   { queueMs: 12, prefillMs: 15, loadMs: 2, stallMs: 3.4, displacementMs: 10.2, decodeMs: 40, inFlight: 1 },
-  { cachedTokens: 700, deviceTokens: 500, loadedTokens: 200, predictedTtftMs: 29, plannedCost: 82.6 },
+  { cachedTokens: 700, deviceTokens: 500, loadedTokens: 200, predictedTtftMs: 29, workMs: 29, plannedCost: 82.6 },
 );
 const busy = scored(
   "r0",
   { queueMs: 400, prefillMs: 5, stallMs: 5, displacementMs: 38, decodeMs: 200, leaveMs: 2.5, inFlight: 5 },
-  { cachedTokens: 900, deviceTokens: 900, predictedTtftMs: 405, plannedCost: 650.5 },
+  { cachedTokens: 900, deviceTokens: 900, predictedTtftMs: 405, workMs: 405, plannedCost: 650.5 },
 );
 const gone = scored("r2", {}, { barred: "not eligible" });
 const decision = { ...replay(recordOf(viewOf([]), request(0))), candidates: [busy, calm, gone] };
