@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { AnnounceIntake, type ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
 import { PoolState } from "../../../src/routing/pool-state.ts";
+import { hashes } from "../residency/hashes.ts";
 
 const SLOT = 0;
 type Entry = ResidencyUpdate["entries"][number];
@@ -98,11 +99,8 @@ describe("an index that had to throw entries out", () => {
       const identity = { name: `r${slot}`, epoch, url: `http://r${slot}`, roles: ["decode"] as const, model: "m", specFingerprint: "v1" };
       intake.membership({ kind: "hello", hello: { ...identity, capacity }, connection: slot + 1, admitted: true }, 0);
     };
-    const all = (slot: number): Entry[] =>
-      Array.from({ length: HELD }, (_, n) => ({
-        ...entry(1),
-        hash: (BigInt(slot * HELD + n + 1) * 0x9e3779b97f4a7c15n) & 0xffffffffffffffffn,
-      }));
+    const held = [0, 1].map((slot) => [...hashes(HELD, 50 + slot)].map((hash): Entry => ({ ...entry(1), hash })));
+    const all = (slot: number): Entry[] => held[slot] ?? [];
     const beat = (slot: number, nowMs: number): void => {
       const { need } = intake.heartbeat(slot, 1, said(1, HELD), nowMs);
       if (need === null) return;
