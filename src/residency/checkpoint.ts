@@ -12,9 +12,11 @@ const VERSION = 2;
 /** Of one row; a platform's largest is 2 MB. */
 const ROW_ENTRIES = 65_536;
 /** Whoever flushes does so at once when so much is to be written. */
-export const MOST_PENDING_BYTES = ROW_ENTRIES * ENTRY_BYTES;
+export const MOST_PENDING_BYTES = 524_288;
+/** So many bytes of pages in one flush, and what the last one is longer: whoever calls meanwhile waits. What is due and left comes with the next. */
+const PAGES_AT_ONCE_BYTES = 786_432;
 /** All pages are written again while so much is added to the journal, or so many rows. It is read back whole. */
-const JOURNAL_BYTES = 16 * MOST_PENDING_BYTES;
+const JOURNAL_BYTES = 16 * 1_048_576;
 const JOURNAL_ROWS = 256;
 /** Before the entries of every row: version, era of their ages, entries, 0. */
 const HEAD_WORDS = 4;
@@ -110,7 +112,7 @@ export class IndexCheckpoint {
   /** The pages with the oldest changes, until no more are due. */
   #duePages(at: Progress): PageRow[] {
     const pages: PageRow[] = [];
-    while (at.dueBytes > 0) {
+    for (let bytes = 0; at.dueBytes > 0 && bytes < PAGES_AT_ONCE_BYTES; bytes += pages.at(-1)?.data.byteLength ?? 0) {
       let oldest = -1;
       for (let page = 0; page < PAGES; page++)
         if (at.changed[page] === 1 && (at.stamps[page] ?? 0) < (at.stamps[oldest] ?? Infinity)) oldest = page;
