@@ -28,7 +28,7 @@ it("costs at most one row in 40 requests at 20 a second, and at most three times
   expect(((await pool.metric("checkpoint_rows_total")) - rows) / requests).toBeLessThan(1 / 40);
   const changed = (requests + requests - 100) * segments * 16;
   expect((await pool.metric("checkpoint_bytes_total")) - bytes).toBeLessThan(3 * changed);
-});
+}, 30_000);
 
 it("writes over rows that are not needed any more, and what it holds comes back after each flush", async () => {
   await runInDurableObject(env.POOL.getByName("checkpoint-ring"), (_object, { storage }) => {
