@@ -3,6 +3,8 @@ export const PART_SLOTS = 65_536;
 export const PART_BYTES = PART_SLOTS * 16;
 /** A part never holds more, so every probe run ends. */
 export const PART_FULL = Math.floor(PART_SLOTS * 0.8);
+/** Up to here probe runs are short, also where many replicas hold the same hash and their entries lie side by side. */
+export const PART_EASY = Math.floor(PART_SLOTS * 0.6);
 const WORDS = PART_SLOTS * 4;
 /** Word offsets are taken modulo the part's length. */
 export const WRAP = WORDS - 1;
@@ -11,11 +13,12 @@ const REPLICA_MASK = 63;
 const TIER_SHIFT = 6;
 const TIER_MASK = 15;
 const TOUCHED_SHIFT = 10;
-export const TOUCHED_MASK = 0xffff;
+/** Latest tick that an entry can carry (ages.ts). */
+export const MOST_TOUCHED = 2 ** 22 - 1;
 
-/** The fourth word: replica 6 bits | tier 4 bits | touched 16 bits. Never 0, as an entry has a tier: 0 marks an empty slot. */
+/** The fourth word: replica 6 bits | tier 4 bits | touched 22 bits. Never 0, as an entry has a tier: 0 marks an empty slot. */
 export function packMeta(replica: number, tierBits: number, touched: number): number {
-  return replica | (tierBits << TIER_SHIFT) | ((touched & TOUCHED_MASK) << TOUCHED_SHIFT);
+  return replica | (tierBits << TIER_SHIFT) | (touched << TOUCHED_SHIFT);
 }
 export function replicaOf(meta: number): number {
   return meta & REPLICA_MASK;
@@ -24,7 +27,7 @@ export function tiersOf(meta: number): number {
   return (meta >>> TIER_SHIFT) & TIER_MASK;
 }
 export function touchedOf(meta: number): number {
-  return (meta >>> TOUCHED_SHIFT) & TOUCHED_MASK;
+  return meta >>> TOUCHED_SHIFT;
 }
 
 /** Offset of the slot where the probe run of a hash begins. */
@@ -38,19 +41,10 @@ export function homeOf(lo: number): number {
  * slot. Whoever adds keeps `used` at or below PART_FULL.
  */
 export class Part {
-  readonly id: number;
-  /** Holds the hashes whose first `depth` bits are `prefix`. */
-  depth: number;
-  prefix: number;
   used = 0;
-  dirty = true;
+  /** It is to be relieved at so many entries; at most PART_FULL. */
+  limit = PART_EASY;
   readonly words: Int32Array<ArrayBuffer> = new Int32Array(WORDS);
-
-  constructor(id: number, depth: number, prefix: number) {
-    this.id = id;
-    this.depth = depth;
-    this.prefix = prefix;
-  }
 
   tokensAt(at: number): number {
     return (this.words[at + 2] ?? 0) >>> 0;
@@ -78,7 +72,6 @@ export class Part {
     words[at + 2] = tokens;
     words[at + 3] = meta;
     this.used++;
-    this.dirty = true;
   }
 
   /** Adds an entry that is known not to be here. */
@@ -88,11 +81,12 @@ export class Part {
     this.insertAt(at, hi, lo, tokens, meta);
   }
 
-  /** What is known of the pair at `at`. A touch alone is not worth a write. */
-  replaceAt(at: number, tokens: number, meta: number): void {
-    if (this.tokensAt(at) !== tokens || tiersOf(this.metaAt(at)) !== tiersOf(meta)) this.dirty = true;
+  /** What is known of the pair at `at`. False when only its touch is new. */
+  replaceAt(at: number, tokens: number, meta: number): boolean {
+    const isNew = this.tokensAt(at) !== tokens || tiersOf(this.metaAt(at)) !== tiersOf(meta);
     this.words[at + 2] = tokens;
     this.words[at + 3] = meta;
+    return isNew;
   }
 
   /** Empties a slot and shifts back what would no longer be found (Knuth, The Art of Computer Programming 3, 6.4, algorithm R). */
@@ -108,10 +102,9 @@ export class Part {
     }
     words[hole + 3] = 0;
     this.used--;
-    this.dirty = true;
   }
 
-  /** Removes every entry of which `isGone` says so; how many. */
+  /** Removes every entry of which `isGone` says so; how many. It may be asked twice about one that stays. */
   removeIf(isGone: (tokens: number, meta: number, hi: number, lo: number) => boolean): number {
     const before = this.used;
     const words = this.words;
@@ -122,13 +115,43 @@ export class Part {
     return before - this.used;
   }
 
+  /** Removes every entry of a replica; how many. */
+  removeReplica(replica: number): number {
+    const before = this.used;
+    const words = this.words;
+    for (let at = 3; at < WORDS; at += 4) {
+      let meta = words[at] ?? 0;
+      while (meta !== 0 && (meta & REPLICA_MASK) === replica) {
+        this.removeAt(at - 3);
+        meta = words[at] ?? 0;
+      }
+    }
+    return before - this.used;
+  }
+
+  /** Replaces each entry's fourth word. */
+  retouch(metaOf: (meta: number) => number): void {
+    const words = this.words;
+    for (let at = 3; at < WORDS; at += 4) if (words[at] !== 0) words[at] = metaOf(words[at] ?? 0);
+  }
+
+  /** Copies the words of entries whose hash's first `bits` bits are `prefix` to `words` from `filled` on; where they end. */
+  copyTo(words: Int32Array, filled: number, bits: number, prefix: number): number {
+    const from = this.words;
+    for (let at = 0; at < WORDS; at += 4) {
+      if (from[at + 3] === 0 || (from[at] ?? 0) >>> (32 - bits) !== prefix) continue;
+      words[filled] = from[at] ?? 0;
+      words[filled + 1] = from[at + 1] ?? 0;
+      words[filled + 2] = from[at + 2] ?? 0;
+      words[filled + 3] = from[at + 3] ?? 0;
+      filled += 4;
+    }
+    return filled;
+  }
+
   forEach(visit: (tokens: number, meta: number, hi: number, lo: number) => void): void {
     const words = this.words;
     for (let at = 0; at < WORDS; at += 4)
       if (words[at + 3] !== 0) visit(this.tokensAt(at), this.metaAt(at), words[at] ?? 0, words[at + 1] ?? 0);
-  }
-
-  copyBytes(): Uint8Array {
-    return new Uint8Array(this.words.buffer.slice(0));
   }
 }

@@ -7,6 +7,9 @@
  *   overlap([h0, h1, h2]) → segments[2] = 2, tokens[2] = 130; segments[5] = 0 (the first one is missing: a gap)
  */
 
+import type { AgeState } from "./ages.ts";
+import type { ChangeLog } from "./change-log.ts";
+
 /** Replica slots of one pool: 0 … 63. */
 export const MAX_REPLICAS = 64;
 
@@ -39,7 +42,7 @@ export interface ResidencyIndex {
   /**
    * Replica `replica` (0 … 63) holds the segment on exactly the tiers of `tierBits`; replaces what was known of the pair.
    * `tokens`: token position of the segment's end, from the prompt's start, below 2^32. `tierBits` 0 removes. Hash 0 is never stored.
-   * Throws RangeError for a slot or tier out of range. When full, another entry of the same part is evicted.
+   * Throws RangeError for a slot or tier out of range. When full, others are evicted.
    */
   set(hash: bigint, replica: number, tierBits: number, tokens: number): void;
   /** True when there was such an entry. */
@@ -54,39 +57,35 @@ export interface ResidencyIndex {
   entries(replica: number): Iterable<ResidencyEntry>;
   readonly size: number;
   count(replica: number): number;
-  /** Coarse time for "least recently touched", any unit that wraps no sooner than entries should live (16 bits are kept). */
-  tick(now: number): void;
-}
-
-/** One part's bytes: 1 MiB, a copy, little-endian; store as one row. */
-export interface PartBytes {
-  id: number;
-  data: Uint8Array;
-}
-
-/** Write all of it in one transaction, delete rows whose id the directory no longer names, then call `clean()`. */
-export interface IndexCheckpoint {
-  /** JSON; replaces the stored one. Names every part, dirty or not. */
-  directory: string;
-  /** Only the parts changed since `clean()`. */
-  parts: PartBytes[];
+  /** Time for "least recently touched", seconds of any clock; what was used later counts as younger at any age. */
+  tick(seconds: number): void;
 }
 
 export interface SegmentIndex extends ResidencyIndex {
   /** Bytes of all parts. */
   readonly bytes: number;
+  /** Entries that there is room for. Up to 9 in 10 of them nothing is thrown out. */
+  readonly places: number;
   /** Goes up with every entry that is added or removed. */
   readonly changes: number;
   /** Entries thrown out for lack of room since the index was made. */
   readonly evicted: number;
   /** The signed 32-bit halves of every entry's hash, in no order; a hash comes once for each replica that holds it. Do not change the index meanwhile. */
   scanHashes(visit: (hi: number, lo: number) => void): void;
-  dirtyParts(): PartBytes[];
-  /** Part ids in use, to delete the rows of others. */
-  partIds(): number[];
-  checkpoint(): IndexCheckpoint;
-  /** The checkpoint was written. */
-  clean(): void;
-  /** Replaces the content by a checkpoint (all parts). False, and empty, when it does not fit together: resync. */
-  load(directory: string, parts: Iterable<PartBytes>): boolean;
+}
+
+/** Entries are cut by their hash into so many pages to be stored: by its first 6 bits. */
+export const PAGES = 64;
+
+/** What a checkpoint needs of an index (checkpoint.ts). Entries are four signed words: hi, lo, tokens, meta (part.ts). */
+export interface StorableIndex extends SegmentIndex {
+  /** All changes since it was cleared last, except touches; whoever made the index clears it before it grows large. */
+  readonly log: ChangeLog;
+  readonly ages: AgeState;
+  /** Its entries' words, a copy. */
+  page(page: number): Int32Array<ArrayBuffer>;
+  /** Empties it, with room for so many entries that are `put` next. Nothing of this is logged. */
+  restart(entries: number, ages: AgeState): void;
+  /** An entry as it was stored; without tiers it is removed. */
+  put(hi: number, lo: number, tokens: number, meta: number): void;
 }

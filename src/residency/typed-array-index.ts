@@ -1,41 +1,38 @@
-import { ALL_TIERS, MAX_REPLICAS } from "./segment-index.ts";
-import type { IndexCheckpoint, Overlap, PartBytes, ResidencyEntry, SegmentIndex } from "./segment-index.ts";
-import { readParts, writeDirectory } from "./checkpoint.ts";
+import { ALL_TIERS, MAX_REPLICAS, PAGES } from "./segment-index.ts";
+import type { Overlap, ResidencyEntry, SegmentIndex, StorableIndex } from "./segment-index.ts";
+import { Ages, type AgeState } from "./ages.ts";
+import { ChangeLog, ENTRY_BYTES } from "./change-log.ts";
+import { Directory, ROWS } from "./directory.ts";
 import { victimsOf } from "./evict.ts";
 import { OverlapScan } from "./overlap.ts";
-import { PART_BYTES, PART_FULL, PART_SLOTS, Part, packMeta, replicaOf, tiersOf, TOUCHED_MASK } from "./part.ts";
+import { PART_BYTES, PART_EASY, PART_FULL, PART_SLOTS, type Part, packMeta, replicaOf, tiersOf } from "./part.ts";
 
 export interface SegmentIndexOptions {
-  /** Parts of 1 MiB; 40 by default, as several objects may share one isolate of 128 MB. */
+  /** Parts of 1 MiB, 52,428 entries each; 40 by default, as several objects may share one isolate of 128 MB. */
   maxParts?: number;
 }
 
-/** Deepest split: 2^16 directory rows. Deeper only with hashes made to collide; such a part evicts. */
-const MAX_DEPTH = 16;
-/** Given up at once when a part is full and may not split: 1/16 of it. */
-const EVICT_AT_ONCE = PART_SLOTS / 16;
+/** Given up at once when a part is full and no other has room: 1/32 of it. */
+const EVICT_AT_ONCE = PART_SLOTS / 32;
 const MOST_SEGMENTS = 0xffff;
+const DEFAULT_PARTS = 40;
+const PAGE_BITS = Math.log2(PAGES);
 
-export function createSegmentIndex(options: SegmentIndexOptions = {}): SegmentIndex {
-  return new TypedArrayIndex(options.maxParts ?? 40);
+export function createSegmentIndex({ maxParts = DEFAULT_PARTS }: SegmentIndexOptions = {}): SegmentIndex {
+  return new TypedArrayIndex(maxParts, null);
 }
 
-/** Null when the checkpoint does not fit together: start empty and ask for resync. */
-export function restoreSegmentIndex(options: SegmentIndexOptions, directory: string, parts: Iterable<PartBytes>): SegmentIndex | null {
-  const index = createSegmentIndex(options);
-  return index.load(directory, parts) ? index : null;
+/** One that logs its changes for a checkpoint. */
+export function createStorableIndex({ maxParts = DEFAULT_PARTS }: SegmentIndexOptions = {}): StorableIndex {
+  return new TypedArrayIndex(maxParts, new ChangeLog());
 }
 
-/**
- * Extendible hashing: the first `depth` bits of a hash choose a part of 1 MiB, linear probing finds the entry in it. A part 80 % full splits by one more
- * bit; at the cap it gives up its least recently touched entries. No rehash ever needs old and new table together.
- */
-class TypedArrayIndex implements SegmentIndex {
+/** The first bits of a hash choose a part of 1 MiB (directory.ts), linear probing finds the entry in it. */
+class TypedArrayIndex implements StorableIndex {
   readonly #maxParts: number;
-  /** 2^#depth rows: first bits of a hash → part. */
-  #rows: Part[] = [];
-  #parts: Part[] = [];
-  #depth = 0;
+  readonly #log: ChangeLog | null;
+  readonly #ages = new Ages();
+  #directory: Directory;
   #now = 0;
   #evicted = 0;
   #changes = 0;
@@ -46,20 +43,26 @@ class TypedArrayIndex implements SegmentIndex {
   readonly #halves = new Int32Array(this.#wide.buffer);
   readonly #scan = new OverlapScan();
 
-  constructor(maxParts: number) {
-    if (!(Number.isInteger(maxParts) && maxParts >= 1)) throw new RangeError(`maxParts must be a whole number from 1, not ${maxParts}`);
+  constructor(maxParts: number, log: ChangeLog | null) {
+    if (!(Number.isInteger(maxParts) && maxParts >= 1 && maxParts <= ROWS))
+      throw new RangeError(`maxParts must be a whole number from 1 to ${ROWS}, not ${maxParts}`);
     this.#maxParts = maxParts;
-    this.#reset();
+    this.#log = log;
+    this.#directory = new Directory(maxParts, 1);
   }
 
   get size(): number {
     let size = 0;
-    for (const part of this.#parts) size += part.used;
+    for (const part of this.#directory.parts) size += part.used;
     return size;
   }
 
   get bytes(): number {
-    return this.#parts.length * PART_BYTES;
+    return this.#directory.parts.length * PART_BYTES;
+  }
+
+  get places(): number {
+    return this.#maxParts * PART_FULL;
   }
 
   get changes(): number {
@@ -70,12 +73,22 @@ class TypedArrayIndex implements SegmentIndex {
     return this.#evicted;
   }
 
+  get log(): ChangeLog {
+    if (this.#log === null) throw new Error("this index keeps no log");
+    return this.#log;
+  }
+
+  get ages(): AgeState {
+    return this.#ages.state;
+  }
+
   count(replica: number): number {
     return this.#counts[replica] ?? 0;
   }
 
-  tick(now: number): void {
-    this.#now = Math.floor(now) & TOUCHED_MASK;
+  tick(seconds: number): void {
+    this.#ages.tick(seconds, this.#directory.parts);
+    this.#now = this.#ages.now;
   }
 
   set(hash: bigint, replica: number, tierBits: number, tokens: number): void {
@@ -90,34 +103,19 @@ class TypedArrayIndex implements SegmentIndex {
     if (hash === 0n) return;
     const { hi, lo } = this.#split64(hash);
     const meta = packMeta(replica, tierBits, this.#now);
-    let part = this.#partOf(hi);
-    let at = part.find(hi, lo, replica);
-    if (at >= 0) {
-      part.replaceAt(at, tokens, meta);
-      return;
-    }
-    while (part.used >= PART_FULL) {
-      this.#makeRoom(part);
-      part = this.#partOf(hi);
-      at = part.find(hi, lo, replica);
-    }
-    part.insertAt(~at, hi, lo, tokens, meta);
-    this.#add(replica, 1);
+    if (this.#put(hi, lo, tokens, meta)) this.#log?.add(hi, lo, tokens, meta);
   }
 
   remove(hash: bigint, replica: number): boolean {
     const { hi, lo } = this.#split64(hash);
-    const part = this.#partOf(hi);
-    const at = part.find(hi, lo, replica);
-    if (at < 0) return false;
-    part.removeAt(at);
-    this.#add(replica, -1);
-    return true;
+    const gone = this.#remove(hi, lo, replica);
+    if (gone) this.#log?.add(hi, lo, 0, replica);
+    return gone;
   }
 
   tiersOf(hash: bigint, replica: number): number {
     const { hi, lo } = this.#split64(hash);
-    const part = this.#partOf(hi);
+    const part = this.#directory.partOf(hi);
     const at = part.find(hi, lo, replica);
     return at < 0 ? 0 : tiersOf(part.metaAt(at));
   }
@@ -125,8 +123,9 @@ class TypedArrayIndex implements SegmentIndex {
   forgetReplica(replica: number): number {
     const before = this.count(replica);
     if (before === 0) return 0;
-    for (const part of this.#parts) this.#drop(part, (_tokens, meta) => replicaOf(meta) === replica);
-    if (this.size === 0) this.#reset();
+    for (const part of this.#directory.parts) this.#add(replica, -part.removeReplica(replica));
+    this.#log?.add(0, 0, 0, replica);
+    if (this.size === 0) this.#directory = new Directory(this.#maxParts, 1);
     return before;
   }
 
@@ -138,15 +137,16 @@ class TypedArrayIndex implements SegmentIndex {
     // Pairs (lo, hi): no bigint is made.
     const halves = new Int32Array(chain.buffer, chain.byteOffset, chain.length * 2);
     const length = Math.min(chain.length, MOST_SEGMENTS);
+    const directory = this.#directory;
     for (let depth = 0; depth < length && alive > 0; depth++) {
       const hi = halves[depth * 2 + 1] ?? 0;
-      alive = scan.step(this.#partOf(hi).words, depth, hi, halves[depth * 2] ?? 0, alive, this.#now);
+      alive = scan.step(directory.partOf(hi).words, depth, hi, halves[depth * 2] ?? 0, alive, this.#now);
     }
     return scan.end();
   }
 
   *entries(replica: number): Generator<ResidencyEntry> {
-    for (const part of this.#parts) {
+    for (const part of this.#directory.parts) {
       const found: ResidencyEntry[] = [];
       part.forEach((tokens, meta, hi, lo) => {
         if (replicaOf(meta) === replica) found.push({ hash: this.#join64(hi, lo), tierBits: tiersOf(meta), tokens });
@@ -156,87 +156,68 @@ class TypedArrayIndex implements SegmentIndex {
   }
 
   scanHashes(visit: (hi: number, lo: number) => void): void {
-    for (const part of this.#parts) part.forEach((_tokens, _meta, hi, lo) => visit(hi, lo));
+    for (const part of this.#directory.parts) part.forEach((_tokens, _meta, hi, lo) => visit(hi, lo));
   }
 
-  dirtyParts(): PartBytes[] {
-    return this.#parts.filter((part) => part.dirty).map((part) => ({ id: part.id, data: part.copyBytes() }));
+  page(page: number): Int32Array<ArrayBuffer> {
+    const rows = ROWS / PAGES;
+    const parts = this.#directory.partsOf(page * rows, (page + 1) * rows);
+    let most = 0;
+    for (const part of parts) most += part.used;
+    const words = new Int32Array((most * ENTRY_BYTES) / 4);
+    let filled = 0;
+    for (const part of parts) filled = part.copyTo(words, filled, PAGE_BITS, page);
+    return words.slice(0, filled);
   }
 
-  partIds(): number[] {
-    return this.#parts.map((part) => part.id);
+  restart(entries: number, ages: AgeState): void {
+    const parts = Math.min(this.#maxParts, Math.max(1, Math.ceil(entries / (PART_EASY * 0.9))));
+    this.#directory = new Directory(this.#maxParts, parts);
+    this.#counts.fill(0);
+    this.#changes++;
+    this.#log?.clear();
+    this.#ages.restore(ages);
+    this.#now = ages.now;
   }
 
-  checkpoint(): IndexCheckpoint {
-    return { directory: writeDirectory(this.#parts), parts: this.dirtyParts() };
+  put(hi: number, lo: number, tokens: number, meta: number): void {
+    if (tiersOf(meta) === 0) this.#remove(hi, lo, replicaOf(meta));
+    else this.#put(hi, lo, tokens >>> 0, meta);
   }
 
-  clean(): void {
-    for (const part of this.#parts) part.dirty = false;
-  }
-
-  load(directory: string, parts: Iterable<PartBytes>): boolean {
-    this.#reset();
-    const read = readParts(directory, parts, this.#maxParts, MAX_DEPTH);
-    if (read === null) return false;
-    this.#parts = read;
-    this.#depth = Math.max(...read.map((part) => part.depth));
-    this.#rows = [];
-    for (const part of read) {
-      this.#point(part);
-      part.forEach((_tokens, meta) => this.#add(replicaOf(meta), 1));
+  /** False when only the touch is new. */
+  #put(hi: number, lo: number, tokens: number, meta: number): boolean {
+    const replica = replicaOf(meta);
+    let part = this.#directory.partOf(hi);
+    let at = part.find(hi, lo, replica);
+    if (at >= 0) return part.replaceAt(at, tokens, meta);
+    while (part.used >= part.limit) {
+      if (!this.#directory.makeRoom(part)) this.#evict(part);
+      part = this.#directory.partOf(hi);
+      at = part.find(hi, lo, replica);
     }
+    part.insertAt(~at, hi, lo, tokens, meta);
+    this.#add(replica, 1);
     return true;
   }
 
-  #makeRoom(part: Part): void {
-    if (this.#parts.length < this.#maxParts && part.depth < MAX_DEPTH) this.#split(part);
-    else this.#evicted += this.#drop(part, victimsOf(part, EVICT_AT_ONCE, this.#now));
+  #remove(hi: number, lo: number, replica: number): boolean {
+    const part = this.#directory.partOf(hi);
+    const at = part.find(hi, lo, replica);
+    if (at < 0) return false;
+    part.removeAt(at);
+    this.#add(replica, -1);
+    return true;
   }
 
-  #split(part: Part): void {
-    part.depth++;
-    part.prefix *= 2;
-    const sibling = new Part(this.#freeId(), part.depth, part.prefix + 1);
-    this.#parts.push(sibling);
-    if (part.depth > this.#depth) {
-      this.#rows = this.#rows.flatMap((row) => [row, row]);
-      this.#depth = part.depth;
-    }
-    this.#point(sibling);
-    part.removeIf((tokens, meta, hi, lo) => {
-      if (this.#partOf(hi) === part) return false;
-      sibling.append(hi, lo, tokens, meta);
+  #evict(part: Part): void {
+    const isVictim = victimsOf(part, EVICT_AT_ONCE);
+    this.#evicted += part.removeIf((tokens, meta, hi, lo) => {
+      if (!isVictim(tokens, meta)) return false;
+      this.#add(replicaOf(meta), -1);
+      this.#log?.add(hi, lo, 0, replicaOf(meta));
       return true;
     });
-  }
-
-  /** Removes what `isGone` says; how many. */
-  #drop(part: Part, isGone: (tokens: number, meta: number) => boolean): number {
-    return part.removeIf((tokens, meta) => {
-      const gone = isGone(tokens, meta);
-      if (gone) this.#add(replicaOf(meta), -1);
-      return gone;
-    });
-  }
-
-  /** Lets the directory rows of a part's prefix point at it. */
-  #point(part: Part): void {
-    const span = 2 ** (this.#depth - part.depth);
-    for (let row = part.prefix * span; row < (part.prefix + 1) * span; row++) this.#rows[row] = part;
-  }
-
-  #partOf(hi: number): Part {
-    const part = this.#depth === 0 ? this.#rows[0] : this.#rows[hi >>> (32 - this.#depth)];
-    if (part === undefined) throw new Error("the directory has a row without a part");
-    return part;
-  }
-
-  #freeId(): number {
-    const taken = new Set(this.partIds());
-    let id = 0;
-    while (taken.has(id)) id++;
-    return id;
   }
 
   #add(replica: number, entries: number): void {
@@ -253,13 +234,5 @@ class TypedArrayIndex implements SegmentIndex {
     this.#halves[0] = lo;
     this.#halves[1] = hi;
     return this.#wide[0] ?? 0n;
-  }
-
-  #reset(): void {
-    const only = new Part(0, 0, 0);
-    this.#parts = [only];
-    this.#rows = [only];
-    this.#depth = 0;
-    this.#counts.fill(0);
   }
 }

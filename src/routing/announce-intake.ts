@@ -3,6 +3,7 @@ import {
   applyMembership,
   type MembershipEffect,
   type MembershipEvent,
+  isReady,
   type MembershipState,
   restoreMembership,
 } from "../pool/membership.ts";
@@ -11,11 +12,10 @@ import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { DecodeWatch, type RunningDecode } from "./decode-watch.ts";
 import type { TransferOutcome } from "./explain.ts";
 import type { PoolState } from "./pool-state.ts";
+import { type ResyncNeed, Resyncs } from "./resync.ts";
 
 /** A first token that came so many times later or sooner than predicted is counted. */
 const MISJUDGED = 5;
-/** A resync that was asked for gets this long before it is asked for again. */
-const RESYNC_PATIENCE_MS = 1_000;
 
 /** Shape of a residency frame; src/wire reads it off the socket. */
 export interface ResidencyUpdate {
@@ -25,9 +25,6 @@ export interface ResidencyUpdate {
   seq: number;
   entries: readonly { hash: bigint; tokens: number; tierBits: number }[];
 }
-
-/** Ask for all after this sequence number; null: for everything. */
-export type ResyncNeed = { afterSeq: number | null } | null;
 
 export type LeaseStep = { event: "started" | "refused"; id: string; attempt: number } | DecodingStep | SettledStep;
 
@@ -53,21 +50,14 @@ interface DecodingStep extends LeaseKey {
   transfer?: TransferOutcome | undefined;
 }
 
-interface Sync {
-  /** Of the last frame applied. */
-  seq: number;
-  askedAtMs: number;
-  /** Sequence number of the full resync that has begun and not ended; null when there is none. */
-  filling: number | null;
-}
-
 export class AnnounceIntake {
   readonly #state: PoolState;
   readonly #decodes = new DecodeWatch();
-  readonly #syncs: Sync[] = Array.from({ length: MAX_REPLICAS }, () => ({ seq: 0, askedAtMs: -RESYNC_PATIENCE_MS, filling: null }));
+  readonly #resyncs: Resyncs;
 
   constructor(state: PoolState) {
     this.#state = state;
+    this.#resyncs = new Resyncs(state.counters, state.index);
   }
 
   /** Applies the event and whatever follows from it inside the pool; the effects left are for the shell's sockets. */
@@ -80,12 +70,10 @@ export class AnnounceIntake {
 
   /** What a replica that said hello has to send, if anything. `seq`: of its last frame. */
   needAfterHello(slot: number, seq: number, nowMs: number): ResyncNeed {
-    const sync = this.#sync(slot);
+    const sync = this.#resyncs.of(slot);
     sync.filling = null;
     if (sync.seq === seq) return null;
-    sync.askedAtMs = nowMs;
-    this.#state.counters.resyncs++;
-    return { afterSeq: sync.seq > seq || sync.seq === 0 ? null : sync.seq };
+    return this.#resyncs.askNow(slot, sync.seq > seq || sync.seq === 0 ? null : sync.seq, nowMs);
   }
 
   /**
@@ -109,17 +97,17 @@ export class AnnounceIntake {
     const known = new Map(saved.replicas.map(({ slot, seq }) => [slot, seq]));
     for (let slot = 0; slot < MAX_REPLICAS; slot++) {
       const seq = known.get(slot);
-      if (seq !== undefined) this.#sync(slot).seq = seq;
+      if (seq !== undefined) this.#resyncs.restored(slot, seq);
       else if (this.#state.index.count(slot) > 0) this.#state.index.forgetReplica(slot);
     }
   }
 
   seqOf(slot: number): number {
-    return this.#sync(slot).seq;
+    return this.#resyncs.of(slot).seq;
   }
 
   residency(slot: number, update: ResidencyUpdate, nowMs: number): ResyncNeed {
-    const sync = this.#sync(slot);
+    const sync = this.#resyncs.of(slot);
     const { index, seen } = this.#state;
     if (update.kind === "full") {
       if (update.first) {
@@ -127,13 +115,13 @@ export class AnnounceIntake {
         // Half a resync is worth nothing, also in a checkpoint.
         Object.assign(sync, { seq: 0, filling: update.seq });
       }
-      if (sync.filling !== update.seq) return this.#ask(slot, null, nowMs);
+      if (sync.filling !== update.seq) return this.#resyncs.ask(slot, null, nowMs);
       // As long as it goes on, nobody needs to ask again.
       if (!update.last) sync.askedAtMs = nowMs;
     } else {
       if (update.seq <= sync.seq) return null;
-      if (sync.filling !== null) return this.#ask(slot, null, nowMs);
-      if (update.seq !== sync.seq + 1) return this.#ask(slot, sync.seq, nowMs);
+      if (sync.filling !== null) return this.#resyncs.ask(slot, null, nowMs);
+      if (update.seq !== sync.seq + 1) return this.#resyncs.ask(slot, sync.seq, nowMs);
     }
     for (const { hash, tierBits, tokens } of update.entries) {
       index.set(hash, slot, tierBits, tokens);
@@ -143,6 +131,7 @@ export class AnnounceIntake {
       slot,
       update.entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash),
     );
+    if (update.kind === "full" && update.last) sync.evicted = index.evicted;
     if (update.kind === "delta" || update.last) {
       sync.seq = update.seq;
       sync.filling = null;
@@ -157,18 +146,19 @@ export class AnnounceIntake {
     said: { seq: number; entries: number; usedKvTokens?: number; running: readonly RunningDecode[] },
     nowMs: number,
   ): { effects: MembershipEffect[]; need: ResyncNeed } {
-    const { index, leases, counters, rates } = this.#state;
+    const { leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
     counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
     leases.usedKv(slot, said.usedKvTokens ?? 0);
     const decoded = this.#decodes.heard(slot, said.running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
-    const sync = this.#sync(slot);
+    const sync = this.#resyncs.of(slot);
+    sync.reported = said.entries;
+    const ready = this.#state.membership.replicas.filter(isReady).map((replica) => replica.slot);
     let need: ResyncNeed = null;
-    if (sync.filling !== null || sync.seq > said.seq) need = this.#ask(slot, null, nowMs);
-    else if (sync.seq !== said.seq) need = this.#ask(slot, sync.seq === 0 ? null : sync.seq, nowMs);
-    // A full index has thrown entries out, and then it may know fewer.
-    else if (index.evicted === 0 && index.count(slot) !== said.entries) need = this.#ask(slot, null, nowMs);
+    if (sync.filling !== null || sync.seq > said.seq) need = this.#resyncs.ask(slot, null, nowMs);
+    else if (sync.seq !== said.seq) need = this.#resyncs.ask(slot, sync.seq === 0 ? null : sync.seq, nowMs);
+    else if (this.#resyncs.isMiscounted(slot, ready, nowMs)) need = this.#resyncs.ask(slot, null, nowMs);
     return { effects, need };
   }
 
@@ -261,9 +251,8 @@ export class AnnounceIntake {
   /** Time passes: replicas fall silent, leases and claims run out. */
   tick(nowMs: number): MembershipEffect[] {
     const { leases, line, counters, ring, index, seen, rates } = this.#state;
-    const seconds = Math.floor(nowMs / 1000) & 0xffff;
-    index.tick(seconds);
-    seen.tick(seconds);
+    index.tick(nowMs / 1_000);
+    seen.tick(nowMs / 1_000);
     const effects = this.membership({ kind: "tick" }, nowMs);
     for (const lease of leases.expire(nowMs)) {
       counters.expired++;
@@ -285,7 +274,7 @@ export class AnnounceIntake {
         rates.forgetReplica(slot);
         this.#decodes.forget(slot);
         paths.forgetReplica(slot);
-        Object.assign(this.#sync(slot), { seq: 0, filling: null });
+        this.#resyncs.forget(slot);
         return;
       }
       case "becameSuspect":
@@ -296,19 +285,5 @@ export class AnnounceIntake {
       case "recovered":
         leases.replicaRecovered(effect.replica.slot);
     }
-  }
-
-  #ask(slot: number, afterSeq: number | null, nowMs: number): ResyncNeed {
-    const sync = this.#sync(slot);
-    if (nowMs - sync.askedAtMs < RESYNC_PATIENCE_MS) return null;
-    sync.askedAtMs = nowMs;
-    this.#state.counters.resyncs++;
-    return { afterSeq };
-  }
-
-  #sync(slot: number): Sync {
-    const sync = this.#syncs[slot];
-    if (sync === undefined) throw new RangeError(`replica slot ${slot} is not 0 … ${MAX_REPLICAS - 1}`);
-    return sync;
   }
 }

@@ -40,6 +40,8 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_index_entries", "gauge", "Entries of the segment index", index.size],
     ["warmpath_index_bytes", "gauge", "Bytes of the segment index", index.bytes],
     ["warmpath_index_evicted_total", "counter", "Entries thrown out for lack of room", index.evicted],
+    ["warmpath_checkpoint_rows_total", "counter", "Rows written for the checkpoint", c.checkpointRows],
+    ["warmpath_checkpoint_bytes_total", "counter", "Bytes written for the checkpoint", c.checkpointBytes],
   ];
   return prometheusText(metrics.map(([name, type, help, value]) => ({ name, type, help, samples: [{ labels: { pool }, value }] })));
 }

@@ -39,6 +39,9 @@ export interface PoolCounters {
   /** As receivers reported them. */
   transfersUsed: number;
   transfersFallenBack: number;
+  /** Written for the checkpoint. */
+  checkpointRows: number;
+  checkpointBytes: number;
 }
 
 /** Unless the deployment says otherwise. */
@@ -79,6 +82,8 @@ export class PoolState {
     pulls: 0,
     transfersUsed: 0,
     transfersFallenBack: 0,
+    checkpointRows: 0,
+    checkpointBytes: 0,
   };
   /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */
   readonly remotePrefillTokens: number | null;

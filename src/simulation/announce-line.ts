@@ -1,6 +1,7 @@
 /** The line from a simulated replica to its pool: what a real one says over its socket, in order, late and with losses as the run wants it. */
 import type { LeaseKey } from "../pool/lease.ts";
-import type { AnnounceIntake, ResidencyUpdate, ResyncNeed } from "../routing/announce-intake.ts";
+import type { AnnounceIntake, ResidencyUpdate } from "../routing/announce-intake.ts";
+import type { ResyncNeed } from "../routing/resync.ts";
 import type { ArmSetting } from "./arm.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 

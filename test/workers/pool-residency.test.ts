@@ -4,12 +4,12 @@ import { chainOf, dice, TestPool, useClock } from "./support.ts";
 
 useClock();
 
-/** Heartbeats once a second until the pool has as many entries as the replica and asks for nothing more. */
+/** Heartbeats until the pool has as many entries as the replica and asks for nothing more: for everything it asks again after 30 s. */
 async function converge(pool: TestPool, replica: MockReplica): Promise<void> {
-  for (let beat = 0; beat < 8; beat++) {
+  for (let beat = 0; beat < 18; beat++) {
     replica.heartbeat();
-    for (let poll = 0; poll < 5; poll++) await pool.metric("leases");
-    await pool.pass(1_250);
+    for (let poll = 0; poll < 2; poll++) await pool.metric("leases");
+    await pool.pass(2_000);
   }
   await pool.passAlive(5_500, [replica]);
 }

@@ -3,9 +3,10 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, vi } from "vitest";
 import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
-import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
+import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
+import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import type { DecideAnswer, DecideRequest } from "../../src/routing/dispatcher.ts";
-import { PoolStore } from "../../workers/objects/pool-store.ts";
+import { CheckpointStore } from "../../workers/objects/checkpoint-store.ts";
 import type { MockReplica } from "./mock-replica.ts";
 
 export const fingerprint = specFingerprint({ version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" });
@@ -91,10 +92,14 @@ export class TestPool {
 
   /** What the last checkpoint has of a replica. */
   async stored(slot: number): Promise<{ seq: number; entries: Map<bigint, { tokens: number; tierBits: number }> } | null> {
-    const loaded = await runInDurableObject(this.stub, (_object, state) => new PoolStore(state.storage).load());
+    const loaded = await runInDurableObject(this.stub, (_object, state) => {
+      const checkpoint = new CheckpointStore(state.storage).load();
+      return checkpoint === null ? null : { ...checkpoint, pages: [...checkpoint.pages] };
+    });
     if (loaded === null) return null;
-    const index = createSegmentIndex({});
-    if (!index.load(loaded.directory, loaded.parts)) throw new Error("the checkpoint does not fit together");
+    const index = createStorableIndex({});
+    if (!new IndexCheckpoint(index).load(loaded.position, loaded.pages, loaded.journal))
+      throw new Error("the checkpoint does not fit together");
     const seq = loaded.saved.membership.replicas.find((replica) => replica.slot === slot)?.seq;
     if (seq === undefined) return null;
     return { seq, entries: new Map([...index.entries(slot)].map(({ hash, tokens, tierBits }) => [hash, { tokens, tierBits }])) };

@@ -1,22 +1,50 @@
 /** What a pool keeps of itself over the loss of its memory: who its replicas are and what they hold. */
+import { IndexCheckpoint, MOST_PENDING_BYTES } from "../../src/residency/checkpoint.ts";
+import type { StorableIndex } from "../../src/residency/segment-index.ts";
 import type { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import type { PoolState } from "../../src/routing/pool-state.ts";
-import type { PoolStore } from "./pool-store.ts";
+import { CheckpointStore, type Saved } from "./checkpoint-store.ts";
 
-export function saveCheckpoint(store: PoolStore, state: PoolState, intake: AnnounceIntake): void {
-  const { membership, hashSpec, createdAtSeconds, index } = state;
-  const replicas = membership.replicas.map((replica) => ({ ...replica, seq: intake.seqOf(replica.slot) }));
-  store.saveCheckpoint({ membership: { ...membership, replicas }, hashSpec, createdAtSeconds }, index.checkpoint(), index.partIds());
-  index.clean();
-}
+export class PoolCheckpoint {
+  readonly #store: CheckpointStore;
+  readonly #index: IndexCheckpoint;
+  readonly #state: PoolState;
+  readonly #intake: AnnounceIntake;
 
-/** Nothing when there is none. One that does not fit together is void: replicas are then asked for everything. */
-export function restoreCheckpoint(store: PoolStore, state: PoolState, intake: AnnounceIntake, nowMs: number): void {
-  const loaded = store.load();
-  if (loaded === null) return;
-  const { saved, directory, parts } = loaded;
-  state.hashSpec = saved.hashSpec;
-  state.createdAtSeconds = saved.createdAtSeconds;
-  const fits = state.index.load(directory, parts);
-  intake.restore(saved.membership, fits, nowMs);
+  /** @param index the pool's own. */
+  constructor(storage: DurableObjectStorage, index: StorableIndex, state: PoolState, intake: AnnounceIntake) {
+    this.#store = new CheckpointStore(storage);
+    this.#index = new IndexCheckpoint(index);
+    this.#state = state;
+    this.#intake = intake;
+  }
+
+  /** So much has changed that the next one should not wait, lest it take long. */
+  get isLarge(): boolean {
+    return this.#index.pendingBytes >= MOST_PENDING_BYTES;
+  }
+
+  save(): void {
+    const saved = this.#facts();
+    this.#index.flush((rows) => this.#store.save(saved, rows));
+    this.#state.counters.checkpointRows = this.#store.written.rows;
+    this.#state.counters.checkpointBytes = this.#store.written.bytes;
+  }
+
+  /** Nothing when there is none. One that does not fit together is void: replicas are then asked for everything. */
+  restore(nowMs: number): void {
+    const loaded = this.#store.load();
+    if (loaded === null) return;
+    const { saved, position, pages, journal } = loaded;
+    this.#state.hashSpec = saved.hashSpec;
+    this.#state.createdAtSeconds = saved.createdAtSeconds;
+    const fits = this.#index.load(position, pages, journal);
+    this.#intake.restore(saved.membership, fits, nowMs);
+  }
+
+  #facts(): Saved {
+    const { membership, hashSpec, createdAtSeconds } = this.#state;
+    const replicas = membership.replicas.map((replica) => ({ ...replica, seq: this.#intake.seqOf(replica.slot) }));
+    return { membership: { ...membership, replicas }, hashSpec, createdAtSeconds };
+  }
 }

@@ -8,7 +8,7 @@ import { prefillLease } from "../../src/pool/lease.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica } from "../../src/pool/replica.ts";
 import { specFingerprint } from "../../src/prefix/segment.ts";
-import { createSegmentIndex } from "../../src/residency/typed-array-index.ts";
+import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
 import type { Funnel } from "../../src/routing/funnel.ts";
@@ -21,7 +21,7 @@ import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { AdmissionKeys } from "./admission-keys.ts";
-import { restoreCheckpoint, saveCheckpoint } from "./pool-checkpoint.ts";
+import { PoolCheckpoint } from "./pool-checkpoint.ts";
 import { PoolStore } from "./pool-store.ts";
 import {
   ask,
@@ -48,6 +48,7 @@ export class PoolObject extends DurableObject<Env> {
   readonly #store: PoolStore;
   readonly #state: PoolState;
   readonly #intake: AnnounceIntake;
+  readonly #checkpoint: PoolCheckpoint;
   readonly #dispatcher: Dispatcher;
   /** By slot. */
   readonly #sockets = new Map<number, WebSocket>();
@@ -62,15 +63,17 @@ export class PoolObject extends DurableObject<Env> {
     super(ctx, env);
     this.#config = configOf(env);
     this.#store = new PoolStore(ctx.storage);
-    this.#state = new PoolState(createSegmentIndex({}), this.#config.remotePrefillTokens);
+    const index = createStorableIndex({});
+    this.#state = new PoolState(index, this.#config.remotePrefillTokens);
     this.#intake = new AnnounceIntake(this.#state);
+    this.#checkpoint = new PoolCheckpoint(ctx.storage, index, this.#state, this.#intake);
     this.#dispatcher = new Dispatcher(this.#state, {
       profile: PROFILES[this.#config.profile],
       random: () => Math.random(),
       mint: (replica, claims) => this.#keys.mint(replica, claims),
       mintTicket: (sender, claims) => this.#keys.mintTicket(sender, claims),
     });
-    restoreCheckpoint(this.#store, this.#state, this.#intake, Date.now());
+    this.#checkpoint.restore(Date.now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
     for (const socket of ctx.getWebSockets()) {
       this.#attachStranger(socket);
@@ -163,6 +166,7 @@ export class PoolObject extends DurableObject<Env> {
       if (frame === null) return refuse(socket, "malformed", "This residency frame is not understood.");
       this.#dirty = true;
       ask(socket, this.#intake.residency(slot, frame, nowMs));
+      if (this.#checkpoint.isLarge) this.#save(nowMs);
     }
     this.#dispatcher.dispatchWaiting(nowMs);
     this.#tickSoon();
@@ -258,11 +262,11 @@ export class PoolObject extends DurableObject<Env> {
     return Math.max(1, Math.ceil((1_000 * Math.max(1, this.#sockets.size)) / FRAMES_PER_SECOND));
   }
 
-  #checkpoint(nowMs: number): void {
+  #save(nowMs: number): void {
     this.#checkpointAtMs = nowMs;
     if (!this.#dirty) return;
     this.#dirty = false;
-    saveCheckpoint(this.#store, this.#state, this.#intake);
+    this.#checkpoint.save();
   }
 
   #tickSoon(): void {
@@ -281,7 +285,7 @@ export class PoolObject extends DurableObject<Env> {
       this.#flushAtMs = nowMs;
       this.#store.saveDecisions(this.#state.ring);
     }
-    if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#checkpoint(nowMs);
+    if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#save(nowMs);
     // An empty pool may leave memory; the next call or socket wakes it.
     const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
     if (busy > 0 || this.#dirty) this.#tickSoon();

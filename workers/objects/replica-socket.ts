@@ -1,6 +1,6 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
 import { HASH_SPEC_VERSIONS, scheduleProblem } from "../../src/prefix/segment.ts";
-import type { ResyncNeed } from "../../src/routing/announce-intake.ts";
+import type { ResyncNeed } from "../../src/routing/resync.ts";
 import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
 import { type Config, sameText } from "../env.ts";
 

@@ -15,6 +15,8 @@ export type MockCommand =
   | { type: "join"; join: string; token: string; pool: string; replicas: number; ports: number[] }
   /** `hashes[i]`, decimal, is announced by `replica`, or by all of them. */
   | { type: "hold"; replica: number | "all"; hashes: string[] }
+  /** One replica holds the first ones from now on and the others, of those it held last, no more. */
+  | { type: "exchange"; replica: number; hashes: string[]; gone: string[] }
   | { type: "events"; count: number; oneByOne: boolean }
   | { type: "state" };
 export interface MockReply {
@@ -157,6 +159,15 @@ function hold(replica: number | "all", hashes: readonly string[]): void {
   }
 }
 
+function exchange(replica: number, hashes: readonly string[], gone: readonly string[]): void {
+  for (const hash of gone) announcers[replica]?.residency({ hash: BigInt(hash), tokens: 0, tierBits: 0 });
+  const kept = held[replica];
+  if (kept === undefined) return;
+  // Only their number and, after a loss, their like are asked for.
+  kept.length = Math.max(0, kept.length - gone.length);
+  hold(replica, hashes);
+}
+
 async function handle(command: MockCommand): Promise<MockReply> {
   switch (command.type) {
     case "listen":
@@ -169,6 +180,9 @@ async function handle(command: MockCommand): Promise<MockReply> {
       break;
     case "hold":
       hold(command.replica, command.hashes);
+      break;
+    case "exchange":
+      exchange(command.replica, command.hashes, command.gone);
       break;
     case "events":
       events = command.count;

@@ -20,7 +20,7 @@ export async function startMock(servers: number): Promise<{ mock: Mock; ports: n
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function metric(edge: Edge, name: string): Promise<number> {
+export async function metric(edge: Edge, name: string): Promise<number> {
   const text = await (await fetch(`${edge.origin}/metrics`, { headers: edge.headers })).text();
   return Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
 }

@@ -1,7 +1,8 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PART_BYTES, PART_FULL } from "../../../src/residency/part.ts";
+import { MOST_TOUCHED, PART_BYTES, PART_FULL } from "../../../src/residency/part.ts";
 import { TIER, type SegmentIndex } from "../../../src/residency/segment-index.ts";
-import { createSegmentIndex, restoreSegmentIndex } from "../../../src/residency/typed-array-index.ts";
+import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { hashes } from "./hashes.ts";
 
 function fill(index: SegmentIndex, chain: BigUint64Array, replica: number): void {
@@ -29,8 +30,20 @@ describe("growing", () => {
     const index = createSegmentIndex({ maxParts: 40 });
     const chain = hashes(70_000, 2).map((hash) => hash & 0xffffffffn);
     fill(index, chain, 0);
+    expect(index.bytes).toBe(PART_BYTES);
     expect(index.size).toBeLessThanOrEqual(PART_FULL);
     expect(index.size + index.evicted).toBe(new Set(chain).size);
+  });
+});
+
+describe("room", () => {
+  it("is there for as many entries as it says, or nearly, before anything is thrown out", () => {
+    const index = createSegmentIndex({ maxParts: 3 });
+    fill(index, hashes(Math.floor(index.places * 0.95), 1), 0);
+    expect(index.evicted).toBe(0);
+    fill(index, hashes(30_000, 2), 1);
+    expect(index.size).toBeGreaterThan(index.places * 0.95);
+    expect(index.bytes).toBe(3 * PART_BYTES);
   });
 });
 
@@ -58,71 +71,43 @@ describe("eviction", () => {
     fill(index, chain, 0);
     index.tick(1);
     fill(index, hashes(4_000, 7), 1);
-    expect(index.evicted).toBe(4_096);
-    expect(index.overlap(chain).segments[0]).toBe(50_000 - 4_096);
+    expect(index.evicted).toBe(2_048);
+    expect(index.overlap(chain).segments[0]).toBe(50_000 - 2_048);
   });
 
-  it("takes ages modulo 65,536 ticks", () => {
+  it("of one age and depth gives up no more than have to go", () => {
     const index = createSegmentIndex({ maxParts: 1 });
-    index.tick(65_535);
-    fill(index, hashes(30_000, 8), 0);
-    index.tick(65_537);
+    for (const hash of hashes(80_000, 3)) index.set(hash, 0, TIER.device, 64);
+    expect(index.places).toBe(PART_FULL);
+    expect(index.size + index.evicted).toBe(80_000);
+    expect(index.size).toBeGreaterThan(index.places * 0.95);
+  });
+
+  it("keeps what was used later, however long ago both were used", () => {
+    const chains = [17_475, 17_475, 17_475, 10_000].map((count, replica) => hashes(count, 20 + replica));
+    const gap = fc.oneof(fc.integer({ min: 1, max: 100_000 }), fc.constantFrom(65_535, 65_536, 65_537, MOST_TOUCHED, 2 ** 31));
+    const property = fc.property(gap, gap, fc.integer({ min: 0, max: 2_000_000_000 }), (between, after, start) => {
+      const index = createSegmentIndex({ maxParts: 1 });
+      const seconds = [start, start + between, start + between + after];
+      for (const [replica, chain] of chains.entries()) {
+        index.tick(seconds[replica] ?? start + between + after);
+        fill(index, chain, replica);
+      }
+      expect([1, 2, 3].map((replica) => index.count(replica))).toEqual([17_475, 17_475, 10_000]);
+      expect(index.count(0)).toBe(17_475 - index.evicted);
+    });
+    fc.assert(property, { seed: 10, numRuns: 4, examples: [[65_000, 1_000, 0]] });
+  });
+
+  it("goes on with a clock that was set back", () => {
+    const index = createSegmentIndex({ maxParts: 1 });
+    index.tick(10_000);
+    fill(index, hashes(25_000, 8), 0);
+    index.tick(6_400);
+    index.tick(6_401);
     fill(index, hashes(25_000, 9), 1);
+    fill(index, hashes(20_000, 10), 2);
     expect(index.count(1)).toBe(25_000);
-  });
-});
-
-describe("checkpoint", () => {
-  it("comes back from rows, dirty parts only, over several rounds", () => {
-    const rows = new Map<number, Uint8Array>();
-    const index = createSegmentIndex();
-    let directory = "";
-    const store = (): number => {
-      const checkpoint = index.checkpoint();
-      directory = checkpoint.directory;
-      for (const part of checkpoint.parts) rows.set(part.id, part.data);
-      index.clean();
-      return checkpoint.parts.length;
-    };
-    const chain = hashes(150_000, 10);
-    fill(index, chain, 1);
-    expect(store()).toBe(index.bytes / PART_BYTES);
-    expect(store()).toBe(0);
-    index.overlap(chain.subarray(0, 100));
-    index.set(chain[0] ?? 1n, 1, TIER.device, 1);
-    expect(store()).toBe(0);
-    index.set(chain[0] ?? 1n, 1, TIER.host, 1);
-    expect(store()).toBe(1);
-    const back = restoreSegmentIndex(
-      {},
-      directory,
-      [...rows].map(([id, data]) => ({ id, data })),
-    );
-    expect(back?.size).toBe(index.size);
-    expect(back?.count(1)).toBe(150_000);
-    expect(back?.tiersOf(chain[0] ?? 1n, 1)).toBe(TIER.host);
-    expect(back?.overlap(chain.subarray(0, 60_000)).segments[1]).toBe(60_000);
-    expect(back?.dirtyParts()).toEqual([]);
-    back?.set(99n, 2, TIER.device, 4);
-    expect(back?.dirtyParts()).toHaveLength(1);
-  });
-
-  it("refuses what does not fit together", () => {
-    const index = createSegmentIndex();
-    fill(index, hashes(60_000, 11), 0);
-    const { directory, parts } = index.checkpoint();
-    expect(parts).toHaveLength(2);
-    expect(restoreSegmentIndex({}, directory, parts.slice(1))).toBeNull();
-    expect(restoreSegmentIndex({ maxParts: 1 }, directory, parts)).toBeNull();
-    expect(restoreSegmentIndex({}, "[]", parts)).toBeNull();
-    expect(restoreSegmentIndex({}, "{", parts)).toBeNull();
-    expect(restoreSegmentIndex({}, '{"version":1,"parts":[[0,1,0]]}', parts)).toBeNull();
-    expect(restoreSegmentIndex({}, '{"version":1,"parts":[[0,1,1],[1,1,0]]}', parts)).toBeNull();
-    const short = parts.map(({ id, data }) => ({ id, data: data.subarray(16) }));
-    expect(restoreSegmentIndex({}, directory, short)).toBeNull();
-    const overfull = parts.map(({ id, data }) => ({ id, data: new Uint8Array(data.length).fill(255) }));
-    expect(restoreSegmentIndex({}, directory, overfull)).toBeNull();
-    expect(index.load("{", parts)).toBe(false);
-    expect(index.size).toBe(0);
+    expect(index.count(0)).toBe(25_000 - index.evicted);
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { AnnounceIntake, type ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
 import { PoolState } from "../../../src/routing/pool-state.ts";
+import { hashes } from "../residency/hashes.ts";
 
 const SLOT = 0;
 type Entry = ResidencyUpdate["entries"][number];
@@ -42,13 +43,15 @@ describe("residency", () => {
     expect(state.counters.resyncs).toBe(2);
   });
 
-  it("asks at a heartbeat for a lost last frame, and for all when the counts differ", () => {
+  it("asks at a heartbeat for a lost last frame, and for all when the counts differ, once in 30 s", () => {
     const { intake } = joined();
     intake.residency(SLOT, delta(1, entry(1)), 0);
     expect(intake.heartbeat(SLOT, 1, said(2, 2), 10).need).toEqual({ afterSeq: 1 });
     expect(intake.heartbeat(SLOT, 1, said(2, 2), 500).need).toBeNull();
     intake.residency(SLOT, delta(2, entry(2)), 600);
     expect(intake.heartbeat(SLOT, 1, said(2, 3), 1_100).need).toEqual({ afterSeq: null });
+    for (let nowMs = 2_100; nowMs < 31_100; nowMs += 1_000) expect(intake.heartbeat(SLOT, 1, said(2, 3), nowMs).need).toBeNull();
+    expect(intake.heartbeat(SLOT, 1, said(2, 3), 31_100).need).toEqual({ afterSeq: null });
   });
 
   it("does not mix the parts of two full resyncs", () => {
@@ -79,6 +82,64 @@ describe("residency", () => {
     for (const seq of [1, 2, 3]) intake.residency(SLOT, delta(seq, entry(seq)), 0);
     intake.residency(SLOT, part(3, "first", entry(1)), 10);
     expect(intake.needAfterHello(SLOT, 3, 20)).toEqual({ afterSeq: null });
+  });
+});
+
+describe("an index that had to throw entries out", () => {
+  const PLACES = 52_428;
+  const HELD = 40_000;
+  const capacity = { sequences: 2, kvTokens: 1_000, blockTokens: 16, contextTokens: 1_000, queueLimit: 1 };
+
+  /** Two replicas that hold more than there is room for; each answers what it is asked for at once. */
+  function crowded() {
+    const state = new PoolState(createSegmentIndex({ maxParts: 1 }));
+    const intake = new AnnounceIntake(state);
+    const asked: number[] = [];
+    const hello = (slot: number, epoch: number): void => {
+      const identity = { name: `r${slot}`, epoch, url: `http://r${slot}`, roles: ["decode"] as const, model: "m", specFingerprint: "v1" };
+      intake.membership({ kind: "hello", hello: { ...identity, capacity }, connection: slot + 1, admitted: true }, 0);
+    };
+    const held = [0, 1].map((slot) => [...hashes(HELD, 50 + slot)].map((hash): Entry => ({ ...entry(1), hash })));
+    const all = (slot: number): Entry[] => held[slot] ?? [];
+    const beat = (slot: number, nowMs: number): void => {
+      const { need } = intake.heartbeat(slot, 1, said(1, HELD), nowMs);
+      if (need === null) return;
+      if (slot === 0) asked.push(nowMs);
+      intake.residency(slot, { kind: "full", first: true, last: true, seq: 1, entries: all(slot) }, nowMs);
+    };
+    for (const slot of [0, 1]) {
+      hello(slot, 1);
+      intake.residency(slot, { ...delta(1), entries: all(slot) }, 0);
+    }
+    expect([state.index.places, state.index.size < PLACES, state.index.count(0) < HELD]).toEqual([PLACES, true, true]);
+    return { state, intake, asked, beat };
+  }
+
+  it("is compared with the replicas again as soon as they fit", () => {
+    const { state, intake, asked, beat } = crowded();
+    for (let nowMs = 1_000; nowMs <= 60_000; nowMs += 1_000) for (const slot of [0, 1]) beat(slot, nowMs);
+    // There is no room for both: nobody is asked, as that would only throw the other's out.
+    expect(asked).toEqual([]);
+    intake.membership({ kind: "socketClosed", slot: 1, connection: 2 }, 60_000);
+    const differed: number[] = [];
+    for (let nowMs = 61_000; nowMs <= 600_000; nowMs += 1_000) {
+      intake.tick(nowMs);
+      beat(0, nowMs);
+      if (state.index.count(0) !== HELD) differed.push(nowMs);
+    }
+    expect(differed.every((atMs) => atMs < 90_000)).toBe(true);
+    expect(asked).toHaveLength(1);
+  });
+
+  it("asks a replica that counts otherwise at most once in 30 s", () => {
+    const { intake, asked } = crowded();
+    intake.membership({ kind: "socketClosed", slot: 1, connection: 2 }, 1_000);
+    for (let nowMs = 2_000; nowMs <= 200_000; nowMs += 1_000) {
+      intake.tick(nowMs);
+      if (intake.heartbeat(0, 1, said(1, HELD + 1), nowMs).need !== null) asked.push(nowMs);
+    }
+    expect(asked.length).toBeGreaterThan(1);
+    for (const [nth, atMs] of asked.entries()) if (nth > 0) expect(atMs - (asked[nth - 1] ?? 0)).toBeGreaterThanOrEqual(30_000);
   });
 });
 
@@ -216,7 +277,9 @@ describe("a link that loses, repeats and reorders", () => {
               if (step.fate === "twice") answer(intake.residency(SLOT, frame, nowMs));
             }
           }
-          for (let calm = 0; calm < 8; calm++) {
+          for (let calm = 0; calm < 12; calm++) {
+            // One that counts otherwise is asked again after 30 s.
+            if (calm === 8) nowMs += 30_000;
             for (let frame = wire.shift(); frame !== undefined; frame = wire.shift()) answer(intake.residency(SLOT, frame, nowMs));
             beat();
             beat();
