@@ -28,6 +28,11 @@ export class RowMeter {
     return this.#alarms === 0 ? rows : { ...rows, alarm: this.#alarms * ROWS_OF_AN_ALARM };
   }
 
+  since(before: Record<string, number>): Record<string, number> {
+    const grown = Object.entries(this.rows()).map(([table, rows]): [string, number] => [table, rows - (before[table] ?? 0)]);
+    return Object.fromEntries(grown.filter(([, rows]) => rows > 0));
+  }
+
   #wrap(storage: DurableObjectStorage): void {
     const sql = Object.getPrototypeOf(storage.sql) as SqlStorage;
     const alarms = Object.getPrototypeOf(storage) as DurableObjectStorage;

@@ -25,8 +25,9 @@ export class DecisionStore {
   /** Counts rows written, in this life of the object and those before it. */
   #written = 0;
   #flushedAtMs: number;
-  /** Records of this flush that are still to be written. */
+  /** Of this flush: records still to be written, and rows that it may still make. */
   #owed = 0;
+  #rowsLeft = 0;
 
   constructor(storage: DurableObjectStorage, ring: ExplainRing, nowMs: number) {
     this.#sql = storage.sql;
@@ -87,6 +88,7 @@ export class DecisionStore {
     if (this.#owed <= 0 && due) {
       this.#flushedAtMs = nowMs;
       this.#owed = unwritten;
+      this.#rowsLeft = ROWS;
     }
     if (this.#owed > 0) this.#writeRow();
   }
@@ -95,7 +97,7 @@ export class DecisionStore {
     this.restore();
     const slot = this.#written % ROWS;
     const batch = this.#ring.batch(slot, ROW_BYTES);
-    if (batch === null) {
+    if (batch === null || this.#rowsLeft-- === 0) {
       this.#owed = 0;
       return;
     }

@@ -11,6 +11,9 @@ import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "./view
 
 const compact = (record: ReturnType<typeof explain>): CompactRecord => ({ ...record, view: compactView(record.view) });
 
+/** As JSON has it, which knows no -0. */
+const asTold = (record: CompactRecord): unknown => JSON.parse(JSON.stringify(encodedOfRow(rowOf(record))));
+
 describe("a compact view", () => {
   it("has every number of the view exactly, whatever it is", () => {
     const numbers = fc.oneof(fc.nat(255), fc.nat(70_000), fc.nat(), fc.double(), fc.constantFrom(2 ** 32 - 1, 2 ** 32, -1, NaN, Infinity));
@@ -67,9 +70,7 @@ describe("a batch", () => {
           expect(again.map((record) => replay({ ...record, view: expandView(record.view) }).reason)).toEqual(
             records.map((record) => record.decision.reason),
           );
-          expect(JSON.stringify(again.map((record) => encodedOfRow(rowOf(record))))).toBe(
-            JSON.stringify(records.map((record) => encodedOfRow(rowOf(compact(record))))),
-          );
+          expect(again.map(asTold)).toEqual(records.map(compact).map(asTold));
         },
       ),
       { seed: 25, numRuns: 200 },
