@@ -5,7 +5,7 @@
 import { compactView, expandView } from "./compact-view.ts";
 import type { CompactRecord, DecisionOutcome, ExplainRecord, RunningDecision } from "./explain.ts";
 import { batchOf, recordsOf, type RecordBatch } from "./record-batch.ts";
-import { firstOf, type RingEntry, TenantShelf } from "./tenant-shelf.ts";
+import { firstOf, LAST, type RingEntry, TenantShelf } from "./tenant-shelf.ts";
 
 export interface RingLimits {
   records: number;
@@ -39,6 +39,8 @@ export class ExplainRing {
   /** By tenant; the one that decided last is the last. */
   readonly #shelves = new Map<string, TenantShelf>();
   readonly #unwritten = new Set<RingEntry>();
+  /** As they were decided and not yet compact, oldest first. */
+  readonly #large = new Set<RingEntry>();
   /** Without a record, oldest first. */
   readonly #running = new Set<RingEntry>();
   readonly #ended = new Set<RingEntry>();
@@ -160,6 +162,7 @@ export class ExplainRing {
     shelf.add(entry);
     this.#size++;
     this.#bytes += entry.bytes;
+    if (!isCompact(record)) this.#large.add(entry);
     this.#makeRoom();
     return entry;
   }
@@ -173,9 +176,12 @@ export class ExplainRing {
     while (this.#size > records || (this.#bytes > bytes && this.#size > 1)) {
       let fullest: TenantShelf | undefined;
       for (const shelf of this.#shelves.values()) if (shelf.size > (fullest?.size ?? 0)) fullest = shelf;
+      // A flood is cut before time is spent on its records; what many tenants have that want no more than their last is made smaller first.
+      const large = this.#size <= records && (fullest?.size ?? 0) <= 2 * LAST ? firstOf(this.#large) : undefined;
       const victim = fullest?.leastWanted();
-      if (victim === undefined) return;
-      this.#drop(victim);
+      if (large !== undefined) this.#compact(large);
+      else if (victim !== undefined) this.#drop(victim);
+      else return;
     }
   }
 
@@ -213,24 +219,28 @@ export class ExplainRing {
     this.#size--;
     this.#bytes -= entry.bytes;
     this.#unwritten.delete(entry);
+    this.#large.delete(entry);
     entry.record = null;
     entry.row = null;
   }
 
-  /** As they are asked for, and from then on in memory too. */
   *#compacted(entries: Iterable<RingEntry>): Generator<CompactRecord> {
     for (const entry of entries) {
-      if (entry.record === null) continue;
-      const record = compact(entry.record);
-      if (record !== entry.record) {
-        entry.record = record;
-        entry.known = record;
-        this.#bytes -= entry.bytes;
-        entry.bytes = bytesOf(record);
-        this.#bytes += entry.bytes;
-      }
-      yield record;
+      const record = this.#compact(entry);
+      if (record !== null) yield record;
     }
+  }
+
+  #compact(entry: RingEntry): CompactRecord | null {
+    if (entry.record === null || isCompact(entry.record)) return entry.record;
+    const record = compact(entry.record);
+    entry.record = record;
+    entry.known = record;
+    this.#large.delete(entry);
+    this.#bytes -= entry.bytes;
+    entry.bytes = bytesOf(record);
+    this.#bytes += entry.bytes;
+    return record;
   }
 }
 
