@@ -47,6 +47,7 @@ export class ExplainRing {
   #size = 0;
   #bytes = 0;
   #added = 0;
+  #decided = 0;
 
   constructor(limits: Partial<RingLimits> = {}) {
     this.#limits = { ...LIMITS, ...limits };
@@ -61,12 +62,18 @@ export class ExplainRing {
     return this.#bytes;
   }
 
+  /** Counts what was ever added. */
+  get decided(): number {
+    return this.#decided;
+  }
+
   /** Records that were added or completed since they were last written. */
   get unwritten(): number {
     return this.#unwritten.size;
   }
 
   add(record: ExplainRecord): void {
+    this.#decided++;
     const entry = this.#insert(record, { running: record.outcome.ended === null, row: null });
     if (entry.record !== null) this.#unwritten.add(entry);
   }

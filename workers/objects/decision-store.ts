@@ -6,10 +6,12 @@ import { type ExplainRecord, type RecordRow, rowOf } from "../../src/routing/exp
 import type { ExplainRing } from "../../src/routing/explain-ring.ts";
 import type { RecordBatch } from "../../src/routing/record-batch.ts";
 
-/** Written at most so often; what came after is lost with the memory. */
-const FLUSH_MS = 10_000;
-/** Of fewer records no row is made before `LATEST_FLUSH_MS`: a record is written three times at most, so a request costs 0.05 rows or less. */
-const FLUSH_RECORDS = 64;
+/** So many rows are earned by a decision, and so many may be saved up. */
+const ROWS_PER_DECISION = 0.02;
+const MOST_CREDIT = 4;
+/** Between two flushes: more where more is to be written, so that a flood's records are mostly given up before time is spent on them. */
+const FLUSH_MS = { least: 1_000, perRecord: 15, most: 10_000 };
+/** By then it is written whether the row is earned or not. */
 const LATEST_FLUSH_MS = 300_000;
 /** Together twice what memory keeps at most, so that rows that are still kept in full are never all there are. */
 const ROWS = 32;
@@ -25,6 +27,9 @@ export class DecisionStore {
   /** Counts rows written, in this life of the object and those before it. */
   #written = 0;
   #flushedAtMs: number;
+  /** Rows that may be written. */
+  #credit = MOST_CREDIT;
+  #decided = 0;
   /** Of this flush: records still to be written, and rows that it may still make. */
   #owed = 0;
   #rowsLeft = 0;
@@ -81,16 +86,22 @@ export class DecisionStore {
 
   /** At most one row each time: a call waits for it. `idle`: nothing goes on, and the memory may be lost soon. */
   tick(nowMs: number, idle: boolean): void {
-    // Away from it in either direction: the clock may have been set.
-    const sinceMs = Math.abs(nowMs - this.#flushedAtMs);
-    const { unwritten } = this.#ring;
-    const due = idle || (unwritten >= FLUSH_RECORDS && sinceMs >= FLUSH_MS) || sinceMs >= LATEST_FLUSH_MS;
-    if (this.#owed <= 0 && due) {
+    const { unwritten, decided } = this.#ring;
+    this.#credit = Math.min(MOST_CREDIT, this.#credit + (decided - this.#decided) * ROWS_PER_DECISION);
+    this.#decided = decided;
+    if (this.#owed <= 0 && unwritten > 0 && (idle || this.#isDue(unwritten, nowMs))) {
       this.#flushedAtMs = nowMs;
       this.#owed = unwritten;
       this.#rowsLeft = ROWS;
     }
     if (this.#owed > 0) this.#writeRow();
+  }
+
+  #isDue(unwritten: number, nowMs: number): boolean {
+    const { least, perRecord, most } = FLUSH_MS;
+    // In either direction: the clock may have been set.
+    const sinceMs = Math.abs(nowMs - this.#flushedAtMs);
+    return sinceMs >= (this.#credit >= 1 ? Math.min(most, Math.max(least, unwritten * perRecord)) : LATEST_FLUSH_MS);
   }
 
   #writeRow(): void {
@@ -110,6 +121,7 @@ export class DecisionStore {
       views,
     );
     this.#written++;
+    this.#credit--;
     this.#ring.written(slot, batch);
     this.#owed -= fresh;
   }
