@@ -1,11 +1,10 @@
+import { type CompactView, expandView } from "./compact-view.ts";
 import { decide } from "./decide.ts";
 import type { Decision, PlannedTransfer, PoolView, Profile, RequestView } from "./decision.ts";
 import { type PackedView, packView, unpackView } from "./packed-view.ts";
 import { NOTHING } from "./profiles.ts";
 
-export const MAX_RECORDS = 1_024;
-
-/** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 10 KB. */
+/** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 14 KB. */
 export interface ExplainRecord {
   id: string;
   attempt: number;
@@ -43,6 +42,9 @@ export interface DecisionOutcome {
   /** How its lease ended; null while it lives. */
   ended: "settled" | "released" | "expired" | null;
 }
+
+/** What is needed of a request for as long as it runs. */
+export type RunningDecision = Pick<ExplainRecord, "id" | "attempt" | "tenant" | "decidedAtMs" | "request" | "seenTokens" | "outcome">;
 
 /** By the receiver's own word. */
 export interface TransferOutcome {
@@ -93,21 +95,24 @@ export function encodeRecord(record: ExplainRecord): EncodedRecord {
   return { ...record, view: { ...record.view, numbers: [...record.view.numbers] } };
 }
 
-/** A record as a row keeps it: the numbers as they lie in memory (little-endian doubles), all else as JSON. To write 64 candidates in decimals takes longer than to decide. */
+/** A record as the pool remembers it once it has been written. */
+export type CompactRecord = Omit<ExplainRecord, "view"> & { view: CompactView };
+
+/** A record on its way from the pool to the edge: the view's numbers as `compactView` made them, all else as JSON. */
 export interface RecordRow {
   record: string;
   numbers: Uint8Array<ArrayBuffer>;
 }
 
-export function rowOf(record: ExplainRecord): RecordRow {
-  const { view } = record;
-  return { record: JSON.stringify({ ...record, view: { ...view, numbers: [] } }), numbers: new Uint8Array(view.numbers.slice().buffer) };
+export function rowOf(record: CompactRecord): RecordRow {
+  const { bytes, ...view } = record.view;
+  return { record: JSON.stringify({ ...record, view }), numbers: bytes };
 }
 
 /** Of what `rowOf` made. */
 export function encodedOfRow({ record, numbers }: RecordRow): EncodedRecord {
-  const encoded = JSON.parse(record) as EncodedRecord;
-  return { ...encoded, view: { ...encoded.view, numbers: [...new Float64Array(numbers.slice().buffer)] } };
+  const compact = JSON.parse(record) as CompactRecord;
+  return encodeRecord({ ...compact, view: expandView({ ...compact.view, bytes: numbers }) });
 }
 
 /** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
@@ -133,73 +138,4 @@ function fromBeforeTiers(encoded: EncodedRecord): EncodedRecord {
     decision: { ...decision, transfer: null },
     outcome: { ...outcome, loadedTokens: null, loadMs: null, transfer: null },
   };
-}
-
-/** The last decisions, oldest overwritten first. */
-export class ExplainRing {
-  readonly #records = new Map<string, ExplainRecord>();
-  /** Changed since they were last flushed, by key. */
-  readonly #unflushed = new Set<string>();
-  readonly #latest = new Map<string, string>();
-  readonly #maxRecords: number;
-
-  constructor(maxRecords = MAX_RECORDS) {
-    this.#maxRecords = maxRecords;
-  }
-
-  get size(): number {
-    return this.#records.size;
-  }
-
-  add(record: ExplainRecord): void {
-    const key = keyOf(record.id, record.attempt);
-    this.#records.delete(key);
-    this.#records.set(key, record);
-    this.#unflushed.add(key);
-    this.#latest.set(record.id, key);
-    while (this.#records.size > this.#maxRecords) this.#forgetOldest();
-  }
-
-  /** Of a request's attempts the one given, else the one decided last. */
-  get(id: string, attempt?: number): ExplainRecord | undefined {
-    const key = attempt === undefined ? this.#latest.get(id) : keyOf(id, attempt);
-    return key === undefined ? undefined : this.#records.get(key);
-  }
-
-  /** Fills in what came of it; false when the record is gone. */
-  complete(id: string, attempt: number, outcome: Partial<DecisionOutcome>): boolean {
-    const key = keyOf(id, attempt);
-    const record = this.#records.get(key);
-    if (record === undefined) return false;
-    record.outcome = { ...record.outcome, ...outcome };
-    this.#unflushed.add(key);
-    return true;
-  }
-
-  /** Added or completed since the last `flushed()`; write them, then call it. */
-  unflushed(): ExplainRecord[] {
-    const records: ExplainRecord[] = [];
-    for (const key of this.#unflushed) {
-      const record = this.#records.get(key);
-      if (record !== undefined) records.push(record);
-    }
-    return records;
-  }
-
-  flushed(): void {
-    this.#unflushed.clear();
-  }
-
-  #forgetOldest(): void {
-    const oldest = this.#records.entries().next();
-    if (oldest.done === true) return;
-    const [key, record] = oldest.value;
-    this.#records.delete(key);
-    this.#unflushed.delete(key);
-    if (this.#latest.get(record.id) === key) this.#latest.delete(record.id);
-  }
-}
-
-function keyOf(id: string, attempt: number): string {
-  return `${attempt} ${id}`;
 }

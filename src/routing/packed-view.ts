@@ -1,4 +1,4 @@
-/** A view as numbers in rows, as decisions are kept: 64 candidates are about 10 KB. */
+/** A view as numbers in rows, as decisions are kept: 64 candidates are about 14 KB. */
 import type { CandidateView, PoolView } from "./decision.ts";
 
 /** A PoolView with its numbers in one row per candidate, in the order of COLUMNS. */

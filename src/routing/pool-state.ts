@@ -6,7 +6,7 @@ import type { Replica } from "../pool/replica.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
 import type { SegmentIndex } from "../residency/segment-index.ts";
 import { createSegmentIndex } from "../residency/typed-array-index.ts";
-import { ExplainRing } from "./explain.ts";
+import { ExplainRing } from "./explain-ring.ts";
 import { FunnelBook } from "./funnel.ts";
 import { PaceMeter, type PoolCard, poolLoad, SketchKeeper } from "./pool-card.ts";
 import { RateBook } from "./predict.ts";

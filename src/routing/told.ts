@@ -1,13 +1,11 @@
 /** Kept decisions as their own tenant is shown them; whose they are is left out. */
-import type { EncodedRecord } from "./explain.ts";
-import { decodeRecord, replay } from "./explain.ts";
+import { decodeRecord, type EncodedRecord, type ExplainRecord, replay } from "./explain.ts";
 import { addFunnel, emptyFunnel, type Funnel } from "./funnel.ts";
 import { hindsightOf, summaryOf } from "./hindsight.ts";
 import { whyOf } from "./why.ts";
 
 /** One attempt, with every candidate's numbers, in words, and how it looks in hindsight (null as long as nothing came of it). Without what is only kept to decide again. */
-export function tell(encoded: EncodedRecord): object {
-  const record = decodeRecord(encoded);
+export function tell(record: ExplainRecord): object {
   const { tenant: _tenant, view: _view, ...told } = record;
   const decision = replay(record);
   const hindsight = hindsightOf(record);

@@ -174,7 +174,7 @@ export class ProductArm implements Arm {
     if (said.type !== "replica") return { kind: "refused" };
     const replica = this.#byName.get(said.replica)?.number ?? -1;
     const { attempt, load = true } = said;
-    const record = this.#decided === undefined ? undefined : this.state.ring.get(request.id, attempt);
+    const record = this.#decided === undefined ? undefined : this.state.ring.attempts(request.id, request.tenant).at(-1);
     if (record !== undefined) this.#decided?.(record);
     this.#takeUp(said.replica, request.id, attempt);
     const from = said.prefill ?? said.pull;

@@ -21,8 +21,8 @@ import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { AdmissionKeys } from "./admission-keys.ts";
+import { DecisionStore } from "./decision-store.ts";
 import { PoolCheckpoint } from "./pool-checkpoint.ts";
-import { PoolStore } from "./pool-store.ts";
 import {
   ask,
   attach,
@@ -39,13 +39,12 @@ import {
 const TICK_MS = 250;
 const HOLD_MS = 5_000;
 const CHECKPOINT_MS = 5_000;
-const FLUSH_DECISIONS_MS = 1_000;
 /** All replicas together announce at most so often; each gets its share. */
 const FRAMES_PER_SECOND = 600;
 
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
-  readonly #store: PoolStore;
+  readonly #decisions: DecisionStore;
   readonly #state: PoolState;
   readonly #intake: AnnounceIntake;
   readonly #checkpoint: PoolCheckpoint;
@@ -55,16 +54,15 @@ export class PoolObject extends DurableObject<Env> {
   readonly #keys = new AdmissionKeys();
   #connections = Date.now();
   #checkpointAtMs = 0;
-  #flushAtMs = 0;
   #dirty = false;
   #ticking = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#config = configOf(env);
-    this.#store = new PoolStore(ctx.storage);
     const index = createStorableIndex({});
     this.#state = new PoolState(index, this.#config.remotePrefillTokens);
+    this.#decisions = new DecisionStore(ctx.storage, this.#state.ring, Date.now());
     this.#intake = new AnnounceIntake(this.#state);
     this.#checkpoint = new PoolCheckpoint(ctx.storage, index, this.#state, this.#intake);
     this.#dispatcher = new Dispatcher(this.#state, {
@@ -135,15 +133,13 @@ export class PoolObject extends DurableObject<Env> {
 
   /** The decision's record as JSON, with every candidate's numbers; null when it is not kept or another tenant's. */
   explain(id: string, tenant: string): string | null {
-    this.#store.saveDecisions(this.#state.ring);
-    const attempts = this.#store.decisions(id, tenant).map(tell);
+    const attempts = this.#decisions.attempts(id, tenant).map(tell);
     return attempts.length === 0 ? null : JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts });
   }
 
   /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
   decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: RecordRow[] } {
-    this.#store.saveDecisions(this.#state.ring);
-    return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#store.decisionsOf(tenant, limit, mostBytes) };
+    return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#decisions.lastOf(tenant, limit, mostBytes) };
   }
 
   metrics(): string {
@@ -196,6 +192,8 @@ export class PoolObject extends DurableObject<Env> {
     );
     const refused = effects.find((effect) => effect.kind === "refused");
     if (refused !== undefined) return refuse(socket, refusalOf(refused.reason), `Refused: ${refused.reason}.`);
+    // Before the first decision: no replica, no decision.
+    this.#decisions.restore();
     // Before the welcome: whoever is forgotten may have had the slot that is this replica's now.
     this.#carryOut(effects);
     const replica = this.#state.named(name);
@@ -281,13 +279,10 @@ export class PoolObject extends DurableObject<Env> {
     this.#carryOut(this.#intake.tick(nowMs));
     const strangers = strangersLeft(this.ctx.getWebSockets(), nowMs);
     this.#dispatcher.dispatchWaiting(nowMs);
-    if (nowMs - this.#flushAtMs >= FLUSH_DECISIONS_MS) {
-      this.#flushAtMs = nowMs;
-      this.#store.saveDecisions(this.#state.ring);
-    }
     if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#save(nowMs);
     // An empty pool may leave memory; the next call or socket wakes it.
     const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
-    if (busy > 0 || this.#dirty) this.#tickSoon();
+    this.#decisions.tick(nowMs, busy === 0);
+    if (busy + this.#state.ring.unwritten > 0 || this.#dirty) this.#tickSoon();
   }
 }

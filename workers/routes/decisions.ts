@@ -37,7 +37,11 @@ export const decisions: Handler<AppEnv, "/v1/decisions/:id"> = async (c) => {
   const none = (): Response =>
     errorResponse(
       c,
-      apiError("not_found", "No such decision is kept. The id is that of `x-request-id`; the last thousand of a pool are kept.", "id"),
+      apiError(
+        "not_found",
+        "No such decision is kept. The id is that of `x-request-id`; a tenant's last hundred are kept, and more while there is room.",
+        "id",
+      ),
     );
   if (pool === null || !c.get("config").pools.includes(pool)) return none();
   const several = c.get("config").pools.length > 1;

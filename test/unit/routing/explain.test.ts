@@ -1,15 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/routing/decide.ts";
-import {
-  decodeRecord,
-  encodeRecord,
-  explain,
-  ExplainRing,
-  replay,
-  type EncodedRecord,
-  type ExplainRecord,
-} from "../../../src/routing/explain.ts";
+import { decodeRecord, encodeRecord, explain, replay, type EncodedRecord, type ExplainRecord } from "../../../src/routing/explain.ts";
 import { CACHE_AWARE, PROFILES } from "../../../src/routing/profiles.ts";
 import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "./views.ts";
 
@@ -86,31 +78,4 @@ it("reads rows from before decodes and predicted paths were weighed, and decides
   const again = replay(decodeRecord(JSON.parse(JSON.stringify(old)) as EncodedRecord));
   const terms = { queueMs: 20, prefillMs: 30, loadMs: 1, decodeMs: 0 };
   expect(again.candidates).toMatchObject([{ cachedTokens: 400, deviceTokens: 300, loadedTokens: 100, uncachedTokens: 600, terms }]);
-});
-
-describe("the ring", () => {
-  it("keeps the last 1,024 and finds the last attempt", () => {
-    const ring = new ExplainRing();
-    for (let n = 0; n < 1_030; n++) ring.add(record(`r${n}`));
-    ring.add(record("r1029", 2));
-    expect(ring.size).toBe(1_024);
-    expect(ring.get("r6")).toBeUndefined();
-    expect(ring.get("r7")?.id).toBe("r7");
-    expect(ring.get("r1029")?.attempt).toBe(2);
-    expect(ring.get("r1029", 1)?.attempt).toBe(1);
-    expect(ring.unflushed()).toHaveLength(1_024);
-  });
-
-  it("hands out what was added or completed since the last flush", () => {
-    const ring = new ExplainRing(2);
-    ring.add(record("a"));
-    ring.flushed();
-    expect(ring.unflushed()).toEqual([]);
-    expect(ring.complete("a", 1, { cachedTokens: 64, ttftMs: 12 })).toBe(true);
-    expect(ring.unflushed()).toMatchObject([{ id: "a", outcome: { cachedTokens: 64, ttftMs: 12, ended: null } }]);
-    expect(ring.complete("a", 2, { ended: "settled" })).toBe(false);
-    ring.add(record("b"));
-    ring.add(record("c"));
-    expect(ring.unflushed().map((kept) => kept.id)).toEqual(["b", "c"]);
-  });
 });

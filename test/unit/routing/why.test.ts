@@ -134,7 +134,7 @@ describe("what a tenant is told", () => {
   const record = recordOf(viewOf([candidate(0), candidate(1), candidate(2)]), request(1_000), came, { seenTokens: 950 });
 
   it("of one attempt: words, numbers and hindsight, without whose it is", () => {
-    const told = tell(encodeRecord(record));
+    const told = tell(record);
     expect(told).toMatchObject({
       id: "r",
       why: why(record),
