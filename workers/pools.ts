@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { specFingerprint } from "../src/prefix/segment.ts";
 import { choosePool, type PoolSight, type RankedPool } from "../src/routing/choose-pool.ts";
-import type { DecideRequest } from "../src/routing/dispatcher.ts";
+import type { Ask } from "../src/routing/dispatcher.ts";
 import { PaidWays } from "../src/routing/paid-ways.ts";
 import { headOf, rendezvous } from "../src/routing/placement.ts";
 import { SentPrompts } from "../src/routing/sent-prompts.ts";
@@ -22,7 +22,8 @@ const paid = new PaidWays();
 
 export interface PoolTarget {
   pool: string;
-  decide: Omit<DecideRequest, "failed">;
+  /** `withinMs`: of its client, from its coming on. */
+  decide: Omit<Ask, "failed" | "waitedMs">;
 }
 
 export interface ChosenPools {
@@ -40,7 +41,6 @@ export interface Asked {
   request: InnerRequest;
   bodyBytes: number;
   counts: boolean;
-  arrivedAtMs: number;
   urgency: Urgency;
 }
 
@@ -162,9 +162,9 @@ function decideRequest(
   c: Context<AppEnv>,
   { hashSpec }: KnownCard["card"],
   { chain, promptBytes }: PromptChain,
-  { request, bodyBytes, counts, arrivedAtMs, urgency: { priority, withinMs, tpotMs } }: Asked,
+  { request, bodyBytes, counts, urgency: { priority, withinMs, tpotMs } }: Asked,
   salt: string,
-): Omit<DecideRequest, "failed"> {
+): PoolTarget["decide"] {
   return {
     id: c.get("requestId"),
     tenant: c.get("tenant"),
@@ -174,9 +174,8 @@ function decideRequest(
     promptBytes,
     bodyBytes,
     ...(priority === "normal" ? {} : { priority }),
-    ...(withinMs === null ? {} : { deadlineMs: arrivedAtMs + withinMs }),
+    ...(withinMs === null ? {} : { withinMs }),
     ...(tpotMs === null ? {} : { tpotMs }),
-    arrivedAtMs,
     session: request.session,
     counts,
   };

@@ -33,6 +33,8 @@ export interface Reservation extends LeaseKey {
   predictedMs: number;
   /** Tenant's salt, for the admission. */
   salt: string;
+  /** Its first token is not this replica's work alone: another one computes its prompt, or none is reported. Absent: it is. */
+  awaits?: boolean;
 }
 
 export interface Usage {
@@ -49,14 +51,15 @@ export interface Lease extends LeaseKey {
   uncachedTokens: number;
   predictedMs: number;
   salt: string;
+  awaits: boolean;
   /** Last reported. */
   outputTokens: number;
   /** When the first token was reported, pool clock; null before. */
   firstTokenAtMs: number | null;
   /** What its replica's sums over time were then; null before. */
   firstTokenReading: LoadReading | null;
-  /** A heartbeat has named it. */
-  named: boolean;
+  /** Its first token was reported, perhaps after it had ended: what is said of it again teaches nothing. */
+  firstTokenReported: boolean;
   omissions: number;
   /** Nobody has taken it up for long: its replica's load does not count it. */
   doubted: boolean;
@@ -70,8 +73,10 @@ export interface Lease extends LeaseKey {
 
 export type ReserveOutcome =
   | { kind: "reserved"; lease: Lease }
-  /** The same (id, attempt) came before; `lease` may have ended since. Nothing changed. */
+  /** The same (id, attempt) came before, and its lease lives. Nothing changed. */
   | { kind: "repeated"; lease: Lease }
+  /** The same (id, attempt) came before, and its lease has ended: there is none. */
+  | { kind: "over"; lease: Lease }
   | { kind: "refused"; reason: string };
 
 export type EndOutcome =

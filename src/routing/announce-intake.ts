@@ -8,9 +8,13 @@ import {
 } from "../pool/membership.ts";
 import { isPrefillLease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import { adopt } from "./adoption.ts";
 import { DecodeWatch, type RunningDecode } from "./decode-watch.ts";
 import type { TransferOutcome } from "./explain.ts";
+import { believed, believedOutput, type DecodingStep, type LeaseStep, type SettledStep } from "./lease-report.ts";
 import type { PoolState } from "./pool-state.ts";
+
+export type { LeaseStep } from "./lease-report.ts";
 
 /** A resync that was asked for gets this long before it is asked for again. */
 const RESYNC_PATIENCE_MS = 1_000;
@@ -26,30 +30,6 @@ export interface ResidencyUpdate {
 
 /** Ask for all after this sequence number; null: for everything. */
 export type ResyncNeed = { afterSeq: number | null } | null;
-
-export type LeaseStep = { event: "started" | "refused"; id: string; attempt: number } | DecodingStep | SettledStep;
-
-interface SettledStep extends LeaseKey {
-  event: "settled";
-  promptTokens: number;
-  cachedTokens: number;
-  outputTokens: number;
-  /** From the first token to the last; absent: not measured. */
-  decodeMs?: number | undefined;
-}
-
-/** The first token is there. */
-interface DecodingStep extends LeaseKey {
-  event: "decoding";
-  promptTokens: number;
-  /** What was not computed: on its device, loaded or fetched. */
-  cachedTokens: number;
-  /** From its start to the first token, loads and transfer included. */
-  prefillMs: number;
-  loadMs?: number | undefined;
-  loadedTokens?: number | undefined;
-  transfer?: TransferOutcome | undefined;
-}
 
 interface Sync {
   /** Of the last frame applied. */
@@ -86,18 +66,9 @@ export class AnnounceIntake {
     return { afterSeq: sync.seq > seq || sync.seq === 0 ? null : sync.seq };
   }
 
-  /**
-   * A replica is back with what it runs. What this pool no longer knows, because it lost its memory, is taken on again; what it has
-   * ended is returned, to be cancelled.
-   */
+  /** A replica is back with what it runs; what it has to cancel of that. */
   reconcile(slot: number, running: readonly LeaseKey[], nowMs: number): LeaseKey[] {
-    const { leases } = this.#state;
-    return leases.reconcile(slot, running, nowMs).unknown.filter((key) => {
-      if (leases.get(key) !== undefined) return true;
-      leases.reserve({ ...key, replica: slot, nowMs, promptTokens: 0, uncachedTokens: 0, predictedMs: 0, salt: "" });
-      leases.started(key);
-      return false;
-    });
+    return adopt(this.#state, slot, running, nowMs);
   }
 
   /** Members and sequence numbers as a checkpoint left them; what the index has of others is forgotten. */
@@ -157,8 +128,11 @@ export class AnnounceIntake {
   ): { effects: MembershipEffect[]; need: ResyncNeed } {
     const { index, leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
-    counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
-    const decoded = this.#decodes.heard(slot, said.running, leases.reading(slot, nowMs));
+    // Only who has been welcomed sends heartbeats: it has the key of its epoch.
+    effects.push(...this.membership({ kind: "admitted", slot, epoch }, nowMs));
+    const running = this.#running(slot, said.running);
+    counters.expired += leases.heartbeat(slot, running, nowMs).length;
+    const decoded = this.#decodes.heard(slot, running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#sync(slot);
     let need: ResyncNeed = null;
@@ -169,21 +143,37 @@ export class AnnounceIntake {
     return { effects, need };
   }
 
-  lease(slot: number, step: LeaseStep, nowMs: number): void {
+  /** Of the replica's own leases; what it says of others changes nothing. */
+  lease(slot: number, said: LeaseStep, nowMs: number): void {
     const { leases, counters } = this.#state;
-    const key: LeaseKey = { id: step.id, attempt: step.attempt };
+    const key: LeaseKey = { id: said.id, attempt: said.attempt };
+    const lease = leases.get(key);
+    if (lease?.replica !== slot) {
+      counters.strayReports++;
+      return;
+    }
+    const { step, cut } = believed(said, this.#state.replica(slot)?.capacity.contextTokens);
+    if (cut) counters.cutReports++;
     switch (step.event) {
       case "started":
-        leases.started(key);
+        leases.started(key, nowMs);
         return;
       case "refused":
         if (leases.release(key, nowMs).kind === "ended") counters.released++;
         return;
       case "decoding":
+        if (lease.firstTokenReported) return;
+        lease.firstTokenReported = true;
         return this.#decoding(slot, step, nowMs);
       case "settled":
         return this.#settled(slot, step, nowMs);
     }
+  }
+
+  /** As named by a heartbeat, within what is possible. */
+  #running(slot: number, running: readonly RunningDecode[]): RunningDecode[] {
+    const contextTokens = this.#state.replica(slot)?.capacity.contextTokens ?? 0;
+    return running.map((each) => ({ ...each, outputTokens: believedOutput(each.outputTokens, contextTokens) }));
   }
 
   #decoding(slot: number, step: DecodingStep, nowMs: number): void {

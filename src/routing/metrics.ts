@@ -20,6 +20,8 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_leases_settled_total", "counter", "Leases that ended with usage", c.settled],
     ["warmpath_leases_released_total", "counter", "Leases given back by the edge", c.released],
     ["warmpath_leases_expired_total", "counter", "Leases that ran out", c.expired],
+    ["warmpath_reports_stray_total", "counter", "Reports of leases that their replica does not have", c.strayReports],
+    ["warmpath_reports_cut_total", "counter", "Reports with a number outside its range; it was cut or left out", c.cutReports],
     ["warmpath_resyncs_total", "counter", "Times a replica was asked to announce again", c.resyncs],
     ["warmpath_remote_prefills_total", "counter", "Requests that another replica was to prefill", c.remotePrefills],
     ["warmpath_pulls_total", "counter", "Requests whose replica was to fetch blocks that another one holds", c.pulls],

@@ -46,10 +46,12 @@ export function reserve(state: PoolState, minter: Minter, trying: Trying, { repl
           ms: transfer?.receiverMs ?? terms.prefillMs + terms.loadMs,
           fetched: transfer !== null,
         };
-  if (lease(state, trying, replica, { id, attempt }, work).kind === "refused") return null;
+  const awaits = transfer?.kind === "prefill" || request.counts === true;
+  if (lease(state, trying, replica, { id, attempt }, { ...work, awaits }).kind !== "reserved") return null;
   const answer: ReplicaAnswer = {
     type: "replica",
     replica: replica.name,
+    epoch: replica.epoch,
     url: replica.url,
     attempt,
     admission,
@@ -72,7 +74,7 @@ function sourceOf(state: PoolState, minter: Minter, trying: Trying, transfer: Pl
   const ticket = minter.mintTicket(sender, { ...claims, expiresAtMs: nowMs + ADMISSION_LIVES_MS });
   if (ticket === null) return null;
   const work = { newTokens: transfer.senderNewTokens, ms: transfer.senderWorkMs, fetched: false };
-  if (kind === "prefill" && lease(state, trying, sender, key, work).kind === "refused") return null;
+  if (kind === "prefill" && lease(state, trying, sender, key, work).kind !== "reserved") return null;
   return { replica: sender.name, url: sender.url, ticket };
 }
 
@@ -81,9 +83,10 @@ function lease(
   { request, promptTokens, nowMs }: Trying,
   replica: Replica,
   key: { id: string; attempt: number },
-  work: { newTokens: number; ms: number; fetched: boolean },
+  work: { newTokens: number; ms: number; fetched: boolean; awaits?: boolean },
 ): ReserveOutcome {
-  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens: work.newTokens, predictedMs: work.ms, salt: request.salt };
+  const { newTokens: uncachedTokens, ms: predictedMs, awaits = false } = work;
+  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens, predictedMs, salt: request.salt, awaits };
   const outcome = state.leases.reserve({ ...key, ...claim });
   if (outcome.kind === "reserved" && request.counts !== true) {
     const { chain, promptBytes } = request;

@@ -51,14 +51,14 @@ it("asks for nothing when the checkpoint has all", async () => {
   expect(await cachedOf(pool, replica, "a", fresh)).toBe(fresh.length * TOKENS_PER_SEGMENT);
 });
 
-it("uses a new admission key after eviction, and keeps what the replica runs", async () => {
+it("keeps the key of the replica's epoch over an eviction, and what the replica runs", async () => {
   const { pool, replica } = await checkpointed("evicted-running");
   const { admissionKey } = replica.heard.find((frame) => frame.type === "welcome") ?? { admissionKey: "" };
   await pool.place("running", fresh);
   replica.running = [{ id: "running", attempt: 1, state: "decoding", outputTokens: 3 }];
   await pool.evict();
   await pool.metric("leases");
-  expect((await replica.next("welcome")).admissionKey).not.toBe(admissionKey);
+  expect((await replica.next("welcome")).admissionKey).toBe(admissionKey);
   expect(await pool.metric("leases")).toBe(1);
   expect(await pool.stub.leaseAlive("running", 1)).toBe(true);
   expect(replica.heard.filter((frame) => frame.type === "cancel")).toEqual([]);
