@@ -104,8 +104,9 @@ export class AnnounceIntake {
       if (sync.filling !== null) return this.#ask(slot, null, nowMs);
       if (update.seq !== sync.seq + 1) return this.#ask(slot, sync.seq, nowMs);
     }
+    const contextTokens = this.#state.replica(slot)?.capacity.contextTokens ?? 0;
     for (const { hash, tierBits, tokens } of update.entries) {
-      index.set(hash, slot, tierBits, tokens);
+      index.set(hash, slot, tierBits, Math.min(tokens, contextTokens));
       if (tierBits === 0) seen.givenUp(hash);
     }
     this.#state.paths.announced(
