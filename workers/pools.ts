@@ -12,6 +12,7 @@ import { type AppEnv, background } from "./context.ts";
 import type { Config } from "./env.ts";
 import { book, type KnownCard, measureRoundTrip, poolCards, roundTripMs } from "./pool-card.ts";
 import { conversationKey, promptChain, type PromptChain } from "./prompt-chain.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
 
 const NO_CHAIN = { hashes: new BigUint64Array(), ends: new Uint32Array() };
@@ -114,7 +115,7 @@ function rank(
   conversation: bigint,
   { request, counts }: Asked,
 ): { order: RankedPool[]; reason: string; prefilled?: ChosenPools["prefilled"] } {
-  const nowMs = Date.now();
+  const nowMs = steadyNowMs();
   const { regionOf } = c.get("config");
   const known = cards.flatMap(({ card }) => roundTripMs(card.pool) ?? []);
   const meanMs = known.reduce((sum, rttMs) => sum + rttMs, 0) / Math.max(1, known.length);
@@ -153,7 +154,7 @@ function rank(
   const settle = book(best.pool, best.prefillMs);
   const prefilled = (pool: string | null): void => {
     settle();
-    if (pool !== null) keep(pool, Date.now());
+    if (pool !== null) keep(pool, steadyNowMs());
   };
   return { ...choice, prefilled };
 }
