@@ -14,7 +14,7 @@ import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts
 import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "./question.ts";
 import { outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { requestView } from "./request-view.ts";
-import { type Minter, reserve, type Trying } from "./reservation.ts";
+import { countPlaced, type Minter, reserve, type Trying } from "./reservation.ts";
 import { isHeld, roomsOf } from "./rooms.ts";
 
 export type { PoolCard } from "./pool-state.ts";
@@ -251,7 +251,7 @@ export class Dispatcher {
     const known = { ...this.#watchReuse(trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
     this.#learn(request, chosen, plannedMs === null, nowMs);
-    count(state, answer, request);
+    countPlaced(state, answer, request);
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
   }
 
@@ -290,12 +290,4 @@ export class Dispatcher {
     for (; leases.get({ id, attempt }) !== undefined; attempt++) this.release({ id, attempt }, nowMs);
     return attempt;
   }
-}
-
-function count({ counters }: PoolState, { cachedTokens, prefill, pull }: ReplicaAnswer, { failed = [] }: DecideRequest): void {
-  counters.decisions++;
-  counters.predictedCachedTokens += cachedTokens;
-  if (failed.some(({ replaced }) => replaced !== true)) counters.retries++;
-  if (prefill !== undefined) counters.remotePrefills++;
-  if (pull !== undefined) counters.pulls++;
 }
