@@ -7,6 +7,7 @@ import {
   restoreMembership,
 } from "../pool/membership.ts";
 import { isPrefillLease, type LeaseKey, prefillLease } from "../pool/lease.ts";
+import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { adopt } from "./adoption.ts";
 import { DecodeWatch, type RunningDecode } from "./decode-watch.ts";
@@ -104,9 +105,8 @@ export class AnnounceIntake {
       if (sync.filling !== null) return this.#ask(slot, null, nowMs);
       if (update.seq !== sync.seq + 1) return this.#ask(slot, sync.seq, nowMs);
     }
-    const contextTokens = this.#state.replica(slot)?.capacity.contextTokens ?? 0;
     for (const { hash, tierBits, tokens } of update.entries) {
-      index.set(hash, slot, tierBits, Math.min(tokens, contextTokens));
+      index.set(hash, slot, tierBits, Math.min(tokens, MOST_CONTEXT_TOKENS));
       if (tierBits === 0) seen.givenUp(hash);
     }
     this.#state.paths.announced(

@@ -226,5 +226,5 @@ describe("a link that loses, repeats and reorders", () => {
       ),
       { seed: 41, numRuns: 600 },
     );
-  });
+  }, 60_000);
 });
