@@ -11,7 +11,7 @@ import { headsOf } from "./line-heads.ts";
 import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./pool-state.ts";
 import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
-import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "./question.ts";
+import type { DecideAnswer, DecideRequest } from "./question.ts";
 import { outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { requestView } from "./request-view.ts";
 import { countPlaced, type Minter, reserve, type Trying } from "./reservation.ts";
