@@ -78,7 +78,6 @@ test("nothing of a new life is said before its hello, nor before its welcome", a
   const from = pool.heard.length;
   life.epoch = 2;
   announcer.restart([{ hash: 9n, tokens: 16, tierBits: 2 }]);
-  announcer.lease({ event: "started", id: "a", attempt: 1 });
   expect((await pool.next("hello", from)).seq).toBe(1);
   // Longer than two frames may be apart, and the next heartbeat would be due.
   pool.say(welcome(2, "key-2"));
