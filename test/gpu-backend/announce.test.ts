@@ -79,7 +79,6 @@ test("nothing of a new life is said before its hello, nor before its welcome", a
   life.epoch = 2;
   announcer.restart([{ hash: 9n, tokens: 16, tierBits: 2 }]);
   expect((await pool.next("hello", from)).seq).toBe(1);
-  // Longer than two frames may be apart, and the next heartbeat would be due.
   pool.say(welcome(2, "key-2"));
   await pool.next("heartbeat", from);
   const said = pool.heard.slice(from).map((frame) => (frame === "residency" ? frame : frame.type));
