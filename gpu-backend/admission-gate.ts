@@ -4,6 +4,17 @@ import { type Admission, decodeAdmission } from "../src/wire/admission.ts";
 
 const MOST_SPENT = 65_536;
 
+/** What came with a request. */
+export interface Presented {
+  admission: string | undefined;
+  /** The life of this replica that the pool decided for; undefined: not named. */
+  epoch: string | undefined;
+  bodyBytes: number;
+}
+
+/** `replaced`: it was for a life of this replica that is over; the pool decides again. */
+export type Spent = { ok: true; admission: Admission } | { ok: false; why: string; replaced: boolean };
+
 function sameText(a: string, b: string): boolean {
   const left = Buffer.from(a);
   const right = Buffer.from(b);
@@ -11,32 +22,48 @@ function sameText(a: string, b: string): boolean {
 }
 
 export class AdmissionGate {
+  #epoch = 0;
   #key: Buffer | null = null;
   /** Pool clock minus ours. */
   #offsetMs = 0;
   /** id and attempt → when it expires; what has expired needs no memory. */
   readonly #spent = new Map<string, number>();
 
+  /** A life of the replica begins: nothing is let in before its welcome, and nothing that was meant for the life before. */
+  begin(epoch: number): void {
+    this.#epoch = epoch;
+    this.#key = null;
+  }
+
   welcome(admissionKey: string, poolNowMs: number, nowMs: number): void {
     this.#key = Buffer.from(admissionKey, "base64url");
+    this.follow(poolNowMs, nowMs);
+  }
+
+  /** The pool's clock now. */
+  follow(poolNowMs: number, nowMs: number): void {
     this.#offsetMs = poolNowMs - nowMs;
   }
 
   /** The admission, now spent, or why the request is not let in. */
-  spend(text: string | undefined, bodyBytes: number, nowMs: number): { ok: true; admission: Admission } | { ok: false; why: string } {
+  spend({ admission: text, epoch, bodyBytes }: Presented, nowMs: number): Spent {
+    if (epoch !== undefined && epoch !== String(this.#epoch)) {
+      return { ok: false, why: "this replica has begun a new epoch since", replaced: true };
+    }
+    const refused = (why: string): Spent => ({ ok: false, why, replaced: false });
     const key = this.#key;
-    if (key === null) return { ok: false, why: "this replica has not joined a pool" };
-    if (text === undefined) return { ok: false, why: "it is missing; requests come through the edge" };
+    if (key === null) return refused("this replica has not joined a pool");
+    if (text === undefined) return refused("it is missing; requests come through the edge");
     const decoded = decodeAdmission(text, (payload) => createHmac("sha256", key).update(payload).digest("base64url"), sameText);
-    if (!decoded.ok) return decoded;
+    if (!decoded.ok) return refused(decoded.why);
     const { admission } = decoded;
     const poolNowMs = nowMs + this.#offsetMs;
-    if (admission.expiresAtMs < poolNowMs) return { ok: false, why: "it has expired" };
-    if (admission.bodyBytes !== bodyBytes) return { ok: false, why: "it was given for another body" };
+    if (admission.expiresAtMs < poolNowMs) return refused("it has expired");
+    if (admission.bodyBytes !== bodyBytes) return refused("it was given for another body");
     const name = `${admission.id}/${admission.attempt}`;
-    if (this.#spent.has(name)) return { ok: false, why: "it was used before" };
+    if (this.#spent.has(name)) return refused("it was used before");
     this.#forgetExpired(poolNowMs);
-    if (this.#spent.size >= MOST_SPENT) return { ok: false, why: "too many are in use" };
+    if (this.#spent.size >= MOST_SPENT) return refused("too many are in use");
     this.#spent.set(name, admission.expiresAtMs);
     return decoded;
   }

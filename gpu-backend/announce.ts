@@ -42,6 +42,8 @@ export interface AnnounceOptions {
   entries(): Iterable<ResidencyEntry>;
   entryCount(): number;
   onWelcome(welcome: Extract<FromPool, { type: "welcome" }>): void;
+  /** The pool's clock now, as it answers a heartbeat. */
+  onTime(poolNowMs: number): void;
   onCancel(id: string, attempt: number): void;
   /** The pool refused this replica; it tries again, in case the operator mends it. */
   onRefused(message: string): void;
@@ -64,6 +66,8 @@ class Announcement implements Announcer {
   readonly #heartbeat: NodeJS.Timeout;
   #socket: WebSocket | null = null;
   #joined = false;
+  /** Of the last hello. */
+  #epoch = 0;
   #closed = false;
   #draining = false;
   #seq = 0;
@@ -96,7 +100,9 @@ class Announcement implements Announcer {
     this.#journal = [];
     this.#pending = [...stillHeld];
     this.#reports = [];
-    if (this.#joined) this.#sayHello();
+    // Nothing of the new life is said before its hello. One that is on its way already was of the life before.
+    this.#joined = false;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#sayHello();
   }
 
   drain(): void {
@@ -147,7 +153,9 @@ class Announcement implements Announcer {
   #sayHello(): void {
     this.#flush();
     this.#joined = false;
-    this.#send({ type: "hello", ...this.#options.hello(), seq: this.#seq, running: this.#options.running() });
+    const hello = this.#options.hello();
+    this.#epoch = hello.epoch;
+    this.#send({ type: "hello", ...hello, seq: this.#seq, running: this.#options.running() });
   }
 
   #resync(afterSeq: number | null): void {
@@ -175,13 +183,18 @@ class Announcement implements Announcer {
   #heard(frame: FromPool): void {
     switch (frame.type) {
       case "welcome":
+        // Of a hello before the last: its key is not this life's.
+        if (frame.epoch !== undefined && frame.epoch !== this.#epoch) return;
         this.#joined = true;
         this.#intervalMs = frame.intervalMs;
         this.#reconnectMs = RECONNECT_FIRST_MS;
         this.#options.onWelcome(frame);
         this.#options.onState(true);
         if (this.#draining) this.#send({ type: "drain" });
-        return;
+        // The key is here: from this heartbeat on the pool sends work.
+        return this.#beat();
+      case "time":
+        return this.#options.onTime(frame.poolNowMs);
       case "refused":
         this.#reconnectMs = RECONNECT_MOST_MS;
         return this.#options.onRefused(frame.message);

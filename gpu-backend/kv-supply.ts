@@ -11,6 +11,7 @@ import type { OfferedBlock, TierStack } from "./blocks/tier-stack.ts";
 import type { Engine, EngineKey, Prepared, Restore } from "./engine/engine.ts";
 import type { PrefillTimes } from "./lease-reporter.ts";
 import { PinBudget } from "./pin-budget.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
 import type { BlockSource } from "./transfer/send.ts";
 
@@ -111,7 +112,7 @@ export class KvSupply {
     if (tiers === null) return;
     await this.#copy(prepared, tiers);
     if (pin === null) return;
-    const nowMs = Date.now();
+    const nowMs = steadyNowMs();
     const untilMs = nowMs + pin.ms;
     const keys = this.#pins.take(pin.salt, prepared.blockKeys.slice(0, prepared.reusableBlocks), untilMs, nowMs);
     for (const [key, wantedMs] of this.#wanted) if (wantedMs <= nowMs) this.#wanted.delete(key);
@@ -125,7 +126,7 @@ export class KvSupply {
   /** It came to a tier of this replica's. */
   arrived(key: EngineKey): void {
     const untilMs = this.#wanted.get(key);
-    if (untilMs !== undefined && untilMs > Date.now()) this.#tiers?.pin([key], untilMs);
+    if (untilMs !== undefined && untilMs > steadyNowMs()) this.#tiers?.pin([key], untilMs);
   }
 
   async #copy(prepared: Prepared, tiers: TierStack): Promise<void> {

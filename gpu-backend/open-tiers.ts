@@ -1,5 +1,4 @@
 /** The tiers that a replica's configuration names, as one stack. */
-import { performance } from "node:perf_hooks";
 import { openDiskTier } from "./blocks/disk-tier.ts";
 import { HostTier } from "./blocks/host-tier.ts";
 import { createStoreTier } from "./blocks/store-tier.ts";
@@ -7,9 +6,10 @@ import { createTierStack, type TierStack } from "./blocks/tier-stack.ts";
 import type { Tier } from "./blocks/tier.ts";
 import type { TierConfig } from "./config.ts";
 import type { EngineCard, EngineKey } from "./engine/engine.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 
-/** The wall's clock with fractions: loads are timed by it, pins of other replicas are in it. */
-const now = (): number => performance.timeOrigin + performance.now();
+/** Loads are timed by it, and until when peers want their blocks is said in it. */
+const now = steadyNowMs;
 
 export interface OpenedTiers {
   stack: TierStack;

@@ -11,12 +11,14 @@ import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
 import type { Engine, EngineRefusal, EngineRequest, EngineRun, Prepared } from "./engine/engine.ts";
 import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-request.ts";
+import { helloOf } from "./hello.ts";
 import { HeldSegments } from "./held-segments.ts";
 import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { type OpenedTiers, openTiers } from "./open-tiers.ts";
 import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 import { suppliedRun } from "./supplied-run.ts";
 import { type Sender, senderOf } from "./transfers.ts";
 
@@ -65,14 +67,22 @@ export class Replica {
     this.#held = new HeldSegments((entry) => this.#announcer?.residency(entry));
     this.#supply = new KvSupply(engine, null);
     this.sender = senderOf({ engine, prompts, source: () => this.#supply.source, report: (lease) => this.#announcer?.lease(lease) });
+    this.#begin(this.#epoch);
     engine.onBlocks((changes) => {
       for (const { key, held } of changes) this.#held.blockChanged(key, DEVICE, held ? DEVICE : 0);
     });
     engine.onRestart(() => {
       this.#held.tierCleared(DEVICE);
-      this.#epoch = Math.max(Date.now(), this.#epoch + 1);
+      this.#begin(Math.max(Date.now(), this.#epoch + 1));
       this.#announcer?.restart(this.#held.entries());
     });
+  }
+
+  /** A life of its engine. */
+  #begin(epoch: number): void {
+    this.#epoch = epoch;
+    this.gate.begin(epoch);
+    this.sender.begin();
   }
 
   static async create(engine: Engine, config: ReplicaConfig): Promise<Replica | { message: string }> {
@@ -100,39 +110,20 @@ export class Replica {
   }
 
   join(url: string, onState: (joined: boolean) => void): void {
-    const { card } = this.#engine;
-    const { hashSpec } = this.prompts;
     this.#announcer = announce({
       join: this.config.join,
-      hello: () => ({
-        protocol: 1,
-        pool: this.config.pool,
-        replica: this.config.name,
-        epoch: this.#epoch,
-        url,
-        roles: this.config.roles,
-        transfers: true,
-        ...(this.config.machine === null ? {} : { machine: this.config.machine }),
-        model: card.model,
-        hashSpec: { ...hashSpec, schedule: [...hashSpec.schedule] },
-        anchors: this.prompts.exact ? "exact" : "predicted",
-        capacity: {
-          sequences: card.sequences,
-          kvTokens: card.kvTokens,
-          blockTokens: card.blockTokens,
-          contextTokens: card.contextTokens,
-          queueLimit: card.queueLimit,
-          stepTokens: card.stepTokens,
-        },
-        token: this.config.joinToken,
-      }),
+      hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
       running: () => [...[...this.#live.values()].map(({ running }) => running), ...this.sender.running()],
       load: () => this.#engine.load(),
       entries: () => this.#held.entries(),
       entryCount: () => this.#held.size,
       onWelcome: ({ admissionKey, poolNowMs }) => {
-        this.gate.welcome(admissionKey, poolNowMs, Date.now());
-        this.sender.welcome(admissionKey, poolNowMs, Date.now());
+        this.gate.welcome(admissionKey, poolNowMs, steadyNowMs());
+        this.sender.welcome(admissionKey, poolNowMs, steadyNowMs());
+      },
+      onTime: (poolNowMs) => {
+        this.gate.follow(poolNowMs, steadyNowMs());
+        this.sender.follow(poolNowMs, steadyNowMs());
       },
       onCancel: (id, attempt) => {
         this.#live.get(`${id}/${attempt}`)?.run.cancel();

@@ -12,6 +12,7 @@ import { parseBody } from "./parse-body.ts";
 import { Pulse } from "./pulse.ts";
 import type { Replica, Run } from "./replica.ts";
 import { reply } from "./reply.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 
 const MOST_BODY_BYTES = 8 * 1024 * 1024;
 const COUNTS: ReadonlyMap<string, { api: ApiName; body: (tokens: number) => object }> = new Map([
@@ -72,8 +73,12 @@ async function infer(replica: Replica, request: IncomingMessage, response: Serve
   const refuse = (error: ApiError): void => sendError(response, api, error, headerText(request, HEADER.requestId) ?? "");
   const parsed = await parse(request, route);
   if (!parsed.ok) return refuse(parsed.error);
-  const admitted = replica.gate.spend(headerText(request, HEADER.admission), parsed.body.byteLength, Date.now());
-  if (!admitted.ok) return refuse(apiError("invalid_admission", `The admission is not accepted: ${admitted.why}.`));
+  const [admission, epoch] = [headerText(request, HEADER.admission), headerText(request, HEADER.epoch)];
+  const admitted = replica.gate.spend({ admission, epoch, bodyBytes: parsed.body.byteLength }, steadyNowMs());
+  if (!admitted.ok) {
+    const code = admitted.replaced ? "epoch_replaced" : "invalid_admission";
+    return refuse(apiError(code, `The admission is not accepted: ${admitted.why}.`));
+  }
   if (work === "count") {
     const counted = await replica.count(parsed.request);
     const { body } = COUNTS.get((request.url ?? "").split("?", 1)[0] ?? "") ?? { body: (tokens: number) => ({ input_tokens: tokens }) };

@@ -25,8 +25,16 @@ export class Sender extends Transfers {
     this.#running = running;
   }
 
+  begin(): void {
+    this.#gate.begin();
+  }
+
   welcome(admissionKey: string, poolNowMs: number, nowMs: number): void {
     this.#gate.welcome(admissionKey, poolNowMs, nowMs);
+  }
+
+  follow(poolNowMs: number, nowMs: number): void {
+    this.#gate.follow(poolNowMs, nowMs);
   }
 
   /** Prefills for others under way, as the heartbeat names them. */

@@ -25,6 +25,8 @@ export type ErrorCode =
   | "replica_lost"
   /** The edge's: a replica was given no valid admission. */
   | "invalid_admission"
+  /** Nobody's: the replica began a new epoch after the pool had decided; the edge asks the pool again. */
+  | "epoch_replaced"
   /** Ours: a bug. */
   | "internal";
 
@@ -52,6 +54,7 @@ const STATUS: Record<ErrorCode, number> = {
   overloaded: 503,
   replica_lost: 502,
   invalid_admission: 403,
+  epoch_replaced: 409,
   internal: 500,
 };
 

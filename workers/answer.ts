@@ -25,7 +25,7 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
   if (placed === null) return headers;
   headers.set(HEADER.replica, placed.replica);
   headers.set(HEADER.cachedTokens, String(placed.cachedTokens));
-  headers.set(HEADER.attempts, String(placed.attempt));
+  headers.set(HEADER.attempts, String(placed.tries));
   return headers;
 }
 
@@ -45,7 +45,7 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
     // What was handed up is the answer: another replica would write a different one under the same id.
     const handedUp = (await job.stored?.get()) ?? null;
     if (handedUp !== null) return new Response(handedUp, { headers: answerHeaders(job, placed) });
-    lost.push({ pool: placed.pool, replica: placed.replica, attempt: placed.attempt });
+    lost.push({ pool: placed.pool, replica: placed.replica, epoch: placed.epoch, attempt: placed.attempt });
     const again = await place(job, lost);
     if (again.type !== "placed") return errorOf(again);
     placed = again.placed;
@@ -60,7 +60,7 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
   for (;;) {
     if (result.type !== "placed") return endWithError(job, writable, errorOf(result));
     const { placed } = result;
-    const { attempt, replica } = placed;
+    const { attempt, replica, epoch } = placed;
     const pool = poolStub(job.env, placed.pool);
     if (!isEventStream(placed)) {
       await pool.release(id, attempt);
@@ -77,7 +77,7 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
       const message = "The replica that wrote this answer was lost. What came before is good; ask again for the rest.";
       return endWithError(job, writable, apiError("replica_lost", message));
     }
-    lost.push({ pool: placed.pool, replica, attempt });
+    lost.push({ pool: placed.pool, replica, epoch, attempt });
     result = await pingWhile(job, place(job, lost), writable);
   }
 }

@@ -1,6 +1,6 @@
 /** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost; in the next pool when one has none for it. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { FailedAttempt, PoolCard, ReplicaAnswer } from "../src/routing/dispatcher.ts";
+import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/routing/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";
@@ -11,7 +11,9 @@ import { poolStub } from "./pool-stub.ts";
 import type { Ticker } from "./ticker.ts";
 import type { ChosenPools, PoolTarget } from "./pools.ts";
 
-const MOST_ATTEMPTS = 4;
+const MOST_TRIES = 4;
+/** Replicas that began a new epoch meanwhile were not tried; but nobody asks for ever. */
+const MOST_REPLACED = 8;
 /** A request waits at most so long for a free replica. */
 const MOST_WAIT_MS = 90_000;
 /** A replica sends its headers as soon as it has queued the request. */
@@ -21,7 +23,10 @@ const HEADERS_TIMEOUT_MS = 5_000;
 export interface Placed {
   pool: string;
   replica: string;
+  epoch: number;
   attempt: number;
+  /** Replicas that were tried, this one included. */
+  tries: number;
   /** Predicted by the pool. */
   cachedTokens: number;
   response: Response;
@@ -59,7 +64,9 @@ export type PlaceResult = { type: "placed"; placed: Placed } | { type: "error"; 
 
 export const requestIdOf = (job: Job): string => job.targets[0].decide.id;
 
-type Tried = { type: "placed"; placed: Placed } | { type: "failed" };
+/** replaced: the replica has begun a new epoch since the pool decided, and has not looked at the request. */
+type Tried = { type: "placed"; placed: Placed } | { type: "failed" } | { type: "replaced" };
+const REPLACED_STATUS = apiError("epoch_replaced", "").status;
 
 /** For the replica alone, by the pool's word; a client's headers go no further than the edge. */
 function sourceHeaders({ load, prefill, pull }: ReplicaAnswer): Record<string, string> {
@@ -70,7 +77,7 @@ function sourceHeaders({ load, prefill, pull }: ReplicaAnswer): Record<string, s
   return headers;
 }
 
-async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer): Promise<Tried> {
+async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replaced: number): Promise<Tried> {
   if (job.clientSignal.aborted) return { type: "failed" };
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
@@ -87,16 +94,19 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer): Promis
         [HEADER.requestId]: requestIdOf(job),
         [HEADER.model]: job.model,
         [HEADER.admission]: answer.admission,
+        [HEADER.epoch]: String(answer.epoch),
       },
       body: job.body,
       signal: abort.signal,
     });
-    if (response.status >= 500 || response.status === 403) {
+    const { status } = response;
+    if (status >= 500 || status === 403 || status === REPLACED_STATUS) {
       await response.body?.cancel();
-      return { type: "failed" };
+      return { type: status === REPLACED_STATUS ? "replaced" : "failed" };
     }
-    const { replica, attempt, cachedTokens } = answer;
-    return { type: "placed", placed: { pool, replica, attempt, cachedTokens, response, cancel: () => abort.abort() } };
+    const { replica, epoch, attempt, cachedTokens } = answer;
+    const tries = attempt - replaced;
+    return { type: "placed", placed: { pool, replica, epoch, attempt, tries, cachedTokens, response, cancel: () => abort.abort() } };
   } catch {
     return { type: "failed" };
   } finally {
@@ -143,15 +153,18 @@ async function placeIn(job: Job, target: PoolTarget, failed: readonly LostAttemp
 
 const goneError = (): PlaceResult => ({ type: "error", error: apiError("replica_lost", "The client has gone.") });
 
+/** As of now: what is left of its deadline. */
+function askOf({ ticker: { waitedMs } }: Job, { decide: { withinMs, ...decide } }: PoolTarget): Ask {
+  return { ...decide, waitedMs, ...(withinMs === undefined ? {} : { withinMs: withinMs - waitedMs }) };
+}
+
 async function askPool(job: Job, target: PoolTarget, failed: readonly LostAttempt[], elsewhere: boolean): Promise<PlaceResult> {
   const pool = poolStub(job.env, target.pool);
-  const { id, arrivedAtMs } = target.decide;
-  const waitUntilMs = arrivedAtMs + MOST_WAIT_MS;
-  const lost = failed
-    .filter((attempt) => attempt.pool === target.pool)
-    .map(({ replica, attempt }): FailedAttempt => ({ replica, attempt }));
-  while (lost.length < MOST_ATTEMPTS) {
-    const answer = await pool.decide({ ...target.decide, failed: lost, ...(elsewhere ? { elsewhere } : {}) });
+  const { id } = target.decide;
+  const lost = failed.filter((attempt) => attempt.pool === target.pool).map(({ pool: _pool, ...attempt }): FailedAttempt => attempt);
+  const replaced = (): number => lost.filter((attempt) => attempt.replaced === true).length;
+  while (lost.length - replaced() < MOST_TRIES && replaced() < MOST_REPLACED) {
+    const answer = await pool.decide({ ...askOf(job, target), failed: lost, ...(elsewhere ? { elsewhere } : {}) });
     switch (answer.type) {
       case "stale_card":
         return answer;
@@ -160,19 +173,20 @@ async function askPool(job: Job, target: PoolTarget, failed: readonly LostAttemp
         return { type: "error", error };
       }
       case "waiting":
-        if (elsewhere || Date.now() >= waitUntilMs || job.clientSignal.aborted) {
+        if (elsewhere || job.ticker.waitedMs >= MOST_WAIT_MS || job.clientSignal.aborted) {
           await pool.leave(id);
           return { type: "error", error: { ...apiError("overloaded", "All replicas are busy. Try again shortly."), retryAfterSeconds: 2 } };
         }
         continue;
       case "replica": {
-        const tried = await tryReplica(job, target.pool, answer);
+        const tried = await tryReplica(job, target.pool, answer, replaced());
         if (tried.type === "placed") return tried;
         if (job.clientSignal.aborted) {
           await pool.release(id, answer.attempt);
           return goneError();
         }
-        lost.push({ replica: answer.replica, attempt: answer.attempt });
+        const { replica, epoch, attempt } = answer;
+        lost.push({ replica, epoch, attempt, ...(tried.type === "replaced" ? { replaced: true } : {}) });
       }
     }
   }

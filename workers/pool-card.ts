@@ -4,6 +4,7 @@ import type { PoolCard } from "../src/routing/dispatcher.ts";
 import { configOf, type Env } from "./env.ts";
 import type { ListedCard } from "./objects/directory-object.ts";
 import { poolStub } from "./pool-stub.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 
 /** Of the only pool of a deployment: nothing is chosen by it. */
 const FRESH_MS = 5_000;
@@ -34,7 +35,7 @@ const roundTrips = new Map<string, { rttsMs: readonly number[]; askedAtMs: numbe
 let listedAtMs = -Infinity;
 
 export function keepCard(card: PoolCard, ageMs = 0): void {
-  const madeAtMs = Date.now() - ageMs;
+  const madeAtMs = steadyNowMs() - ageMs;
   const known = kept.get(card.pool);
   if (known !== undefined && known.madeAtMs > madeAtMs) return;
   const sketch = card.sketch === undefined ? (known?.sketch ?? null) : Sketch.parse(card.sketch);
@@ -53,7 +54,7 @@ export function keepCard(card: PoolCard, ageMs = 0): void {
 export function book(pool: string, prefillMs: number): () => void {
   const known = kept.get(pool);
   if (known === undefined) return () => undefined;
-  const bookedAtMs = Date.now();
+  const bookedAtMs = steadyNowMs();
   known.bookedMs += prefillMs;
   known.bookedRequests++;
   let isOver = false;
@@ -74,15 +75,15 @@ export function roundTripMs(pool: string): number | null {
 
 /** Asks the pool for nothing much and looks at the clock, when that was not done lately. */
 export function measureRoundTrip(env: Env, pool: string, background: Background): void {
-  const nowMs = Date.now();
+  const nowMs = steadyNowMs();
   const { rttsMs = [], askedAtMs = -Infinity } = roundTrips.get(pool) ?? {};
   if (nowMs - askedAtMs < (rttsMs.length < MOST_MEASURED ? FIRST_MEASURED_MS : MEASURED_MS)) return;
   roundTrips.set(pool, { rttsMs, askedAtMs: nowMs });
   const measured = async (): Promise<void> => {
-    const startedMs = Date.now();
+    const startedMs = steadyNowMs();
     await poolStub(env, pool).leaseAlive("", 0);
     const known = roundTrips.get(pool)?.rttsMs ?? [];
-    roundTrips.set(pool, { rttsMs: [...known, Date.now() - startedMs].slice(-MOST_MEASURED), askedAtMs: nowMs });
+    roundTrips.set(pool, { rttsMs: [...known, steadyNowMs() - startedMs].slice(-MOST_MEASURED), askedAtMs: nowMs });
   };
   background(measured().catch(() => undefined));
 }
@@ -105,12 +106,12 @@ async function onlyCard(env: Env, pool: string, background: Background): Promise
   const known = kept.get(pool);
   if (known === undefined || known.card.model === null) return fetchCard();
   // A pool that does not answer keeps its old card: the decision that follows will say so itself.
-  if (Date.now() - known.madeAtMs > FRESH_MS) background(fetchCard().catch(() => undefined));
+  if (steadyNowMs() - known.madeAtMs > FRESH_MS) background(fetchCard().catch(() => undefined));
 }
 
 async function listedCards(env: Env, pools: readonly string[], background: Background, anew: boolean): Promise<void> {
-  if (!anew && Date.now() - listedAtMs < LISTED_FRESH_MS) return;
-  listedAtMs = Date.now();
+  if (!anew && steadyNowMs() - listedAtMs < LISTED_FRESH_MS) return;
+  listedAtMs = steadyNowMs();
   const isCold = !pools.some((pool) => kept.has(pool));
   if (isCold || anew) await fetchListed(env, pools, anew);
   else background(fetchListed(env, pools, false));

@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { specFingerprint } from "../src/prefix/segment.ts";
 import { choosePool, type PoolSight, type RankedPool } from "../src/routing/choose-pool.ts";
-import type { DecideRequest } from "../src/routing/dispatcher.ts";
+import type { Ask } from "../src/routing/dispatcher.ts";
 import { PaidWays } from "../src/routing/paid-ways.ts";
 import { headOf, rendezvous } from "../src/routing/placement.ts";
 import { SentPrompts } from "../src/routing/sent-prompts.ts";
@@ -12,6 +12,7 @@ import { type AppEnv, background } from "./context.ts";
 import type { Config } from "./env.ts";
 import { book, type KnownCard, measureRoundTrip, poolCards, roundTripMs } from "./pool-card.ts";
 import { conversationKey, promptChain, type PromptChain } from "./prompt-chain.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
 
 const NO_CHAIN = { hashes: new BigUint64Array(), ends: new Uint32Array() };
@@ -22,7 +23,8 @@ const paid = new PaidWays();
 
 export interface PoolTarget {
   pool: string;
-  decide: Omit<DecideRequest, "failed">;
+  /** `withinMs`: of its client, from its coming on. */
+  decide: Omit<Ask, "failed" | "waitedMs">;
 }
 
 export interface ChosenPools {
@@ -40,7 +42,6 @@ export interface Asked {
   request: InnerRequest;
   bodyBytes: number;
   counts: boolean;
-  arrivedAtMs: number;
   urgency: Urgency;
 }
 
@@ -114,7 +115,7 @@ function rank(
   conversation: bigint,
   { request, counts }: Asked,
 ): { order: RankedPool[]; reason: string; prefilled?: ChosenPools["prefilled"] } {
-  const nowMs = Date.now();
+  const nowMs = steadyNowMs();
   const { regionOf } = c.get("config");
   const known = cards.flatMap(({ card }) => roundTripMs(card.pool) ?? []);
   const meanMs = known.reduce((sum, rttMs) => sum + rttMs, 0) / Math.max(1, known.length);
@@ -153,7 +154,7 @@ function rank(
   const settle = book(best.pool, best.prefillMs);
   const prefilled = (pool: string | null): void => {
     settle();
-    if (pool !== null) keep(pool, Date.now());
+    if (pool !== null) keep(pool, steadyNowMs());
   };
   return { ...choice, prefilled };
 }
@@ -162,9 +163,9 @@ function decideRequest(
   c: Context<AppEnv>,
   { hashSpec }: KnownCard["card"],
   { chain, promptBytes }: PromptChain,
-  { request, bodyBytes, counts, arrivedAtMs, urgency: { priority, withinMs, tpotMs } }: Asked,
+  { request, bodyBytes, counts, urgency: { priority, withinMs, tpotMs } }: Asked,
   salt: string,
-): Omit<DecideRequest, "failed"> {
+): PoolTarget["decide"] {
   return {
     id: c.get("requestId"),
     tenant: c.get("tenant"),
@@ -174,9 +175,8 @@ function decideRequest(
     promptBytes,
     bodyBytes,
     ...(priority === "normal" ? {} : { priority }),
-    ...(withinMs === null ? {} : { deadlineMs: arrivedAtMs + withinMs }),
+    ...(withinMs === null ? {} : { withinMs }),
     ...(tpotMs === null ? {} : { tpotMs }),
-    arrivedAtMs,
     session: request.session,
     counts,
   };

@@ -2,15 +2,30 @@
 
 /** Between two ticks; limits are met to within one. */
 export const TICK_MS = 1_000;
+/** A request whose body took longer to come was cut. */
+const MOST_BEFORE_MS = 120_000;
 
 export class Ticker {
   readonly #listeners = new Set<() => void>();
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #startedAtMs: number;
+  readonly #beforeMs: number;
+  #ticks = 0;
 
-  constructor() {
+  /** `arrivedAtMs`: when its request came, wall clock; absent: now. */
+  constructor(arrivedAtMs = Date.now()) {
+    this.#startedAtMs = Date.now();
+    this.#beforeMs = Math.min(MOST_BEFORE_MS, Math.max(0, this.#startedAtMs - arrivedAtMs));
     this.#timer = setInterval(() => {
+      this.#ticks++;
       for (const listener of this.#listeners) listener();
     }, TICK_MS);
+  }
+
+  /** Since its request came, ms. By the wall clock, which may be set at any time, but within a tick of what the ticks say. */
+  get waitedMs(): number {
+    const wallMs = Date.now() - this.#startedAtMs;
+    return this.#beforeMs + Math.min((this.#ticks + 1) * TICK_MS, Math.max((this.#ticks - 1) * TICK_MS, wallMs, 0));
   }
 
   /** At every tick from now on, until what it returns is called. */

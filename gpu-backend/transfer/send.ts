@@ -4,6 +4,7 @@ import type { TransferError } from "../../src/wire/kv.ts";
 import { BlocksAsk, KV_HEADER, KV_PATH, PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
 import type { Ticket } from "../../src/wire/ticket.ts";
 import type { Engine, EngineKey, EngineRequest, KeyedBlock, Prefilled } from "../engine/engine.ts";
+import { steadyNowMs } from "../steady-clock.ts";
 import { readAsk } from "./ask-body.ts";
 import { FrameStream, type StreamTimes } from "./frame-stream.ts";
 import { Promised } from "./promised.ts";
@@ -116,7 +117,7 @@ export class Sender {
   async #serve(kind: Kind, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const text = headerText(request, KV_HEADER.ticket) ?? "";
     const trial = headerText(request, KV_HEADER.trial) ?? "";
-    const spent = this.#parts.gate.spend(text, kind, trial, Date.now());
+    const spent = this.#parts.gate.spend(text, kind, trial, steadyNowMs());
     if (!spent.ok) return refuse(response, 403, `The ticket is not accepted: ${spent.why}.`);
     const { ticket, untilMs } = spent;
     const slots = SLOTS[kind];
@@ -176,7 +177,7 @@ export class Sender {
   }
 
   #keep({ name, untilMs, stop }: Job, prefilled: Prefilled): void {
-    if (stop.signal.reason !== UNWANTED) this.#promised.keep(name, prefilled, untilMs - Date.now());
+    if (stop.signal.reason !== UNWANTED) this.#promised.keep(name, prefilled, untilMs - steadyNowMs());
   }
 
   async #prefilled({ name, trial, ticket, stop }: Job, ask: PrefillAsk, body: Uint8Array): Promise<Computed> {
@@ -288,8 +289,7 @@ function refusal(reason: string): TransferError {
 }
 
 function headerText(request: IncomingMessage, name: string): string | undefined {
-  const value = request.headers[name];
-  return Array.isArray(value) ? value[0] : value;
+  return [request.headers[name]].flat()[0];
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

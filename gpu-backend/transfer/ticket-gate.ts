@@ -20,8 +20,18 @@ export class TicketGate {
   /** kind, id, attempt and trial → when it expires; what has expired needs no memory. */
   readonly #spent = new Map<string, number>();
 
+  /** A life of the replica begins: no ticket of the life before is good any more. */
+  begin(): void {
+    this.#key = null;
+  }
+
   welcome(admissionKey: string, poolNowMs: number, nowMs: number): void {
     this.#key = Buffer.from(admissionKey, "base64url");
+    this.follow(poolNowMs, nowMs);
+  }
+
+  /** The pool's clock now. */
+  follow(poolNowMs: number, nowMs: number): void {
     this.#offsetMs = poolNowMs - nowMs;
   }
 

@@ -1,5 +1,6 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { EndOutcome, Lease, LeaseKey, Reservation, ReserveOutcome, Usage } from "./lease.ts";
+import { PrefillWatch } from "./prefill-watch.ts";
 import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaLoad } from "./load.ts";
 
 /** A lease that its replica never took up dies this long after it was made. */
@@ -8,7 +9,7 @@ export const RESERVED_LIVES_MS = 5_000;
 export const DOUBTED_AFTER_MS = 1_500;
 /** Leases of a lost replica live on for this long. */
 export const LOST_LIVES_MS = 3_000;
-/** A lease dies when so many heartbeats in a row omit it after the replica had named it. */
+/** A lease that its replica has taken up dies when so many heartbeats in a row omit it. */
 export const OMISSIONS_ALLOWED = 2;
 export const MAX_LEASES = 8_192;
 
@@ -19,6 +20,7 @@ export class LeaseBook {
   /** Ended ones, oldest first, so that repeats and late usage are recognised. */
   readonly #ended = new Map<string, Lease>();
   readonly #loads = new LoadBook();
+  readonly #prefills = new PrefillWatch();
   readonly #maxLeases: number;
 
   constructor(maxLeases = MAX_LEASES) {
@@ -35,9 +37,19 @@ export class LeaseBook {
     return this.#loads.changes;
   }
 
+  /** By how much the predicted prefill on a replica is to be raised, because it is overdue (prefill-watch.ts), ms. */
+  overdueMs(replica: number, nowMs: number): number {
+    return this.#prefills.overdueMs(replica, nowMs);
+  }
+
   get(key: LeaseKey): Lease | undefined {
     const name = nameOf(key);
     return this.#live.get(name) ?? this.#ended.get(name);
+  }
+
+  /** Live leases on a replica, those in doubt too. */
+  count(replica: number): number {
+    return this.#of(replica).size;
   }
 
   leasesOf(replica: number): Iterable<Lease> {
@@ -51,17 +63,17 @@ export class LeaseBook {
 
   /** Call before the dispatch: its 5 s begin at `nowMs`. Throws RangeError for a slot out of range. */
   reserve(reservation: Reservation): ReserveOutcome {
-    const { id, attempt, replica, nowMs, promptTokens, uncachedTokens, predictedMs, salt, awaited, prompt } = reservation;
+    const { id, attempt, replica, nowMs, promptTokens, uncachedTokens, predictedMs, salt, awaits = false, predicted, prompt } = reservation;
     const before = this.get(reservation);
-    if (before !== undefined) return { kind: "repeated", lease: before };
+    if (before !== undefined) return { kind: before.endedAtMs === null ? "repeated" : "over", lease: before };
     if (this.#live.size >= this.#maxLeases) return { kind: "refused", reason: `${this.#maxLeases} leases are live already` };
-    const known = { ...(awaited === undefined ? {} : { awaited }), ...(prompt === undefined ? {} : { prompt }) };
-    const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, reservedAtMs: nowMs, ...known };
+    const known = { ...(predicted === undefined ? {} : { predicted }), ...(prompt === undefined ? {} : { prompt }) };
+    const claim = { id, attempt, replica, promptTokens, uncachedTokens, predictedMs, salt, awaits, reservedAtMs: nowMs, ...known };
     const untouched = {
       outputTokens: 0,
       firstTokenAtMs: null,
       firstTokenReading: null,
-      named: false,
+      firstTokenReported: false,
       omissions: 0,
       doubted: false,
       interrupted: false,
@@ -70,13 +82,14 @@ export class LeaseBook {
     this.#of(replica).set(nameOf(lease), lease);
     this.#live.set(nameOf(lease), lease);
     this.#loads.add(lease);
+    this.#prefills.began(lease, nowMs);
     return { kind: "reserved", lease };
   }
 
   /** The replica has taken it up. False when there is no such live lease. */
-  started(key: LeaseKey): boolean {
+  started(key: LeaseKey, nowMs: number): boolean {
     const lease = this.#live.get(nameOf(key));
-    if (lease?.state === "reserved") this.#takenUp(lease);
+    if (lease?.state === "reserved") this.#takenUp(lease, nowMs);
     return lease !== undefined;
   }
 
@@ -84,8 +97,9 @@ export class LeaseBook {
   decoding(key: LeaseKey, outputTokens: number, nowMs: number): boolean {
     const lease = this.#live.get(nameOf(key));
     if (lease === undefined) return false;
-    if (lease.state === "reserved") this.#takenUp(lease);
+    if (lease.state === "reserved") this.#takenUp(lease, nowMs);
     if (lease.firstTokenAtMs === null) {
+      this.#prefills.computed(lease, nowMs);
       lease.state = "decoding";
       lease.firstTokenAtMs = nowMs;
       this.#loads.firstToken(lease, nowMs);
@@ -159,6 +173,7 @@ export class LeaseBook {
 
   #doubt(lease: Lease, nowMs: number): void {
     lease.doubted = true;
+    this.#prefills.gone(lease);
     this.#loads.subtract(lease, nowMs);
   }
 
@@ -174,16 +189,19 @@ export class LeaseBook {
     return next === Infinity ? null : next;
   }
 
-  /** The replica names what it has, queued ones too: naming is taking up. Ends and returns those that two heartbeats in a row omitted. */
+  /**
+   * The replica names what it has, queued ones too: naming is taking up. Ends and returns those it had taken up, by whatever word, that two
+   * heartbeats in a row omitted: its frames come in their order, so that a lease is named from its start to its end.
+   */
   heartbeat(replica: number, named: Iterable<LeaseKey & { outputTokens?: number }>, nowMs: number): Lease[] {
-    const present = this.#name(replica, named);
+    const present = this.#name(replica, named, nowMs);
     for (const key of named) {
       const lease = this.#of(replica).get(nameOf(key));
       if (lease !== undefined && lease.firstTokenAtMs !== null) this.#wrote(lease, key.outputTokens ?? 0, nowMs);
     }
     const dead: Lease[] = [];
     for (const [name, lease] of this.#of(replica))
-      if (lease.named && !present.has(name) && ++lease.omissions >= OMISSIONS_ALLOWED) dead.push(lease);
+      if (lease.state !== "reserved" && !present.has(name) && ++lease.omissions >= OMISSIONS_ALLOWED) dead.push(lease);
     return dead.map((lease) => this.#end(lease, "expired", nowMs));
   }
 
@@ -206,7 +224,7 @@ export class LeaseBook {
    */
   reconcile(replica: number, running: readonly LeaseKey[], nowMs: number): { expired: Lease[]; unknown: LeaseKey[] } {
     this.replicaRecovered(replica);
-    const present = this.#name(replica, running);
+    const present = this.#name(replica, running, nowMs);
     const dead = [...this.#of(replica)]
       .filter(([name, lease]) => lease.state !== "reserved" && !present.has(name))
       .map(([, lease]) => lease);
@@ -219,32 +237,35 @@ export class LeaseBook {
     return [...this.#of(replica).values()].map((lease) => this.#end(lease, "expired", nowMs));
   }
 
-  #name(replica: number, named: Iterable<LeaseKey>): Set<string> {
+  #name(replica: number, named: Iterable<LeaseKey>, nowMs: number): Set<string> {
     const present = new Set<string>();
     for (const key of named) {
       const name = nameOf(key);
       const lease = this.#of(replica).get(name);
       if (lease === undefined) continue;
       present.add(name);
-      lease.named = true;
       lease.omissions = 0;
-      if (lease.state === "reserved") this.#takenUp(lease);
+      if (lease.state === "reserved") this.#takenUp(lease, nowMs);
     }
     return present;
   }
 
-  #takenUp(lease: Lease): void {
+  #takenUp(lease: Lease, nowMs: number): void {
     lease.state = "started";
     if (!lease.doubted) return;
     lease.doubted = false;
     this.#loads.add(lease);
+    this.#prefills.began(lease, nowMs);
   }
 
   #end(lease: Lease, state: "settled" | "released" | "expired", nowMs: number): Lease {
     const name = nameOf(lease);
     this.#live.delete(name);
     this.#of(lease.replica).delete(name);
-    if (!lease.doubted) this.#loads.subtract(lease, nowMs);
+    if (!lease.doubted) {
+      this.#loads.subtract(lease, nowMs);
+      if (lease.firstTokenAtMs === null) this.#prefills.gone(lease);
+    }
     lease.state = state;
     lease.endedAtMs = nowMs;
     this.#ended.set(name, lease);

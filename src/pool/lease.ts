@@ -34,14 +34,16 @@ export interface Reservation extends LeaseKey {
   predictedMs: number;
   /** Tenant's salt, for the admission. */
   salt: string;
-  /** Until its first token, as predicted; absent where none comes, and on a replica that only prefills for it. */
-  awaited?: AwaitedFirstToken;
+  /** Its first token is not this replica's work alone: another one computes its prompt, or none is reported. Absent: it is. */
+  awaits?: boolean;
+  /** Until its first token; absent where none comes, and on a replica that only prefills for it. */
+  predicted?: PredictedFirstToken;
   /** Its prompt; absent where none is held in KV, and where the pool has forgotten it. */
   prompt?: ChainedPrompt;
 }
 
 /** A prediction that is held against what came, ms. */
-export interface AwaitedFirstToken {
+export interface PredictedFirstToken {
   /** Queue, prefill and transfer added up. */
   workMs: number;
   /** What the client was predicted to wait. */
@@ -62,7 +64,8 @@ export interface Lease extends LeaseKey {
   uncachedTokens: number;
   predictedMs: number;
   salt: string;
-  awaited?: AwaitedFirstToken;
+  awaits: boolean;
+  predicted?: PredictedFirstToken;
   prompt?: ChainedPrompt;
   /** Last reported. */
   outputTokens: number;
@@ -70,8 +73,8 @@ export interface Lease extends LeaseKey {
   firstTokenAtMs: number | null;
   /** What its replica's sums over time were then; null before. */
   firstTokenReading: LoadReading | null;
-  /** A heartbeat has named it. */
-  named: boolean;
+  /** Its first token was reported, perhaps after it had ended: what is said of it again teaches nothing. */
+  firstTokenReported: boolean;
   omissions: number;
   /** Nobody has taken it up for long: its replica's load does not count it. */
   doubted: boolean;
@@ -85,8 +88,10 @@ export interface Lease extends LeaseKey {
 
 export type ReserveOutcome =
   | { kind: "reserved"; lease: Lease }
-  /** The same (id, attempt) came before; `lease` may have ended since. Nothing changed. */
+  /** The same (id, attempt) came before, and its lease lives. Nothing changed. */
   | { kind: "repeated"; lease: Lease }
+  /** The same (id, attempt) came before, and its lease has ended: there is none. */
+  | { kind: "over"; lease: Lease }
   | { kind: "refused"; reason: string };
 
 export type EndOutcome =

@@ -1,4 +1,5 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import { boundedCapacity } from "./capacity.ts";
 import type { Replica, ReplicaHello } from "./replica.ts";
 
 export const SUSPECT_AFTER_MS = 3_000;
@@ -16,8 +17,9 @@ export interface MembershipState {
 }
 
 export type MembershipEvent =
-  /** `connection`: the shell's number for the socket; `admitted`: its URL needs no proof, or has given it. */
+  /** `connection`: the shell's number for the socket; `admitted`: it has the key of this epoch already. */
   | { kind: "hello"; hello: ReplicaHello; connection: number; admitted: boolean }
+  /** It has shown that it has the key under which its admissions are signed. */
   | { kind: "admitted"; slot: number; epoch: number }
   /** Anything came through its socket. `seq`: of the announce applied last. */
   | { kind: "heard"; slot: number; epoch: number; seq?: number }
@@ -55,7 +57,7 @@ export function emptyMembership(): MembershipState {
 
 /** After a restart nobody is connected: all are suspect until they say hello again, and forgotten 3 s from now if they do not. */
 export function restoreMembership(saved: MembershipState, nowMs: number): MembershipState {
-  const gone = { state: "suspect", connection: null, closedAtMs: nowMs, lastHeardMs: nowMs } as const;
+  const gone = { state: "suspect", connection: null, admitted: false, closedAtMs: nowMs, joinedAtMs: nowMs, lastHeardMs: nowMs } as const;
   const replicas = saved.replicas.map((replica): Replica => ({ ...replica, ...gone }));
   return { ...saved, replicas };
 }
@@ -133,7 +135,7 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
   const { state: fitting, effects, refusal } = adopt(state, hello, known);
   if (refusal !== null) return refuse(state, hello, refusal);
   if (known !== undefined && hello.epoch === known.epoch) {
-    const capacity = hello.capacity;
+    const capacity = boundedCapacity(hello.capacity);
     const url = hello.url;
     const back = {
       ...known,
@@ -146,18 +148,20 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
       closedAtMs: null,
       lastHeardMs: nowMs,
     };
-    // A proof given for one URL says nothing of another.
+    // Who is somewhere else now may be another process that only says so.
     const next = settled({ ...back, admitted: admitted || (known.admitted && known.url === url) });
     return { state: put(fitting, next), effects: [...effects, { kind: "reconnected", replica: next, oldConnection: known.connection }] };
   }
   const slot = known?.slot ?? freeSlot(fitting);
   if (slot === null) return refuse(state, hello, `the pool is full: ${MAX_REPLICAS} replicas are here already`);
-  const { name, epoch, url, roles, capacity, transfers, machine } = hello;
+  const { name, epoch, url, roles, transfers, machine } = hello;
+  const capacity = boundedCapacity(hello.capacity);
   const identity = { slot, name, epoch, url, roles, capacity, transfers, machine };
   const fresh = settled({
     ...identity,
     state: "joining",
     connection,
+    joinedAtMs: nowMs,
     lastHeardMs: nowMs,
     closedAtMs: null,
     admitted,

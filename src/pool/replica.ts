@@ -2,7 +2,7 @@
 
 export type Role = "prefill" | "decode";
 
-/** ready: takes requests. joining: its URL is not admitted yet. suspect, draining: nothing new. lost: only in the effect that forgets it. */
+/** ready: takes requests. joining: it has not shown yet that it has its key. suspect, draining: nothing new. lost: only in the effect that forgets it. */
 export type ReplicaState = "joining" | "ready" | "suspect" | "draining" | "lost";
 
 export interface Capacity {
@@ -50,11 +50,13 @@ export interface Replica {
   state: ReplicaState;
   /** The shell's number for the socket it speaks through; null while there is none. */
   connection: number | null;
+  /** When this epoch said its first hello, pool clock. */
+  joinedAtMs: number;
   /** Pool clock. */
   lastHeardMs: number;
   /** Pool clock, when its socket closed; null while one is open. */
   closedAtMs: number | null;
-  /** The URL was proven to be its own. */
+  /** It has the key under which its admissions are signed: what is sent before would be refused. */
   admitted: boolean;
   /** It asked to be drained; survives being suspect for a while. */
   draining: boolean;

@@ -7,12 +7,17 @@ import {
   type MembershipState,
   restoreMembership,
 } from "../pool/membership.ts";
+import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
 import { isPrefillLease, type Lease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
+import { adopt } from "./adoption.ts";
 import { DecodeWatch, type RunningDecode } from "./decode-watch.ts";
 import type { TransferOutcome } from "./explain.ts";
+import { believed, believedOutput, type DecodingStep, type LeaseStep, type SettledStep } from "./lease-report.ts";
 import type { PoolState } from "./pool-state.ts";
 import { type ResyncNeed, Resyncs } from "./resync.ts";
+
+export type { LeaseStep } from "./lease-report.ts";
 
 /** A first token that came so many times later or sooner than predicted is counted. */
 const MISJUDGED = 5;
@@ -24,30 +29,6 @@ export interface ResidencyUpdate {
   last: boolean;
   seq: number;
   entries: readonly { hash: bigint; tokens: number; tierBits: number }[];
-}
-
-export type LeaseStep = { event: "started" | "refused"; id: string; attempt: number } | DecodingStep | SettledStep;
-
-interface SettledStep extends LeaseKey {
-  event: "settled";
-  promptTokens: number;
-  cachedTokens: number;
-  outputTokens: number;
-  /** From the first token to the last; absent: not measured. */
-  decodeMs?: number | undefined;
-}
-
-/** The first token is there. */
-interface DecodingStep extends LeaseKey {
-  event: "decoding";
-  promptTokens: number;
-  /** What was not computed: on its device, loaded or fetched. */
-  cachedTokens: number;
-  /** From its start to the first token, loads and transfer included. */
-  prefillMs: number;
-  loadMs?: number | undefined;
-  loadedTokens?: number | undefined;
-  transfer?: TransferOutcome | undefined;
 }
 
 export class AnnounceIntake {
@@ -76,18 +57,9 @@ export class AnnounceIntake {
     return this.#resyncs.askNow(slot, sync.seq > seq || sync.seq === 0 ? null : sync.seq, nowMs);
   }
 
-  /**
-   * A replica is back with what it runs. What this pool no longer knows, because it lost its memory, is taken on again; what it has
-   * ended is returned, to be cancelled.
-   */
+  /** A replica is back with what it runs; what it has to cancel of that. */
   reconcile(slot: number, running: readonly LeaseKey[], nowMs: number): LeaseKey[] {
-    const { leases } = this.#state;
-    return leases.reconcile(slot, running, nowMs).unknown.filter((key) => {
-      if (leases.get(key) !== undefined) return true;
-      leases.reserve({ ...key, replica: slot, nowMs, promptTokens: 0, uncachedTokens: 0, predictedMs: 0, salt: "" });
-      leases.started(key);
-      return false;
-    });
+    return adopt(this.#state, slot, running, nowMs);
   }
 
   /** Members and sequence numbers as a checkpoint left them; what the index has of others is forgotten. */
@@ -124,7 +96,7 @@ export class AnnounceIntake {
       if (update.seq !== sync.seq + 1) return this.#resyncs.ask(slot, sync.seq, nowMs);
     }
     for (const { hash, tierBits, tokens } of update.entries) {
-      index.set(hash, slot, tierBits, tokens);
+      index.set(hash, slot, tierBits, Math.min(tokens, MOST_CONTEXT_TOKENS));
       if (tierBits === 0) seen.givenUp(hash);
     }
     this.#state.paths.announced(
@@ -148,9 +120,12 @@ export class AnnounceIntake {
   ): { effects: MembershipEffect[]; need: ResyncNeed } {
     const { leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
-    counters.expired += leases.heartbeat(slot, said.running, nowMs).length;
+    // Only who has been welcomed sends heartbeats: it has the key of its epoch.
+    effects.push(...this.membership({ kind: "admitted", slot, epoch }, nowMs));
+    const running = this.#running(slot, said.running);
+    counters.expired += leases.heartbeat(slot, running, nowMs).length;
     leases.usedKv(slot, said.usedKvTokens ?? 0);
-    const decoded = this.#decodes.heard(slot, said.running, leases.reading(slot, nowMs));
+    const decoded = this.#decodes.heard(slot, running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#resyncs.of(slot);
     sync.reported = said.entries;
@@ -162,21 +137,37 @@ export class AnnounceIntake {
     return { effects, need };
   }
 
-  lease(slot: number, step: LeaseStep, nowMs: number): void {
+  /** Of the replica's own leases; what it says of others changes nothing. */
+  lease(slot: number, said: LeaseStep, nowMs: number): void {
     const { leases, counters } = this.#state;
-    const key: LeaseKey = { id: step.id, attempt: step.attempt };
+    const key: LeaseKey = { id: said.id, attempt: said.attempt };
+    const lease = leases.get(key);
+    if (lease?.replica !== slot) {
+      counters.strayReports++;
+      return;
+    }
+    const { step, cut } = believed(said, this.#state.replica(slot)?.capacity.contextTokens);
+    if (cut) counters.cutReports++;
     switch (step.event) {
       case "started":
-        leases.started(key);
+        leases.started(key, nowMs);
         return;
       case "refused":
         if (leases.release(key, nowMs).kind === "ended") counters.released++;
         return;
       case "decoding":
+        if (lease.firstTokenReported) return;
+        lease.firstTokenReported = true;
         return this.#decoding(slot, step, nowMs);
       case "settled":
         return this.#settled(slot, step, nowMs);
     }
+  }
+
+  /** As named by a heartbeat, within what is possible. */
+  #running(slot: number, running: readonly RunningDecode[]): RunningDecode[] {
+    const contextTokens = this.#state.replica(slot)?.capacity.contextTokens ?? 0;
+    return running.map((each) => ({ ...each, outputTokens: believedOutput(each.outputTokens, contextTokens) }));
   }
 
   #decoding(slot: number, step: DecodingStep, nowMs: number): void {
@@ -203,14 +194,14 @@ export class AnnounceIntake {
   }
 
   /** What its client was predicted to wait, against what it waited. */
-  #judge({ awaited, interrupted, reservedAtMs }: Lease, nowMs: number): void {
-    if (awaited === undefined || interrupted) return;
+  #judge({ predicted, interrupted, reservedAtMs }: Lease, nowMs: number): void {
+    if (predicted === undefined || interrupted) return;
     const { rates, counters } = this.#state;
     const tookMs = Math.max(1, nowMs - reservedAtMs);
     counters.firstTokens++;
-    const times = tookMs / Math.max(1, awaited.firstTokenMs);
+    const times = tookMs / Math.max(1, predicted.firstTokenMs);
     if (times > MISJUDGED || times < 1 / MISJUDGED) counters.misjudged++;
-    rates.reportFirstToken(awaited.workMs, tookMs);
+    rates.reportFirstToken(predicted.workMs, tookMs);
   }
 
   #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {

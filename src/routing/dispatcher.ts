@@ -1,21 +1,25 @@
 /** From a request to a replica: look up, predict, choose and lease in one turn, or wait in line until a replica will soon start it. */
 import { type LeaseKey, prefillLease } from "../pool/lease.ts";
-import type { Replica } from "../pool/replica.ts";
 import { decide } from "./decide.ts";
-import type { Decision, PlannedTransfer, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import type { Decision, Profile, ScoredCandidate } from "./decision.ts";
+import { hasReplicaFor } from "./exclusion.ts";
 import { explain } from "./explain.ts";
 import { firstTokenMs } from "./first-token.ts";
 import { reuseInSight } from "./funnel.ts";
-import { holdMs } from "./hold.ts";
-import { leastWorkMs, LinePlan, PATIENCE_MS, type Waiter } from "./line-plan.ts";
+import { IdleWatch } from "./idle-watch.ts";
+import { headsOf } from "./line-heads.ts";
+import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./pool-state.ts";
 import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
-import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "./question.ts";
-import { cannotMake, knownTooLate, outlookOf, refusalOf, refused } from "./refusal.ts";
-import { type Minter, reserve, type Trying } from "./reservation.ts";
+import type { DecideAnswer, DecideRequest } from "./question.ts";
+import { cannotMake, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
+import { requestView } from "./request-view.ts";
+import { countPlaced, type Minter, reserve, type Trying } from "./reservation.ts";
+import { isHeld, roomsOf } from "./rooms.ts";
 import { couldPull } from "./transfer-cost.ts";
 
 export type { PoolCard } from "./pool-state.ts";
+export { onPoolClock } from "./question.ts";
 export type * from "./question.ts";
 
 export interface DispatcherOptions extends Minter {
@@ -24,8 +28,6 @@ export interface DispatcherOptions extends Minter {
   random(): number;
 }
 
-/** So many of the line are looked at. */
-export const MOST_LOOKED_AT = 64;
 /** The line is planned anew after so many of one planning's leases; those after them go by the plan there is. */
 const MOST_REPLANNED = 8;
 /** A plan knows nothing of transfers and keys: so many that it was wrong about end it. */
@@ -54,6 +56,7 @@ export class Dispatcher {
   #turn = 0;
   /** What the line was planned for last. */
   #planned: unknown[] = [];
+  readonly #idle = new IdleWatch();
 
   constructor(state: PoolState, options: DispatcherOptions) {
     this.#state = state;
@@ -63,7 +66,7 @@ export class Dispatcher {
   /** Null: the request waits in line; `answer` is called as soon as a replica is free, or `waitedEnough` ends the call. */
   decide(request: DecideRequest, nowMs: number, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
     for (const { attempt } of request.failed ?? []) this.release({ id: request.id, attempt }, nowMs);
-    if (request.elsewhere === true && !this.#state.hasReplicaFor(request)) {
+    if (request.elsewhere === true && !hasReplicaFor(this.#state, request, nowMs)) {
       return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
     const { line, counters } = this.#state;
@@ -107,10 +110,18 @@ export class Dispatcher {
   /** Sends whoever's turn it is (line-plan.ts). Call whenever anything has changed; it looks at nothing when nothing has. */
   dispatchWaiting(nowMs: number): void {
     const { line } = this.#state;
-    if (line.length === 0 || !this.#isNews(nowMs)) return;
+    if (line.length === 0) return this.#idle.clear();
+    if (!this.#isNews(nowMs)) return;
     const answers: [Held, DecideAnswer][] = [];
     const waiters = this.#waiters(nowMs, answers);
     const plan = new LinePlan(this.#state, this.#options.profile, waiters, nowMs);
+    this.#followPlan(plan, waiters, answers, nowMs);
+    this.#serveIdle(plan, waiters, answers, nowMs);
+    this.#isNews(nowMs);
+    for (const [held, answer] of answers) held.answer(answer);
+  }
+
+  #followPlan(plan: LinePlan, waiters: readonly Waiter[], answers: [Held, DecideAnswer][], nowMs: number): void {
     let replans = MOST_REPLANNED;
     let misses = 0;
     for (let turn = plan.next(); turn !== null; turn = plan.next()) {
@@ -128,8 +139,23 @@ export class Dispatcher {
       answers.push([held, placed.answer]);
       plan.sent(placed.slots, replans-- > 0);
     }
-    this.#isNews(nowMs);
-    for (const [held, answer] of answers) held.answer(answer);
+  }
+
+  /** Whoever waits for a better place does not wait for it beside an idle replica: after a while that one gets whom it costs least. */
+  #serveIdle(plan: LinePlan, waiters: readonly Waiter[], answers: [Held, DecideAnswer][], nowMs: number): void {
+    const idle = roomsOf(this.#state).flatMap(({ slot, isIdle }) => (isIdle ? [slot] : []));
+    for (const slot of this.#idle.waited(idle, nowMs)) {
+      for (const row of plan.takersOf(slot).slice(0, MOST_MISSES)) {
+        const id = waiters[row]?.claim.id ?? "";
+        const held = this.#held.get(id);
+        const placed = held === undefined ? null : this.#place(held.request, plan.onlyOn(slot), nowMs, true);
+        if (held === undefined || placed === null) continue;
+        this.#part(id, nowMs);
+        answers.push([held, placed.answer]);
+        plan.sentTo(row, placed.slots);
+        break;
+      }
+    }
   }
 
   get waiting(): number {
@@ -140,7 +166,7 @@ export class Dispatcher {
   #enter(request: DecideRequest, holdings: Holdings, nowMs: number): DecideAnswer | null {
     const state = this.#state;
     const { id, arrivedAtMs, priority = "normal", salt } = request;
-    const workMs = leastWorkMs(state, this.#options.profile, this.#seen(request, nowMs), holdings);
+    const workMs = leastWorkMs(state, this.#options.profile, requestView(state, request, nowMs), holdings, nowMs);
     if (state.line.position(id) === null) {
       const refusal = refusalOf(state, request, workMs, nowMs);
       if (refusal !== null) return refusal;
@@ -153,7 +179,7 @@ export class Dispatcher {
   #waiters(nowMs: number, answers: [Held, DecideAnswer][]): Waiter[] {
     const state = this.#state;
     const waiters: Waiter[] = [];
-    for (const claim of state.line.heads(MOST_LOOKED_AT, ({ id }) => this.#held.has(id))) {
+    for (const claim of headsOf(state, (id) => this.#held.get(id)?.request, nowMs)) {
       const held = this.#held.get(claim.id);
       if (held === undefined) continue;
       if (cannotMake(state, held.request, claim.workMs, nowMs)) {
@@ -169,7 +195,7 @@ export class Dispatcher {
         held.holdings = holdingsOf(state, held.request.chain, nowMs);
         held.lookedAtMs = nowMs;
       }
-      waiters.push({ claim, seen: this.#seen(held.request, nowMs), holdings: held.holdings });
+      waiters.push({ claim, seen: requestView(state, held.request, nowMs), holdings: held.holdings });
     }
     return waiters;
   }
@@ -188,40 +214,17 @@ export class Dispatcher {
     return news;
   }
 
-  #seen(request: DecideRequest, nowMs: number): RequestView {
-    const { rates, sessions } = this.#state;
-    const { promptBytes, chain, counts = false, session = null, salt, tpotMs, arrivedAtMs } = request;
-    const last = session === null ? undefined : sessions.last(salt, session);
-    const stickyTo = last === undefined ? undefined : this.#state.named(last)?.slot;
-    return {
-      // What is longer is refused by its replica, and soon: nobody waits for it to be computed.
-      promptTokens: Math.min(rates.promptTokens(promptBytes), this.#state.longestContextTokens),
-      promptBytes,
-      segments: chain.length,
-      excluded: this.#excluded(request),
-      ...(counts ? { counts } : {}),
-      ...(tpotMs !== undefined && nowMs - arrivedAtMs < PATIENCE_MS ? { tpotMs } : {}),
-      ...(stickyTo === undefined ? {} : { stickyTo }),
-    };
-  }
-
-  /** Replicas that failed it, unless no other takes requests. */
-  #excluded(request: DecideRequest): number[] {
-    const { failed = [] } = request;
-    if (failed.length === 0 || !this.#state.hasReplicaFor(request)) return [];
-    return failed.flatMap(({ replica }) => this.#state.named(replica)?.slot ?? []);
-  }
-
   /**
    * Null: it waits, nothing was leased.
    *
    * @param plannedMs by slot, of those before it in line; null when nobody is.
+   * @param toIdle to an idle replica though it had rather waited: it is not held back for its plan, nor refused because of it.
    */
-  #place(request: DecideRequest, plannedMs: ArrayLike<number> | null, nowMs: number): Placed | null {
+  #place(request: DecideRequest, plannedMs: ArrayLike<number> | null, nowMs: number, toIdle = false): Placed | null {
     const state = this.#state;
     const { profile } = this.#options;
-    const seen = this.#seen(request, nowMs);
-    const view = viewFor(state, holdingsOf(state, request.chain, nowMs), plannedMs);
+    const seen = requestView(state, request, nowMs);
+    const view = viewFor(state, holdingsOf(state, request.chain, nowMs), plannedMs, nowMs);
     const draw = this.#options.random();
     const turn = this.#turn;
     const decision = decide(view, seen, profile, draw, turn);
@@ -229,8 +232,13 @@ export class Dispatcher {
     const replica = chosen === undefined ? undefined : state.replica(chosen.replica);
     if (chosen === undefined || replica === undefined) return null;
     const { transfer } = decision;
-    if (profile.holds === true && this.#isHeld(replica, chosen, transfer)) return null;
-    if (knownTooLate(state, request, chosen, firstTokenMs(chosen, transfer), nowMs)) {
+    if (!toIdle && profile.holds === true && isHeld(state, replica, chosen, transfer, nowMs)) return null;
+    // Nobody is refused because a prefill ahead of it is overdue.
+    const firstTokenInMs =
+      firstTokenMs(chosen, transfer) - state.leases.overdueMs(transfer?.kind === "prefill" ? transfer.replica : replica.slot, nowMs);
+    // It stays in line for its warm replica; that needs no evidence, a refusal does.
+    if (toIdle && tooLate(request, firstTokenInMs, nowMs)) return null;
+    if (knownTooLate(state, request, chosen, firstTokenInMs, nowMs)) {
       state.counters.refused++;
       const { priority = "normal" } = request;
       const answer = refused(outlookOf(state, priority, chosen.terms.prefillMs, nowMs), "its first token would come after its deadline");
@@ -245,16 +253,8 @@ export class Dispatcher {
     const known = { ...this.#watchReuse(trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
     this.#learn(request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
-    this.#count(answer);
+    countPlaced(state, answer, request);
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
-  }
-
-  /** Whether more is queued than its hold allows, where its prompt would be computed. */
-  #isHeld(replica: Replica, { terms }: ScoredCandidate, transfer: PlannedTransfer | null): boolean {
-    const elsewhere = transfer?.kind === "prefill" ? this.#state.replica(transfer.replica) : undefined;
-    const { slot, capacity } = elsewhere ?? replica;
-    const ahead = elsewhere === undefined || transfer === null ? terms.queueMs : transfer.senderMs - transfer.senderWorkMs;
-    return ahead >= holdMs(this.#state.rates.of(slot), capacity);
   }
 
   #learn({ session = null, salt }: DecideRequest, chosen: ScoredCandidate, declinedPull: boolean, atOnce: boolean, nowMs: number): void {
@@ -283,20 +283,14 @@ export class Dispatcher {
     return { seenTokens };
   }
 
-  #count({ cachedTokens, attempt, prefill, pull }: ReplicaAnswer): void {
-    const { counters } = this.#state;
-    counters.decisions++;
-    counters.predictedCachedTokens += cachedTokens;
-    if (attempt > 1) counters.retries++;
-    if (prefill !== undefined) counters.remotePrefills++;
-    if (pull !== undefined) counters.pulls++;
-  }
-
-  /** One more than the last. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */
+  /** One more than the last, and one that no lease was made for. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */
   #nextAttempt({ id, failed }: DecideRequest, nowMs: number): number {
-    const known = this.#state.ring.get(id)?.attempt ?? 0;
+    const { ring, leases } = this.#state;
+    const known = ring.get(id)?.attempt ?? 0;
     const named = failed?.at(-1)?.attempt ?? 0;
     if (known > named) this.release({ id, attempt: known }, nowMs);
-    return Math.max(known, named) + 1;
+    let attempt = Math.max(known, named) + 1;
+    for (; leases.get({ id, attempt }) !== undefined; attempt++) this.release({ id, attempt }, nowMs);
+    return attempt;
   }
 }

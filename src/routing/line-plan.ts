@@ -13,10 +13,8 @@ import { score, unscored } from "./cost.ts";
 import type { CandidateView, Profile, RequestView } from "./decision.ts";
 import { LineWays } from "./line-ways.ts";
 import type { PoolState } from "./pool-state.ts";
+import { PATIENCE_MS } from "./request-view.ts";
 import { followPaths, hold, type Holdings, loadedView } from "./pool-view.ts";
-
-/** Whoever has waited so long and fits nowhere has its replica kept free: what runs there ends, and an idle one is never full. */
-export const PATIENCE_MS = 10_000;
 
 export interface Waiter {
   claim: Readonly<Claim>;
@@ -32,12 +30,12 @@ export interface Turn {
 }
 
 /** The request's own prefill where that is least, of all replicas that could take it sooner or later; 0 when none is here. */
-export function leastWorkMs(state: PoolState, profile: Profile, seen: RequestView, holdings: Holdings): number {
+export function leastWorkMs(state: PoolState, profile: Profile, seen: RequestView, holdings: Holdings, nowMs: number): number {
   if (seen.counts === true) return 0;
   const scratch = unscored();
   let least = Infinity;
   for (const replica of state.membership.replicas) {
-    const view = loadedView(state, replica);
+    const view = loadedView(state, replica, nowMs);
     hold(view, holdings);
     const { terms, barred } = score(view, seen, profile, state.rates.meanOutputTokens, scratch);
     if (barred === null || barred === "full" || barred === "too slow") least = Math.min(least, terms.prefillMs + terms.loadMs);
@@ -68,7 +66,7 @@ export class LinePlan {
     this.#nowMs = nowMs;
     this.#waiters = waiters;
     this.#replicas = state.membership.replicas;
-    this.#views = this.#replicas.map((replica) => loadedView(state, replica));
+    this.#views = this.#replicas.map((replica) => loadedView(state, replica, nowMs));
     this.#plannedOn = new Float64Array(this.#views.length);
     const { rates, remotePrefillTokens, line } = state;
     const setting = { profile, meanOutputTokens: rates.meanOutputTokens, remotePrefillTokens };
@@ -100,16 +98,7 @@ export class LinePlan {
   /** The last turn's waiter has its lease; loads of these slots have changed. `again`: plan anew from the first in turn. */
   sent(slots: readonly number[], again: boolean): void {
     this.#sent.add(this.#order[this.#at] ?? -1);
-    const machines = new Set(slots.flatMap((slot) => this.#state.replica(slot)?.machine ?? []));
-    const beside = this.#replicas.filter(({ slot, machine }) => machine !== undefined && machines.has(machine) && !slots.includes(slot));
-    for (const slot of [...slots, ...beside.map((replica) => replica.slot)]) {
-      const column = this.#replicas.findIndex((replica) => replica.slot === slot);
-      const replica = this.#replicas[column];
-      if (replica === undefined) continue;
-      this.#views[column] = loadedView(this.#state, replica);
-      for (const { holdings } of this.#waiters) followPaths(this.#state, holdings, slot, this.#nowMs);
-      this.#ways.fill(column);
-    }
+    this.#loaded(slots);
     if (!again) {
       this.#at++;
       return;
@@ -117,6 +106,39 @@ export class LinePlan {
     this.#at = 0;
     this.#planned.fill(0);
     this.#plannedOn.fill(0);
+  }
+
+  /** Loads of these slots have changed. */
+  #loaded(slots: readonly number[]): void {
+    const machines = new Set(slots.flatMap((slot) => this.#state.replica(slot)?.machine ?? []));
+    const beside = this.#replicas.filter(({ slot, machine }) => machine !== undefined && machines.has(machine) && !slots.includes(slot));
+    for (const slot of [...slots, ...beside.map((replica) => replica.slot)]) {
+      const column = this.#replicas.findIndex((replica) => replica.slot === slot);
+      const replica = this.#replicas[column];
+      if (replica === undefined) continue;
+      this.#views[column] = loadedView(this.#state, replica, this.#nowMs);
+      for (const { holdings } of this.#waiters) followPaths(this.#state, holdings, slot, this.#nowMs);
+      this.#ways.fill(column);
+    }
+  }
+
+  /** Of those who are left, by row: who may go to this replica now, whom it costs least first. */
+  takersOf(slot: number): number[] {
+    const column = this.#replicas.findIndex((replica) => replica.slot === slot);
+    return this.#ways.cheapestOn(column).filter((row) => !this.#sent.has(row));
+  }
+
+  /** V that leaves no other replica to go to. */
+  onlyOn(slot: number): Float64Array {
+    const planned = new Float64Array(MAX_REPLICAS).fill(Infinity);
+    planned[slot] = 0;
+    return planned;
+  }
+
+  /** A waiter out of its turn has its lease, on these slots. */
+  sentTo(row: number, slots: readonly number[]): void {
+    this.#sent.add(row);
+    this.#loaded(slots);
   }
 
   /** The last turn's waiter stays in line: a closer look found no place for it now. */

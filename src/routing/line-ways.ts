@@ -96,6 +96,13 @@ export class LineWays {
     return this.#cheapest(row, FULL);
   }
 
+  /** Rows that may go to this column now, whom it costs least first. */
+  cheapestOn(column: number): number[] {
+    const cost = (row: number): number => this.#cost[this.#cell(row, column)] ?? Infinity;
+    const rows = Array.from(this.#waiters.keys()).filter((row) => this.#open[this.#cell(row, column)] === OPEN);
+    return rows.sort((one, other) => cost(one) - cost(other));
+  }
+
   /** Its own prefill where that is least; 0 where it may go nowhere. */
   leastWorkMs(row: number): number {
     let least = Infinity;

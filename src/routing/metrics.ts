@@ -20,6 +20,8 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_leases_settled_total", "counter", "Leases that ended with usage", c.settled],
     ["warmpath_leases_released_total", "counter", "Leases given back by the edge", c.released],
     ["warmpath_leases_expired_total", "counter", "Leases that ran out", c.expired],
+    ["warmpath_reports_stray_total", "counter", "Reports of leases that their replica does not have", c.strayReports],
+    ["warmpath_reports_cut_total", "counter", "Reports with a number outside its range; it was cut or left out", c.cutReports],
     ["warmpath_resyncs_total", "counter", "Times a replica was asked to announce again", c.resyncs],
     ["warmpath_first_tokens_total", "counter", "First tokens that were predicted and have come", c.firstTokens],
     ["warmpath_first_tokens_misjudged_total", "counter", "Of these, those more than 5 times later or sooner than predicted", c.misjudged],

@@ -35,11 +35,10 @@ interface Pace {
   surprise: Surprise;
 }
 
-/** As a checkpoint keeps it; paces by slot. */
+/** As a checkpoint keeps it; paces by slot. Replicas' own fits are not in it: they would be most of it, and are learnt again in some dozens of reports. */
 export interface SavedFits {
   pool: SavedFit;
   paces: { slot: number; reports: number; log: number }[];
-  own: { slot: number; fit: SavedFit }[];
 }
 
 /**
@@ -134,18 +133,11 @@ export class PacedFits {
       reports: this.#paces[slot]?.reports ?? 0,
       log: this.#paces[slot]?.log ?? 0,
     }));
-    const own = [...this.#own].filter(([, fit]) => fit.coefficients !== null).map(([slot, fit]) => ({ slot, fit: fit.save() }));
-    return { pool: this.#pool.save(), paces, own };
+    return { pool: this.#pool.save(), paces };
   }
 
-  restore({ pool, paces, own }: SavedFits): void {
+  restore({ pool, paces }: SavedFits): void {
     this.#pool.restore(pool);
-    for (const { slot, fit } of own) {
-      if (!(slot in this.#paces)) continue;
-      const restored = new DecayingFit(this.#shape);
-      restored.restore(fit);
-      this.#own.set(slot, restored);
-    }
     for (const { slot, reports, log } of paces) {
       if (!(slot in this.#paces)) continue;
       this.#paces[slot] = { ...freshPace(), reports, log };

@@ -13,7 +13,6 @@ import { RateBook } from "./predict.ts";
 import { PredictedPaths } from "./predicted-paths.ts";
 import { SEEN_PARTS, SeenPrompts } from "./seen-prompts.ts";
 import { SessionBook } from "./sessions.ts";
-import type { DecideRequest } from "./question.ts";
 
 export type { PoolCard } from "./pool-card.ts";
 
@@ -42,6 +41,10 @@ export interface PoolCounters {
   /** Written for the checkpoint. */
   checkpointRows: number;
   checkpointBytes: number;
+  /** Reports of leases that their replica does not have. */
+  strayReports: number;
+  /** Reports with a number that can't be. */
+  cutReports: number;
 }
 
 /** Unless the deployment says otherwise. */
@@ -84,6 +87,8 @@ export class PoolState {
     transfersFallenBack: 0,
     checkpointRows: 0,
     checkpointBytes: 0,
+    strayReports: 0,
+    cutReports: 0,
   };
   /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */
   readonly remotePrefillTokens: number | null;
@@ -106,13 +111,6 @@ export class PoolState {
       load: poolLoad(this, this.#pace.perSecond(this.counters.decisions, nowMs)),
       ...(knownSketch === undefined ? {} : this.#sketch.tell(knownSketch, nowMs)),
     };
-  }
-
-  /** One that takes requests and has not failed this one. */
-  hasReplicaFor({ failed = [] }: Pick<DecideRequest, "failed">): boolean {
-    return this.membership.replicas.some(
-      (replica) => takesRequests(replica) && !failed.some((attempt) => attempt.replica === replica.name),
-    );
   }
 
   /** Of all replicas; Infinity while none is here. */

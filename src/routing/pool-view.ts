@@ -32,9 +32,9 @@ export interface Holdings {
  *
  * @param plannedMs by slot, of those before it in line; Infinity: nothing may go there now.
  */
-export function viewFor(state: PoolState, holdings: Holdings, plannedMs: ArrayLike<number> | null): PoolView {
+export function viewFor(state: PoolState, holdings: Holdings, plannedMs: ArrayLike<number> | null, nowMs: number): PoolView {
   const candidates = state.membership.replicas.map((replica) => {
-    const candidate = loadedView(state, replica);
+    const candidate = loadedView(state, replica, nowMs);
     hold(candidate, holdings);
     candidate.plannedMs = plannedMs?.[replica.slot] ?? 0;
     // Kept free for one who has waited long.
@@ -45,10 +45,11 @@ export function viewFor(state: PoolState, holdings: Holdings, plannedMs: ArrayLi
 }
 
 /** The replica without what it holds of a prompt. */
-export function loadedView(state: PoolState, replica: Replica): CandidateView {
+export function loadedView(state: PoolState, replica: Replica, nowMs: number): CandidateView {
   const { slot, name, capacity, roles } = replica;
   const load = state.leases.load(slot);
   const rates = state.rates.of(slot);
+  const overdueMs = state.leases.overdueMs(slot, nowMs);
   // Field by field: a literal with another object spread into it takes ten times as long, and this one is made for every replica at every decision.
   const { besideInFlight, besideContextTokens } = besideOf(state, replica);
   return {
@@ -63,14 +64,15 @@ export function loadedView(state: PoolState, replica: Replica): CandidateView {
     contextTokens: load.promptTokens + load.outputTokens,
     besideInFlight,
     besideContextTokens,
-    queuedPrefillMs: load.queuedPrefillMs,
+    queuedPrefillMs: load.queuedPrefillMs + overdueMs,
     plannedMs: 0,
     liveKvTokens: liveKvTokens(load),
     outputTokens: load.outputTokens,
     kvTokens: capacity.kvTokens,
     sequences: capacity.sequences,
     queueLimit: capacity.queueLimit,
-    holdMs: holdMs(rates, capacity),
+    // What is overdue moves others away and holds nobody back: where there is no other, nothing is gained by waiting in line.
+    holdMs: holdMs(rates, capacity) + overdueMs,
     rates,
     eligible: takesRequests(replica),
     prefills: isReady(replica) && !roles.includes("decode"),

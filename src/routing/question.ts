@@ -5,6 +5,10 @@ import type { PoolCard } from "./pool-card.ts";
 export interface FailedAttempt {
   replica: string;
   attempt: number;
+  /** In which life of the replica; absent: in the one that the pool knew then. */
+  epoch?: number | undefined;
+  /** That life is over, by the replica's own word. */
+  replaced?: boolean | undefined;
 }
 
 export interface DecideRequest {
@@ -17,7 +21,7 @@ export interface DecideRequest {
   chain: BigUint64Array;
   promptBytes: number;
   bodyBytes: number;
-  /** Kept over renewals, so that nobody loses the place in line. */
+  /** Pool clock. Kept over renewals, so that nobody loses the place in line. */
   arrivedAtMs: number;
   /** Absent: normal. */
   priority?: Priority | undefined;
@@ -31,8 +35,27 @@ export interface DecideRequest {
   counts?: boolean;
   /** Another pool can take it: refused at once where no replica is ready for it, instead of waiting in line. */
   elsewhere?: boolean;
-  /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again at once. */
+  /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again for a while (exclusion.ts). */
   failed?: FailedAttempt[];
+}
+
+/** A request as an edge asks it: in durations, as the clocks of two machines may be an hour apart. */
+export interface Ask extends Omit<DecideRequest, "arrivedAtMs" | "deadlineMs"> {
+  /** Since it came to the edge, ms. */
+  waitedMs: number;
+  /** From now on: after this its first token is worthless, ms; negative: it is already. */
+  withinMs?: number | undefined;
+}
+
+/** Longer than anybody waits, and than any deadline, ms. */
+const MOST_DURATION_MS = 600_000;
+
+/** On the pool's clock. Durations are bounded, and those that are no numbers are as if they had not been given. */
+export function onPoolClock({ waitedMs, withinMs, ...request }: Ask, nowMs: number): DecideRequest {
+  const waited = Number.isFinite(waitedMs) ? Math.min(MOST_DURATION_MS, Math.max(0, waitedMs)) : 0;
+  const asked = { ...request, arrivedAtMs: nowMs - waited };
+  if (withinMs === undefined || !Number.isFinite(withinMs)) return asked;
+  return { ...asked, deadlineMs: nowMs + Math.min(MOST_DURATION_MS, Math.max(-MOST_DURATION_MS, withinMs)) };
 }
 
 /** Where the chosen replica gets blocks from, with the right to fetch them. */
@@ -45,6 +68,8 @@ export interface TransferSource {
 export interface ReplicaAnswer {
   type: "replica";
   replica: string;
+  /** Of the replica: another life of it has not this admission's key. */
+  epoch: number;
   url: string;
   attempt: number;
   admission: string;

@@ -74,7 +74,7 @@ export function cannotMake(state: PoolState, request: DecideRequest, workMs: num
   return tooLate(request, 0, nowMs) || (tooLate(request, workMs, nowMs) && knowsWork(state, workMs));
 }
 
-function tooLate({ deadlineMs }: DecideRequest, firstTokenInMs: number, nowMs: number): boolean {
+export function tooLate({ deadlineMs }: DecideRequest, firstTokenInMs: number, nowMs: number): boolean {
   return deadlineMs !== undefined && nowMs + firstTokenInMs > deadlineMs;
 }
 

@@ -1,5 +1,5 @@
 /** What a decision takes and gives: leases on the replicas it names, the rights to use them, and the answer to the edge. */
-import { type AwaitedFirstToken, prefillLease, type ReserveOutcome } from "../pool/lease.ts";
+import { type PredictedFirstToken, prefillLease, type ReserveOutcome } from "../pool/lease.ts";
 import type { Replica } from "../pool/replica.ts";
 import type { PlannedTransfer, ScoredCandidate } from "./decision.ts";
 import { firstTokenMs, workUntilFirstToken } from "./first-token.ts";
@@ -49,12 +49,14 @@ export function reserve(state: PoolState, minter: Minter, trying: Trying, { repl
           fetched: transfer !== null,
           // What is on lower tiers, or still to be computed by another request, will be announced.
           announcedSegments: cachedTokens > deviceTokens || loadedTokens > 0 || chosen.awaitedTokens > 0 ? 0 : chosen.overlapSegments,
-          awaited: { workMs: workUntilFirstToken(chosen, transfer), firstTokenMs: firstTokenMs(chosen, transfer) },
+          predicted: { workMs: workUntilFirstToken(chosen, transfer), firstTokenMs: firstTokenMs(chosen, transfer) },
         };
-  if (lease(state, trying, replica, { id, attempt }, work).kind === "refused") return null;
+  const awaits = transfer?.kind === "prefill" || request.counts === true;
+  if (lease(state, trying, replica, { id, attempt }, { ...work, awaits }).kind !== "reserved") return null;
   const answer: ReplicaAnswer = {
     type: "replica",
     replica: replica.name,
+    epoch: replica.epoch,
     url: replica.url,
     attempt,
     admission,
@@ -77,7 +79,7 @@ function sourceOf(state: PoolState, minter: Minter, trying: Trying, transfer: Pl
   const ticket = minter.mintTicket(sender, { ...claims, expiresAtMs: nowMs + ADMISSION_LIVES_MS });
   if (ticket === null) return null;
   const work = { newTokens: transfer.senderNewTokens, ms: transfer.senderWorkMs, fetched: false };
-  if (kind === "prefill" && lease(state, trying, sender, key, work).kind === "refused") return null;
+  if (kind === "prefill" && lease(state, trying, sender, key, work).kind !== "reserved") return null;
   return { replica: sender.name, url: sender.url, ticket };
 }
 
@@ -88,7 +90,9 @@ interface Work {
   fetched: boolean;
   /** Leading segments that the replica has announced to be on its device. */
   announcedSegments?: number;
-  awaited?: AwaitedFirstToken;
+  /** Another replica computes its prompt, or nobody reports a first token. */
+  awaits?: boolean;
+  predicted?: PredictedFirstToken;
 }
 
 function lease(
@@ -99,10 +103,10 @@ function lease(
   work: Work,
 ): ReserveOutcome {
   const { chain, promptBytes, salt, counts = false } = request;
-  const { newTokens: uncachedTokens, ms: predictedMs, fetched, announcedSegments = 0, awaited } = work;
-  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens, predictedMs, salt };
+  const { newTokens: uncachedTokens, ms: predictedMs, fetched, awaits = false, announcedSegments = 0, predicted } = work;
+  const claim = { replica: replica.slot, nowMs, promptTokens, uncachedTokens, predictedMs, salt, awaits };
   const prompt = counts ? {} : { prompt: { chain, segmentEnds: scheduleEnds(state), bytes: promptBytes } };
-  const outcome = state.leases.reserve({ ...key, ...claim, ...prompt, ...(awaited === undefined ? {} : { awaited }) });
+  const outcome = state.leases.reserve({ ...key, ...claim, ...prompt, ...(predicted === undefined ? {} : { predicted }) });
   if (outcome.kind === "reserved" && !counts) {
     state.paths.add(outcome.lease, { chain, promptBytes, fetched, announcedSegments }, replica.capacity.kvTokens, nowMs);
   }
@@ -111,4 +115,13 @@ function lease(
 
 function tipOf({ chain }: DecideRequest): string {
   return chain.at(-1)?.toString(16) ?? "";
+}
+
+/** A retry is one after a failure: a replica that had begun a new epoch has not failed. */
+export function countPlaced({ counters }: PoolState, { cachedTokens, prefill, pull }: ReplicaAnswer, { failed = [] }: DecideRequest): void {
+  counters.decisions++;
+  counters.predictedCachedTokens += cachedTokens;
+  if (failed.some(({ replaced }) => replaced !== true)) counters.retries++;
+  if (prefill !== undefined) counters.remotePrefills++;
+  if (pull !== undefined) counters.pulls++;
 }

@@ -7,9 +7,12 @@ import { type Mac, type SameText, seal, unseal } from "./sealed.ts";
 
 export type { Mac, SameText } from "./sealed.ts";
 
+/** Of one request at one pool. */
+export const MOST_ATTEMPTS = 64;
+
 const Admission = z.object({
   id: z.string().max(80),
-  attempt: z.number().int().min(1).max(64),
+  attempt: z.number().int().min(1).max(MOST_ATTEMPTS),
   salt: z.string().max(64),
   bodyBytes: z.number().int().nonnegative(),
   /** Last hash of the request's chain in hex; empty for a prompt shorter than one segment. */

@@ -3,6 +3,7 @@
  * docs/protocol.md). Everything a replica says is parsed here before the pool believes it, and the other way round.
  */
 import { z } from "zod";
+import { MOST_ATTEMPTS } from "./admission.ts";
 
 export const PROTOCOL_VERSION = 1;
 /** Close codes of ours; what follows is in the close reason. */
@@ -10,7 +11,9 @@ export const CLOSE = { refused: 4000, replaced: 4001, silent: 4002 } as const;
 
 const name = z.string().regex(/^[0-9A-Za-z._-]{1,64}$/);
 const count = z.number().int().nonnegative().max(0xffffffff);
-const millis = z.number().nonnegative().finite();
+/** Measured, ms. Any number passes here: the pool leaves out what lies outside its range (src/routing/lease-report.ts), and no socket is closed for it. */
+const millis = z.custom<number>((value) => typeof value === "number", "not a number");
+const attempt = z.number().int().min(1).max(MOST_ATTEMPTS);
 /** A request's, or that of the prefill another replica does for it (`<request id>~prefill`). */
 const leaseId = z.string().max(128);
 
@@ -34,7 +37,7 @@ const HashSpecShape = z.object({
 
 const Running = z.object({
   id: leaseId,
-  attempt: z.number().int(),
+  attempt,
   state: z.enum(["started", "decoding"]),
   outputTokens: count,
 });
@@ -72,11 +75,11 @@ export type TransferReport = z.infer<typeof Transfer>;
 
 /** One step in a lease's life as its replica saw it. */
 const LeaseReport = z.discriminatedUnion("event", [
-  z.object({ event: z.literal("started"), id: leaseId, attempt: z.number().int() }),
+  z.object({ event: z.literal("started"), id: leaseId, attempt }),
   z.object({
     event: z.literal("decoding"),
     id: leaseId,
-    attempt: z.number().int(),
+    attempt,
     promptTokens: count,
     /** Not computed for this request: found on its device, loaded or fetched. */
     cachedTokens: count,
@@ -90,7 +93,7 @@ const LeaseReport = z.discriminatedUnion("event", [
   z.object({
     event: z.literal("settled"),
     id: leaseId,
-    attempt: z.number().int(),
+    attempt,
     reason: z.enum(["stop", "length", "cancelled", "error"]),
     promptTokens: count,
     cachedTokens: count,
@@ -98,7 +101,7 @@ const LeaseReport = z.discriminatedUnion("event", [
     prefillMs: millis,
     decodeMs: millis,
   }),
-  z.object({ event: z.literal("refused"), id: leaseId, attempt: z.number().int() }),
+  z.object({ event: z.literal("refused"), id: leaseId, attempt }),
 ]);
 export type LeaseReport = z.infer<typeof LeaseReport>;
 
@@ -140,12 +143,16 @@ const FromPool = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("welcome"),
     slot: z.number().int().min(0).max(63),
-    /** Base64url; admissions of this epoch are signed with it. */
+    /** Of the hello that this answers; absent: of the last one. */
+    epoch: z.number().int().positive().optional(),
+    /** Base64url; admissions of this epoch are signed with it, from the first heartbeat after this frame on. */
     admissionKey: z.string().max(64),
     poolNowMs: z.number(),
     /** Least time between two announce frames of this replica. */
     intervalMs: z.number().min(1).max(1000),
   }),
+  /** Answers a heartbeat: the pool's clock, in which admissions expire. */
+  z.object({ type: z.literal("time"), poolNowMs: z.number() }),
   z.object({ type: z.literal("refused"), reason: RefusalReason, message: z.string() }),
   /** Send the residency frames after `afterSeq` again, or everything when they are no longer known or `afterSeq` is null. */
   z.object({ type: z.literal("resync"), afterSeq: count.nullable() }),

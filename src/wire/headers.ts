@@ -4,6 +4,8 @@ export const HEADER = {
   /** The same in Anthropic's spelling. */
   requestIdAnthropic: "request-id",
   admission: "x-warmpath-admission",
+  /** Edge → replica: for which life of the replica the admission was given. */
+  epoch: "x-warmpath-epoch",
   pool: "x-warmpath-pool",
   /** Edge → client: the model that served. Edge → replica: the name of the model in the answer. */
   model: "x-warmpath-model",

@@ -80,6 +80,7 @@ const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_erro
   overloaded: { type: "server_error", code: "overloaded" },
   replica_lost: { type: "server_error", code: "replica_lost" },
   invalid_admission: { type: "invalid_request_error", code: "invalid_admission" },
+  epoch_replaced: { type: "invalid_request_error", code: "epoch_replaced" },
   internal: { type: "server_error", code: null },
 };
 

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import { AdmissionGate } from "../../gpu-backend/admission-gate.ts";
+import { AdmissionGate, type Presented } from "../../gpu-backend/admission-gate.ts";
 import { type Admission, encodeAdmission } from "../../src/wire/admission.ts";
 
 const key = randomBytes(32);
@@ -9,8 +9,11 @@ const mint = (claims: Partial<Admission> = {}, by = key): string =>
     createHmac("sha256", by).update(text).digest("base64url"),
   );
 
+const presented = (admission: string | undefined, epoch = "7"): Presented => ({ admission, epoch, bodyBytes: 10 });
+
 function gateAt(poolNowMs: number, nowMs: number): AdmissionGate {
   const gate = new AdmissionGate();
+  gate.begin(7);
   gate.welcome(key.toString("base64url"), poolNowMs, nowMs);
   return gate;
 }
@@ -18,14 +21,14 @@ function gateAt(poolNowMs: number, nowMs: number): AdmissionGate {
 test("an admission is good once", () => {
   const gate = gateAt(1_000, 1_000);
   const text = mint();
-  expect(gate.spend(text, 10, 1_000)).toMatchObject({ ok: true, admission: { id: "req_a_1" } });
-  expect(gate.spend(text, 10, 1_000)).toEqual({ ok: false, why: "it was used before" });
+  expect(gate.spend(presented(text), 1_000)).toMatchObject({ ok: true, admission: { id: "req_a_1" } });
+  expect(gate.spend(presented(text), 1_000)).toEqual({ ok: false, why: "it was used before", replaced: false });
 });
 
 test("expiry is in the pool's clock, however wrong ours is", () => {
   const gate = gateAt(1_000, 9_000_000);
-  expect(gate.spend(mint({ attempt: 1 }), 10, 9_000_900).ok).toBe(true);
-  expect(gate.spend(mint({ attempt: 2 }), 10, 9_001_100)).toEqual({ ok: false, why: "it has expired" });
+  expect(gate.spend(presented(mint({ attempt: 1 })), 9_000_900).ok).toBe(true);
+  expect(gate.spend(presented(mint({ attempt: 2 })), 9_001_100)).toEqual({ ok: false, why: "it has expired", replaced: false });
 });
 
 test.each([
@@ -34,9 +37,36 @@ test.each([
   ["by another key", mint({}, randomBytes(32)), "its signature is not this pool's"],
   ["for another body", mint({ bodyBytes: 11 }), "it was given for another body"],
 ])("an admission that is %s is refused", (_name, text, why) => {
-  expect(gateAt(1_000, 1_000).spend(text, 10, 1_000)).toEqual({ ok: false, why });
+  expect(gateAt(1_000, 1_000).spend(presented(text), 1_000)).toEqual({ ok: false, why, replaced: false });
 });
 
 test("before the replica has joined nothing is let in", () => {
-  expect(new AdmissionGate().spend(mint(), 10, 0).ok).toBe(false);
+  expect(new AdmissionGate().spend(presented(mint()), 0).ok).toBe(false);
+});
+
+test("what was meant for another life is told apart, before and after this one has its key", () => {
+  const gate = gateAt(1_000, 1_000);
+  const before = mint();
+  gate.begin(8);
+  const replaced = { ok: false, why: "this replica has begun a new epoch since", replaced: true };
+  expect(gate.spend(presented(before, "7"), 1_000)).toEqual(replaced);
+  // Whoever names this life before it has a key comes too soon, with whatever key.
+  expect(gate.spend(presented(before, "8"), 1_000)).toMatchObject({ ok: false, replaced: false });
+  const next = randomBytes(32);
+  gate.welcome(next.toString("base64url"), 1_000, 1_000);
+  expect(gate.spend(presented(before, "7"), 1_000)).toEqual(replaced);
+  expect(gate.spend(presented(mint({}, next), "8"), 1_000).ok).toBe(true);
+});
+
+test("an edge that names no epoch is judged by the signature alone", () => {
+  const gate = gateAt(1_000, 1_000);
+  expect(gate.spend({ admission: mint(), epoch: undefined, bodyBytes: 10 }, 1_000).ok).toBe(true);
+});
+
+test("the pool's clock is followed: neither it nor ours may be set by an hour to lasting harm", () => {
+  const gate = gateAt(1_000, 1_000);
+  gate.follow(3_601_000, 1_500);
+  expect(gate.spend(presented(mint({ expiresAtMs: 3_602_000 })), 1_600).ok).toBe(true);
+  gate.follow(1_000, 1_700);
+  expect(gate.spend(presented(mint({ attempt: 2, expiresAtMs: 900 })), 1_700)).toMatchObject({ ok: false, why: "it has expired" });
 });

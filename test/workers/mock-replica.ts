@@ -36,6 +36,8 @@ export class MockReplica {
   fullFrameEntries = 4_096;
   answersResync = true;
   answersRejoin = true;
+  /** A heartbeat follows each welcome: from then on the pool sends work. */
+  confirms = true;
   /** Every residency frame goes through here; the default sends it. */
   link: (bytes: Frame) => void = (bytes) => this.transmit(bytes);
   readonly heard: FromPool[] = [];
@@ -226,6 +228,7 @@ export class MockReplica {
     this.heard.push(frame);
     if (frame.type === "resync" && this.answersResync) this.resync(frame.afterSeq);
     if (frame.type === "rejoin" && this.answersRejoin) this.hello();
+    if (frame.type === "welcome" && this.confirms) this.heartbeat();
     this.#wake();
   }
 }

@@ -51,14 +51,37 @@ it("asks for nothing when the checkpoint has all", async () => {
   expect(await cachedOf(pool, replica, "a", fresh)).toBe(fresh.length * TOKENS_PER_SEGMENT);
 });
 
-it("uses a new admission key after eviction, and keeps what the replica runs", async () => {
+it("keeps what it has learnt of its replicas' pace", async () => {
+  const { pool, replica } = await checkpointed("evicted-learnt");
+  const load = async () => (await pool.stub.card()).load;
+  expect(await load()).toMatchObject({ guessed: true, prefillMsPerToken: 1 });
+  for (let n = 0; n < 4; n++) {
+    await pool.place(`r${n}`, fresh);
+    replica.decoding(`r${n}`, { promptTokens: 1_000, cachedTokens: 0, prefillMs: 40 });
+    replica.settle(`r${n}`);
+    await pool.until("leases", 0);
+  }
+  const { prefillMsPerToken: learnt, guessed } = await load();
+  expect(guessed).toBeUndefined();
+  expect(learnt).toBeLessThan(0.2);
+  await pool.passAlive(5_500, [replica]);
+  await pool.evict();
+  await replica.next("welcome");
+  replica.heartbeat();
+  await pool.until("replicas_ready", 1);
+  const after = await load();
+  expect(after.guessed).toBeUndefined();
+  expect(after.prefillMsPerToken).toBeCloseTo(learnt, 2);
+}, 20_000);
+
+it("keeps the key of the replica's epoch over an eviction, and what the replica runs", async () => {
   const { pool, replica } = await checkpointed("evicted-running");
   const { admissionKey } = replica.heard.find((frame) => frame.type === "welcome") ?? { admissionKey: "" };
   await pool.place("running", fresh);
   replica.running = [{ id: "running", attempt: 1, state: "decoding", outputTokens: 3 }];
   await pool.evict();
   await pool.metric("leases");
-  expect((await replica.next("welcome")).admissionKey).not.toBe(admissionKey);
+  expect((await replica.next("welcome")).admissionKey).toBe(admissionKey);
   expect(await pool.metric("leases")).toBe(1);
   expect(await pool.stub.leaseAlive("running", 1)).toBe(true);
   expect(replica.heard.filter((frame) => frame.type === "cancel")).toEqual([]);

@@ -144,12 +144,22 @@ it("says whether what lies on lower tiers is loaded, and nothing where none is k
   await pool.until("index_entries", 12);
   expect((await pool.place("lower", lower, LONG)).load).toBe(true);
   expect(await pool.place("device", device, LONG)).not.toHaveProperty("load");
-  // Slower than computing by far.
-  replica.decoding("lower", { promptTokens: 1_000, cachedTokens: 256, prefillMs: 10_100, loadMs: 10_000, loadedTokens: 256 });
-  replica.settle("lower");
-  await pool.until("leases", 1);
+  const busy = ["lower", "device", "slow"];
+  await pool.place("slow");
+  // Slower than computing by far, again and again.
+  for (const round of [1, 2, 3]) {
+    for (const id of busy) {
+      replica.decoding(id, { promptTokens: 1_000, cachedTokens: 256, prefillMs: 10_100, loadMs: 10_000, loadedTokens: 256 });
+      replica.settle(id);
+    }
+    await pool.until("leases", 0);
+    busy.forEach((_id, at) => (busy[at] = `slow-${round}-${at}`));
+    for (const id of busy) await pool.place(id);
+  }
+  for (const id of busy) replica.settle(id);
+  await pool.until("leases", 0);
   expect((await pool.place("again", other, LONG)).load).toBe(false);
-  for (const id of ["device", "again"]) replica.settle(id);
+  replica.settle("again");
   await pool.until("leases", 0);
 });
 

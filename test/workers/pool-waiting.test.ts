@@ -39,15 +39,14 @@ it("holds a decide while all are full and answers it when a lease settles", asyn
 
 it("answers a waiting claim after 5 s and keeps its place in line", async () => {
   const { pool, replica, running } = await full("renewed");
-  const arrivedAtMs = Date.now();
-  const first = pool.decide("first", undefined, { arrivedAtMs });
+  const first = pool.decide("first");
   await pool.until("router_queue_pending_requests", 1);
   await pool.passAlive(4_000, [replica]);
   const second = pool.decide("second");
   await pool.until("router_queue_pending_requests", 2);
   await pool.passAlive(1_000, [replica]);
   expect(await first).toEqual({ type: "waiting", position: 0, retryWithinMs: 5_000 });
-  const renewed = pool.decide("first", undefined, { arrivedAtMs });
+  const renewed = pool.decide("first", undefined, { waitedMs: 5_000 });
   await pool.until("router_waited_total", 3);
   expect(await pool.metric("router_queue_pending_requests")).toBe(2);
   const order: string[] = [];
@@ -102,17 +101,30 @@ it("does not cut short the second hold of a request whose first was answered", a
 
 it("refuses at once what would come after its deadline, and lets the higher class pass", async () => {
   const { pool, replica, running } = await full("urgent");
-  replica.decoding("run-0", { promptTokens: 1_000, cachedTokens: 0, prefillMs: 1_000 });
-  const arrivedAtMs = Date.now();
-  const normal = pool.decide("normal", undefined, { arrivedAtMs });
+  // Prompts of that length are known to take 32 s: nobody is refused for a guess.
+  for (const round of [1, 2, 3]) {
+    replica.running = [];
+    for (const id of running) {
+      replica.decoding(id, { promptTokens: 32_000, cachedTokens: 0, prefillMs: 32_000 });
+      replica.settle(id);
+    }
+    await pool.until("leases", 0);
+    running.forEach((_id, at) => (running[at] = `run-${round}-${at}`));
+    for (const id of running) {
+      await pool.place(id);
+      replica.report({ event: "started", id, attempt: 1 });
+    }
+  }
+  replica.decoding(running[0] ?? "", { promptTokens: 1_000, cachedTokens: 0, prefillMs: 1_000 });
+  const normal = pool.decide("normal");
   await pool.until("router_queue_pending_requests", 1);
-  const late = await pool.decide("late", undefined, { promptBytes: 400_000, deadlineMs: arrivedAtMs + 500 });
+  const late = await pool.decide("late", undefined, { promptBytes: 400_000, withinMs: 500 });
   expect(late).toMatchObject({ type: "refused", message: expect.stringContaining("deadline") });
   const high = pool.decide("high", undefined, { priority: "high" });
   await pool.until("router_queue_pending_requests", 2);
-  replica.settle("run-0");
+  replica.settle(running[0] ?? "");
   expect(await high).toMatchObject({ type: "replica" });
-  replica.settle("run-1");
+  replica.settle(running[1] ?? "");
   expect(await normal).toMatchObject({ type: "replica" });
   await settleAll(pool, replica, [...running, "high", "normal"]);
 });

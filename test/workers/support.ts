@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, vi } from "vitest";
 import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
 import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
-import type { DecideAnswer, DecideRequest } from "../../src/routing/dispatcher.ts";
+import type { Ask, DecideAnswer } from "../../src/routing/dispatcher.ts";
 import { CheckpointStore } from "../../workers/objects/checkpoint-store.ts";
 import type { MockReplica } from "./mock-replica.ts";
 
@@ -40,14 +40,14 @@ export class TestPool {
     pools.push(this);
   }
 
-  decide(id: string, chain: BigUint64Array = new BigUint64Array(), more: Partial<DecideRequest> = {}): Promise<DecideAnswer> {
+  decide(id: string, chain: BigUint64Array = new BigUint64Array(), more: Partial<Ask> = {}): Promise<DecideAnswer> {
     const sizes = { promptBytes: Math.max(256, chain.length * 256), bodyBytes: 300 };
-    const request = { id, tenant: "acme", salt: "salt", fingerprint, chain, ...sizes, arrivedAtMs: Date.now(), ...more };
+    const request = { id, tenant: "acme", salt: "salt", fingerprint, chain, ...sizes, waitedMs: 0, ...more };
     return this.stub.decide(request) as Promise<DecideAnswer>;
   }
 
   /** A decision that must name a replica. */
-  async place(id: string, chain?: BigUint64Array, more?: Partial<DecideRequest>): Promise<Extract<DecideAnswer, { type: "replica" }>> {
+  async place(id: string, chain?: BigUint64Array, more?: Partial<Ask>): Promise<Extract<DecideAnswer, { type: "replica" }>> {
     const answer = await this.decide(id, chain, more);
     if (answer.type !== "replica") throw new Error(`no replica: ${JSON.stringify(answer)}`);
     return answer;

@@ -6,18 +6,33 @@ import { encodeAdmission } from "../../src/wire/admission.ts";
 import type { Mac } from "../../src/wire/sealed.ts";
 import { encodeTicket } from "../../src/wire/ticket.ts";
 
-export class AdmissionKeys {
-  readonly #keys = new Map<number, Uint8Array>();
+/** Of one life of a replica; the key is base64url. */
+export interface EpochKey {
+  replica: string;
+  epoch: number;
+  key: string;
+}
 
-  /** A new key for the slot, base64url. */
-  renew(slot: number): string {
-    const key = crypto.getRandomValues(new Uint8Array(32));
-    this.#keys.set(slot, key);
-    return Buffer.from(key).toString("base64url");
+/** The names are those of the pool's members, which are few. */
+export class AdmissionKeys {
+  readonly #keys = new Map<string, EpochKey>();
+
+  /** The key of this epoch, a new one where there is none. One epoch keeps one key, over all its sockets: what was signed stays good. */
+  of(replica: string, epoch: number): EpochKey {
+    const known = this.#keys.get(replica);
+    if (known?.epoch === epoch) return known;
+    const made = { replica, epoch, key: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url") };
+    this.#keys.set(replica, made);
+    return made;
   }
 
-  forget(slot: number): void {
-    this.#keys.delete(slot);
+  /** As a socket kept it while this object was out of memory. */
+  restore(kept: EpochKey): void {
+    if ((this.#keys.get(kept.replica)?.epoch ?? 0) < kept.epoch) this.#keys.set(kept.replica, kept);
+  }
+
+  forget(replica: string): void {
+    this.#keys.delete(replica);
   }
 
   mint(replica: Replica, claims: AdmissionClaims): string | null {
@@ -31,8 +46,10 @@ export class AdmissionKeys {
     return mac === null ? null : encodeTicket(claims, mac);
   }
 
-  #macOf({ slot }: Replica): Mac | null {
-    const key = this.#keys.get(slot);
-    return key === undefined ? null : (text) => createHmac("sha256", key).update(text).digest("base64url");
+  #macOf({ name, epoch }: Replica): Mac | null {
+    const known = this.#keys.get(name);
+    if (known?.epoch !== epoch) return null;
+    const key = Buffer.from(known.key, "base64url");
+    return (text) => createHmac("sha256", key).update(text).digest("base64url");
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { MembershipState } from "../../src/pool/membership.ts";
 import type { HashSpec } from "../../src/prefix/segment.ts";
+import type { SavedRates } from "../../src/routing/predict.ts";
 import type { CheckpointPosition, CheckpointRows, JournalRow, PageRow } from "../../src/residency/checkpoint.ts";
 
 /** What a pool knows besides its index, as JSON; of a field that an older version did not store there is nothing. */
@@ -11,6 +12,7 @@ export interface Saved {
   membership: MembershipState;
   hashSpec: HashSpec | null;
   createdAtSeconds: number;
+  rates?: SavedRates;
 }
 
 export interface LoadedCheckpoint {

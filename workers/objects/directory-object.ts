@@ -6,6 +6,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { PoolCard } from "../../src/routing/pool-card.ts";
 import { type Env, MOST_POOLS } from "../env.ts";
 import { poolStub } from "../pool-stub.ts";
+import { steadyNowMs } from "../steady-clock.ts";
 
 const FRESH_MS = 1_000;
 /** An edge waits for a pool's first card at most so long. */
@@ -45,7 +46,7 @@ export class DirectoryObject extends DurableObject<Env> {
       if (trying !== null && (isFirst || isMissed)) awaited.push(trying);
     }
     if (awaited.length > 0) await Promise.race([Promise.all(awaited), new Promise((resolve) => setTimeout(resolve, FIRST_MS))]);
-    const nowMs = Date.now();
+    const nowMs = steadyNowMs();
     return pools.flatMap((pool) => {
       const { card = null, askedAtMs = 0 } = this.#kept.get(pool) ?? {};
       return card === null ? [] : [{ card: known[pool] === card.sketchVersion ? withoutSketch(card) : card, ageMs: nowMs - askedAtMs }];
@@ -54,7 +55,7 @@ export class DirectoryObject extends DurableObject<Env> {
 
   /** Null while the card is fresh. One call a pool at a time. */
   #refresh(pool: string, anew: boolean): Promise<void> | null {
-    const nowMs = Date.now();
+    const nowMs = steadyNowMs();
     const kept = this.#kept.get(pool) ?? { card: null, askedAtMs: 0, triedAtMs: 0, trying: null };
     this.#kept.set(pool, kept);
     // A call that hangs must not keep a pool out for ever.

@@ -1,4 +1,4 @@
-/** What a pool keeps of itself over the loss of its memory: who its replicas are and what they hold. */
+/** What a pool keeps of itself over the loss of its memory: who its replicas are, what they hold, and what was learnt of their pace. */
 import { IndexCheckpoint, MOST_PENDING_BYTES } from "../../src/residency/checkpoint.ts";
 import type { StorableIndex } from "../../src/residency/segment-index.ts";
 import type { AnnounceIntake } from "../../src/routing/announce-intake.ts";
@@ -38,13 +38,14 @@ export class PoolCheckpoint {
     const { saved, position, pages, journal } = loaded;
     this.#state.hashSpec = saved.hashSpec;
     this.#state.createdAtSeconds = saved.createdAtSeconds;
+    if (saved.rates !== undefined) this.#state.rates.restore(saved.rates);
     const fits = this.#index.load(position, pages, journal);
     this.#intake.restore(saved.membership, fits, nowMs);
   }
 
   #facts(): Saved {
-    const { membership, hashSpec, createdAtSeconds } = this.#state;
+    const { membership, hashSpec, createdAtSeconds, rates } = this.#state;
     const replicas = membership.replicas.map((replica) => ({ ...replica, seq: this.#intake.seqOf(replica.slot) }));
-    return { membership: { ...membership, replicas }, hashSpec, createdAtSeconds };
+    return { membership: { ...membership, replicas }, hashSpec, createdAtSeconds, rates: rates.save() };
   }
 }

@@ -6,11 +6,11 @@
 import { DurableObject } from "cloudflare:workers";
 import { prefillLease } from "../../src/pool/lease.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
+import { PoolClock } from "../../src/pool/pool-clock.ts";
 import type { Replica } from "../../src/pool/replica.ts";
-import { specFingerprint } from "../../src/prefix/segment.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
-import { type DecideAnswer, type DecideRequest, Dispatcher, type PoolCard } from "../../src/routing/dispatcher.ts";
+import { type Ask, type DecideAnswer, Dispatcher, onPoolClock, type PoolCard } from "../../src/routing/dispatcher.ts";
 import type { Funnel } from "../../src/routing/funnel.ts";
 import type { RecordRow } from "../../src/routing/explain.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
@@ -30,6 +30,8 @@ import {
   attachment,
   closeSaying,
   helloProblem,
+  intervalMs,
+  introductionOf,
   refusalOf,
   refuse,
   say,
@@ -39,8 +41,6 @@ import {
 const TICK_MS = 250;
 const HOLD_MS = 5_000;
 const CHECKPOINT_MS = 5_000;
-/** All replicas together announce at most so often; each gets its share. */
-const FRAMES_PER_SECOND = 600;
 
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
@@ -52,6 +52,7 @@ export class PoolObject extends DurableObject<Env> {
   /** By slot. */
   readonly #sockets = new Map<number, WebSocket>();
   readonly #keys = new AdmissionKeys();
+  readonly #clock = new PoolClock(Date.now());
   #connections = Date.now();
   #checkpointAtMs = 0;
   #dirty = false;
@@ -71,13 +72,20 @@ export class PoolObject extends DurableObject<Env> {
       mint: (replica, claims) => this.#keys.mint(replica, claims),
       mintTicket: (sender, claims) => this.#keys.mintTicket(sender, claims),
     });
-    this.#checkpoint.restore(Date.now());
+    this.#checkpoint.restore(this.#now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
     for (const socket of ctx.getWebSockets()) {
+      const { key } = attachment(socket);
+      if (key !== null) this.#keys.restore(key);
       this.#attachStranger(socket);
       say(socket, { type: "rejoin" });
     }
     this.#tickSoon();
+  }
+
+  /** The pool's clock; the machine's may be set at any time. */
+  #now(): number {
+    return this.#clock.at(Date.now());
   }
 
   /** A replica opens its socket. */
@@ -91,17 +99,18 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   #attachStranger(socket: WebSocket): void {
-    attach(socket, { connection: this.#connections++, openedAtMs: Date.now(), slot: null, epoch: 0 });
+    attach(socket, { connection: this.#connections++, openedAtMs: this.#now(), slot: null, epoch: 0, key: null });
   }
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
   card(knownSketch?: number): PoolCard {
-    return this.#state.card(this.ctx.id.name ?? "", knownSketch, Date.now());
+    return this.#state.card(this.ctx.id.name ?? "", knownSketch, this.#now());
   }
 
   /** Held for at most 5 s while all replicas are full; then the edge calls again with the same id. */
-  decide(request: DecideRequest): DecideAnswer | Promise<DecideAnswer> {
-    const nowMs = Date.now();
+  decide(ask: Ask): DecideAnswer | Promise<DecideAnswer> {
+    const nowMs = this.#now();
+    const request = onPoolClock(ask, nowMs);
     if (request.fingerprint !== this.#state.membership.specFingerprint) return { type: "stale_card", card: this.card() };
     return new Promise((resolve) => {
       const answer = this.#dispatcher.decide(request, nowMs, resolve);
@@ -123,8 +132,9 @@ export class PoolObject extends DurableObject<Env> {
       const socket = this.#sockets.get(this.#state.leases.get(key)?.replica ?? -1);
       if (socket !== undefined) say(socket, { type: "cancel", ...key });
     }
-    this.#dispatcher.release({ id, attempt }, Date.now());
-    this.#dispatcher.dispatchWaiting(Date.now());
+    const nowMs = this.#now();
+    this.#dispatcher.release({ id, attempt }, nowMs);
+    this.#dispatcher.dispatchWaiting(nowMs);
   }
 
   leaseAlive(id: string, attempt: number): boolean {
@@ -147,7 +157,7 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
-    const nowMs = Date.now();
+    const nowMs = this.#now();
     const at = attachment(socket);
     // What comes late over a socket that was replaced or given up says nothing of who has the slot now.
     const slot = at.slot !== null && this.#state.replica(at.slot)?.connection === at.connection ? at.slot : null;
@@ -179,24 +189,16 @@ export class PoolObject extends DurableObject<Env> {
   #hello(socket: WebSocket, at: Attachment, hello: Hello, nowMs: number): void {
     const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config);
     if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
-    const fingerprint = specFingerprint({ ...hello.hashSpec, version: 1 });
-    const { replica: name, epoch, url, roles, model, capacity, transfers, machine } = hello;
-    const effects = this.#intake.membership(
-      {
-        kind: "hello",
-        hello: { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity, transfers, machine },
-        connection: at.connection,
-        admitted: true,
-      },
-      nowMs,
-    );
+    // Its first heartbeat after the welcome says that it has its key; in the same epoch it has it still.
+    const said = { kind: "hello", hello: introductionOf(hello), connection: at.connection, admitted: false } as const;
+    const effects = this.#intake.membership(said, nowMs);
     const refused = effects.find((effect) => effect.kind === "refused");
     if (refused !== undefined) return refuse(socket, refusalOf(refused.reason), `Refused: ${refused.reason}.`);
     // Before the first decision: no replica, no decision.
     this.#decisions.restore();
     // Before the welcome: whoever is forgotten may have had the slot that is this replica's now.
     this.#carryOut(effects);
-    const replica = this.#state.named(name);
+    const replica = this.#state.named(hello.replica);
     if (replica === undefined) return;
     if (this.#state.hashSpec === null || effects.some((effect) => effect.kind === "adopted")) {
       this.#state.hashSpec = { ...hello.hashSpec, version: 1 };
@@ -210,25 +212,29 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
-    const { slot } = replica;
+    const { slot, name, epoch } = replica;
+    const key = this.#keys.of(name, epoch);
     const old = this.#sockets.get(slot);
     if (old !== socket) closeSaying(old, CLOSE.replaced, "another socket speaks for this replica now");
     this.#sockets.set(slot, socket);
-    attach(socket, { ...at, slot, epoch: replica.epoch });
-    const intervalMs = this.#intervalMs();
-    say(socket, { type: "welcome", slot, admissionKey: this.#keys.renew(slot), poolNowMs: nowMs, intervalMs });
-    for (const other of this.#sockets.values()) if (other !== socket) say(other, { type: "pace", intervalMs });
+    attach(socket, { ...at, slot, epoch, key });
+    const pace = { intervalMs: intervalMs(this.#sockets.size) };
+    say(socket, { type: "welcome", slot, epoch, admissionKey: key.key, poolNowMs: nowMs, ...pace });
+    for (const other of this.#sockets.values()) if (other !== socket) say(other, { type: "pace", ...pace });
   }
 
   #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {
     switch (frame.type) {
       case "heartbeat": {
         const { effects, need } = this.#intake.heartbeat(slot, at.epoch, { ...frame, usedKvTokens: frame.load.usedKvTokens }, nowMs);
+        say(socket, { type: "time", poolNowMs: nowMs });
         ask(socket, need);
         return this.#carryOut(effects);
       }
       case "leases":
         for (const report of frame.reports) this.#intake.lease(slot, report, nowMs);
+        // They teach rates.
+        this.#dirty = true;
         return;
       case "drain":
         this.#carryOut(this.#intake.membership({ kind: "drain", slot, epoch: at.epoch }, nowMs));
@@ -239,8 +245,9 @@ export class PoolObject extends DurableObject<Env> {
     const at = attachment(socket);
     if (at.slot === null) return;
     if (this.#sockets.get(at.slot) === socket) this.#sockets.delete(at.slot);
-    this.#carryOut(this.#intake.membership({ kind: "socketClosed", slot: at.slot, connection: at.connection }, Date.now()));
-    this.#dispatcher.dispatchWaiting(Date.now());
+    const nowMs = this.#now();
+    this.#carryOut(this.#intake.membership({ kind: "socketClosed", slot: at.slot, connection: at.connection }, nowMs));
+    this.#dispatcher.dispatchWaiting(nowMs);
     this.#tickSoon();
   }
 
@@ -248,16 +255,12 @@ export class PoolObject extends DurableObject<Env> {
   #carryOut(effects: readonly MembershipEffect[]): void {
     for (const effect of effects) {
       if (effect.kind !== "expired") continue;
-      const { slot } = effect.replica;
-      this.#keys.forget(slot);
+      const { slot, name } = effect.replica;
+      this.#keys.forget(name);
       closeSaying(this.#sockets.get(slot), CLOSE.silent, effect.reason);
       this.#sockets.delete(slot);
       this.#dirty = true;
     }
-  }
-
-  #intervalMs(): number {
-    return Math.max(1, Math.ceil((1_000 * Math.max(1, this.#sockets.size)) / FRAMES_PER_SECOND));
   }
 
   #save(nowMs: number): void {
@@ -275,7 +278,7 @@ export class PoolObject extends DurableObject<Env> {
 
   #tick(): void {
     this.#ticking = false;
-    const nowMs = Date.now();
+    const nowMs = this.#now();
     this.#carryOut(this.#intake.tick(nowMs));
     const strangers = strangersLeft(this.ctx.getWebSockets(), nowMs);
     this.#dispatcher.dispatchWaiting(nowMs);
@@ -284,5 +287,6 @@ export class PoolObject extends DurableObject<Env> {
     const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
     this.#decisions.tick(nowMs, busy === 0);
     if (busy + this.#state.ring.unwritten > 0 || this.#dirty) this.#tickSoon();
+    else this.#clock.rest();
   }
 }

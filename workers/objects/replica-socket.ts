@@ -1,10 +1,13 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
-import { HASH_SPEC_VERSIONS, scheduleProblem } from "../../src/prefix/segment.ts";
+import type { ReplicaHello } from "../../src/pool/replica.ts";
+import { HASH_SPEC_VERSIONS, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
 import type { ResyncNeed } from "../../src/routing/resync.ts";
 import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
 import { type Config, sameText } from "../env.ts";
+import type { EpochKey } from "./admission-keys.ts";
 
 const HELLO_PATIENCE_MS = 5_000;
+const FRAMES_PER_SECOND = 600;
 
 /** What survives on a socket while the object is out of memory. */
 export interface Attachment {
@@ -13,6 +16,8 @@ export interface Attachment {
   /** Null until the hello was accepted. */
   slot: number | null;
   epoch: number;
+  /** Of the replica that speaks over it; null until it was welcomed. */
+  key: EpochKey | null;
 }
 
 export function attach(socket: WebSocket, value: Attachment): void {
@@ -35,6 +40,17 @@ export function ask(socket: WebSocket, need: ResyncNeed): void {
 export function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
   say(socket, { type: "refused", reason, message });
   closeSaying(socket, CLOSE.refused, message);
+}
+
+/** Least time between two frames of a replica, ms: all together send so many a second, and each gets its share. */
+export function intervalMs(sockets: number): number {
+  return Math.max(1, Math.ceil((1_000 * Math.max(1, sockets)) / FRAMES_PER_SECOND));
+}
+
+/** A hello as membership takes it. */
+export function introductionOf({ replica: name, epoch, url, roles, model, hashSpec, capacity, transfers, machine }: Hello): ReplicaHello {
+  const fingerprint = specFingerprint({ ...hashSpec, version: 1 });
+  return { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity, transfers, machine };
 }
 
 /** A close reason holds 123 bytes, and names in it may be in any script. */

@@ -145,14 +145,14 @@ export const inference: Handler<AppEnv> = async (c) => {
   const accepted = await accept(c);
   if ("code" in accepted) return errorResponse(c, accepted);
   const { request, body, work, urgency } = accepted;
-  const asked = { request, bodyBytes: body.byteLength, counts: work === "count", arrivedAtMs, urgency };
+  const asked = { request, bodyBytes: body.byteLength, counts: work === "count", urgency };
   let common: Common | null = null;
   for (let tries = 0; tries < 2; tries++) {
     const chosen = await choosePools(c, asked);
     if (chosen === null) return unknownModel(c, request.model);
     // Its stored response is opened under the request's id, once.
     common ??= jobOf(c, accepted);
-    const served = await serve(c, { ...common, ...chosen, ticker: new Ticker() });
+    const served = await serve(c, { ...common, ...chosen, ticker: new Ticker(arrivedAtMs) });
     if (served instanceof Response) return served;
     keepCard(served);
   }

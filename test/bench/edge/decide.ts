@@ -34,7 +34,7 @@ export default {
     const decide = async (i) => {
       const at = (from + (i % count)) * segments;
       const id = "req_bench_" + crypto.randomUUID();
-      const answer = await stub.decide({ ...base, id, chain: chains.slice(at, at + segments), arrivedAtMs: Date.now(), failed: [] });
+      const answer = await stub.decide({ ...base, id, chain: chains.slice(at, at + segments), waitedMs: 0, failed: [] });
       outcomes[answer.type] = (outcomes[answer.type] ?? 0) + 1;
       if (answer.type !== "replica") return;
       cachedTokens += answer.cachedTokens;

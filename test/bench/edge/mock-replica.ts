@@ -143,6 +143,7 @@ function join(command: Extract<MockCommand, { type: "join" }>, index: number): A
     entries: () => entries,
     entryCount: () => entries.length,
     onWelcome: () => undefined,
+    onTime: () => undefined,
     onCancel: () => undefined,
     onRefused: (message) => process.stderr.write(`mock-${index} was refused: ${message}\n`),
     onState: (up) => (joined += up ? 1 : -1),

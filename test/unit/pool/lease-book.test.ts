@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Reservation } from "../../../src/pool/lease.ts";
 import { LeaseBook } from "../../../src/pool/lease-book.ts";
+import { STUCK_MS } from "../../../src/pool/prefill-watch.ts";
 import { liveKvTokens } from "../../../src/pool/load.ts";
 
 const usage = { promptTokens: 100, cachedTokens: 60, outputTokens: 20 };
@@ -23,7 +24,7 @@ describe("a lease's life", () => {
       promptTokens: 200,
       uncachedTokens: 50,
     });
-    expect(book.started(key("a"))).toBe(true);
+    expect(book.started(key("a"), 1)).toBe(true);
     expect(book.load(0).queuedPrefillMs).toBe(10);
     expect(book.decoding(key("a"), 3, 20)).toBe(true);
     expect(book.decoding(key("a"), 2, 21)).toBe(true);
@@ -39,7 +40,7 @@ describe("a lease's life", () => {
     const book = new LeaseBook();
     for (const id of ["a", "b", "c"]) book.reserve(reservation(id, { promptTokens: id === "b" ? 300 : 100 }));
     expect(book.besides(key("a"), 5)).toBeNull();
-    book.started(key("a"));
+    book.started(key("a"), 1);
     expect(book.prefilling(0)).toBe(1);
     book.decoding(key("a"), 1, 100);
     expect([book.prefilling(0), book.besides(key("a"), 100)]).toEqual([0, null]);
@@ -76,7 +77,7 @@ describe("a lease's life", () => {
     const book = new LeaseBook();
     book.reserve(reservation("a"));
     book.reserve(reservation("b"));
-    book.started(key("b"));
+    book.started(key("b"), 1);
     const { changes } = book;
     expect(book.nextDeadlineMs()).toBe(1_500);
     expect(book.expire(1_499)).toEqual([]);
@@ -115,8 +116,8 @@ describe("a lease's life", () => {
     expect(book.load(0).inFlight).toBe(1);
     expect(book.release(key("a"), 1).kind).toBe("ended");
     expect(book.release(key("a"), 2).kind).toBe("repeated");
-    expect(book.reserve(reservation("a")).kind).toBe("repeated");
-    expect(book.started(key("a"))).toBe(false);
+    expect(book.reserve(reservation("a")).kind).toBe("over");
+    expect(book.started(key("a"), 1)).toBe(false);
     expect(book.decoding(key("a"), 1, 3)).toBe(false);
     expect(book.settle(key("a"), usage, 4).kind).toBe("late");
     expect(book.settle(key("a"), usage, 5).kind).toBe("repeated");
@@ -143,7 +144,7 @@ describe("death", () => {
     const book = new LeaseBook();
     book.reserve(reservation("a", { nowMs: 1_000 }));
     book.reserve(reservation("b", { nowMs: 1_000 }));
-    book.started(key("b"));
+    book.started(key("b"), 1);
     // In doubt before.
     expect(book.nextDeadlineMs()).toBe(2_500);
     expect(book.expire(5_999)).toEqual([]);
@@ -153,7 +154,7 @@ describe("death", () => {
     expect(book.load(0).inFlight).toBe(1);
   });
 
-  it("when two heartbeats in a row omit it after it was named, not before", () => {
+  it("when two heartbeats in a row omit it after its replica took it up, by whatever word, not before", () => {
     const book = new LeaseBook();
     book.reserve(reservation("a"));
     for (let n = 0; n < 5; n++) expect(book.heartbeat(0, [], n)).toEqual([]);
@@ -164,12 +165,17 @@ describe("death", () => {
     expect(book.heartbeat(0, [], 9)).toEqual([]);
     expect(book.heartbeat(1, [key("a")], 9)).toEqual([]);
     expect(book.heartbeat(0, [], 10)).toMatchObject([{ id: "a", state: "expired" }]);
+    for (const id of ["started", "decoding"]) book.reserve(reservation(id));
+    book.started(key("started"), 11);
+    book.decoding(key("decoding"), 1, 11);
+    expect(book.heartbeat(0, [], 12)).toEqual([]);
+    expect(book.heartbeat(0, [], 13).map(({ id }) => id)).toEqual(["started", "decoding"]);
   });
 
   it("3 s after its replica was lost, unless it recovers", () => {
     const book = new LeaseBook();
     book.reserve(reservation("a"));
-    book.started(key("a"));
+    book.started(key("a"), 1);
     book.replicaLost(0, 100);
     book.replicaLost(0, 900);
     book.replicaRecovered(0);
@@ -191,6 +197,46 @@ describe("death", () => {
     expect(book.expire(4_999)).toEqual([]);
     expect(book.expire(5_000).map((lease) => lease.id)).toEqual(["on its way"]);
     expect(book.forgetReplica(0, 6_000).map((lease) => lease.id)).toEqual(["running"]);
+  });
+});
+
+describe("overdue prefills", () => {
+  it("grow with the time that they are overdue, and are stuck within 3x of their prediction", () => {
+    const book = new LeaseBook();
+    book.reserve(reservation("a", { predictedMs: 1_900 }));
+    book.started(key("a"), 100);
+    expect([1_000, 1_900, 3_000, 5_699, 5_700].map((nowMs) => book.overdueMs(0, nowMs))).toEqual([0, 0, 1_100, 3_799, STUCK_MS]);
+    book.decoding(key("a"), 1, 9_000);
+    expect(book.overdueMs(0, 90_000)).toBe(0);
+  });
+
+  it("are stuck 10 s after they should have ended at most, and not within 1 s: short predictions are often wrong", () => {
+    const book = new LeaseBook();
+    book.reserve(reservation("long", { predictedMs: 60_000 }));
+    expect([69_999, 70_000].map((nowMs) => book.overdueMs(0, nowMs))).toEqual([9_999, STUCK_MS]);
+    book.reserve(reservation("short", { predictedMs: 10, replica: 1 }));
+    expect([500, 1_009, 1_010].map((nowMs) => book.overdueMs(1, nowMs))).toEqual([490, 999, STUCK_MS]);
+  });
+
+  it("are counted from the last first token, and no client that leaves makes a stuck replica look alive", () => {
+    const book = new LeaseBook();
+    for (const id of ["a", "b", "c"]) book.reserve(reservation(id, { predictedMs: 1_000 }));
+    for (const id of ["a", "b", "c"]) book.started(key(id), 1);
+    book.decoding(key("a"), 1, 2_900);
+    expect(book.overdueMs(0, 4_900)).toBe(0);
+    book.release(key("b"), 8_000);
+    expect(book.overdueMs(0, 8_000)).toBe(STUCK_MS);
+    expect(book.forgetReplica(0, 8_100)).toHaveLength(2);
+    expect(book.overdueMs(0, 99_000)).toBe(0);
+  });
+
+  it("are not those that nobody has taken up, nor those that another replica computes", () => {
+    const book = new LeaseBook();
+    book.reserve(reservation("doubted"));
+    book.expire(1_500);
+    book.reserve(reservation("elsewhere", { replica: 1, awaits: true }));
+    book.started(key("elsewhere"), 1);
+    expect([0, 1].map((replica) => book.overdueMs(replica, 60_000))).toEqual([0, 0]);
   });
 });
 

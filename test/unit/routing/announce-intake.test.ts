@@ -146,19 +146,24 @@ describe("an index that had to throw entries out", () => {
 describe("what a lease's reports teach", () => {
   const decoding = { event: "decoding", attempt: 1, promptTokens: 1_000, cachedTokens: 500, prefillMs: 100 } as const;
   const moved = { replica: "r1", bytes: 1, tokens: 400 };
+  const claim = { attempt: 1, nowMs: 0, promptTokens: 1_000, uncachedTokens: 1_000, predictedMs: 5, salt: "s", replica: SLOT };
   const learnt = ({ rates }: PoolState) => [rates.prefillMsPerToken(SLOT), rates.loadMsPerToken(SLOT), rates.transferMsPerToken(SLOT)];
 
   it("loads and transfers are told apart from computing", () => {
     const { state, intake } = joined();
     const transfer = { ...moved, kind: "pull", outcome: "used", ms: 40 } as const;
-    intake.lease(SLOT, { ...decoding, id: "a", loadMs: 10, loadedTokens: 100, transfer }, 0);
-    for (let n = 0; n < 20; n++) intake.lease(SLOT, { ...decoding, id: `b${n}`, loadMs: 10, loadedTokens: 100, transfer }, 1_000 * (n + 1));
+    for (let n = 0; n < 21; n++) {
+      state.leases.reserve({ ...claim, id: `a${n}` });
+      intake.lease(SLOT, { ...decoding, id: `a${n}`, loadMs: 10, loadedTokens: 100, transfer }, 1_000 * n);
+      state.leases.release({ id: `a${n}`, attempt: 1 }, 1_000 * n);
+    }
     expect(learnt(state)).toEqual([expect.closeTo(0.1, 2), expect.closeTo(0.1, 1), expect.closeTo(0.1, 1)]);
     expect(state.counters).toMatchObject({ transfersUsed: 21, transfersFallenBack: 0 });
   });
 
   it("a prompt prefilled elsewhere says nothing of this replica's speed; one that fell back does", () => {
     const { state, intake } = joined();
+    for (const id of ["a", "b"]) state.leases.reserve({ ...claim, id });
     intake.lease(SLOT, { ...decoding, id: "a", transfer: { ...moved, kind: "prefill", outcome: "used", ms: 40 } }, 0);
     expect(learnt(state)).toEqual([1, 0.25, 0.02]);
     intake.lease(SLOT, { ...decoding, id: "b", transfer: { ...moved, kind: "prefill", outcome: "fallback", why: "late", ms: 50 } }, 0);
@@ -169,7 +174,6 @@ describe("what a lease's reports teach", () => {
 
   it("a decode tells what it took beside what ran there, and paths end when they are announced", () => {
     const { state, intake } = joined();
-    const claim = { attempt: 1, nowMs: 0, promptTokens: 1_000, uncachedTokens: 1_000, predictedMs: 5, salt: "s", replica: SLOT };
     const reserved = state.leases.reserve({ ...claim, id: "a" });
     if (reserved.kind !== "reserved") throw new Error(reserved.kind);
     state.paths.add(reserved.lease, { chain: BigUint64Array.of(1n, 2n), promptBytes: 4_000, fetched: false }, 1_000, 0);
@@ -186,7 +190,6 @@ describe("what a lease's reports teach", () => {
 
   it("what ran while its replica was silent says nothing of its pace, from reports nor from heartbeats", () => {
     const { state, intake } = joined();
-    const claim = { attempt: 1, nowMs: 0, promptTokens: 1_000, uncachedTokens: 1_000, predictedMs: 5, salt: "s", replica: SLOT };
     for (const id of ["decodes", "prefills"]) state.leases.reserve({ ...claim, id });
     intake.lease(SLOT, { ...decoding, id: "decodes", cachedTokens: 0 }, 100);
     const running = (outputTokens: number) => ({ seq: 0, entries: 0, running: [{ id: "decodes", attempt: 1, outputTokens }] });
@@ -210,8 +213,7 @@ describe("what a lease's reports teach", () => {
 
   it("a settled request ends its prefill's lease, and a settled prefill is not counted as a request", () => {
     const { state, intake } = joined();
-    const claim = { attempt: 1, nowMs: 0, promptTokens: 9, uncachedTokens: 9, predictedMs: 5, salt: "s", replica: SLOT };
-    for (const id of ["a", "a~prefill", "b", "b~prefill"]) state.leases.reserve({ ...claim, id });
+    for (const id of ["a", "a~prefill", "b", "b~prefill"]) state.leases.reserve({ ...claim, promptTokens: 9, uncachedTokens: 9, id });
     const settled = { event: "settled", attempt: 1, promptTokens: 9, cachedTokens: 0, outputTokens: 0 } as const;
     intake.lease(SLOT, { ...settled, id: "b~prefill" }, 1);
     expect([state.leases.size, state.counters.settled]).toEqual([3, 0]);
@@ -291,5 +293,5 @@ describe("a link that loses, repeats and reorders", () => {
       ),
       { seed: 41, numRuns: 600 },
     );
-  });
+  }, 60_000);
 });

@@ -25,7 +25,7 @@ const reserve = (state: PoolState, id: string, replica: number, promptTokens: nu
 
 const beside = (state: PoolState): [number, number][] =>
   state.membership.replicas.map((replica) => {
-    const { besideInFlight, besideContextTokens } = loadedView(state, replica);
+    const { besideInFlight, besideContextTokens } = loadedView(state, replica, 0);
     return [besideInFlight, besideContextTokens];
   });
 

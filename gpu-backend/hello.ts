@@ -1,0 +1,33 @@
+/** How a replica introduces itself to its pool. */
+import { type Hello, PROTOCOL_VERSION } from "../src/wire/control.ts";
+import type { ReplicaConfig } from "./config.ts";
+import type { Engine } from "./engine/engine.ts";
+import type { Prompts } from "./prompts.ts";
+
+export type Introduction = Omit<Hello, "seq" | "running" | "type">;
+
+/** `epoch`: of the life that begins or goes on. */
+export function helloOf(
+  config: ReplicaConfig,
+  { card }: Pick<Engine, "card">,
+  { hashSpec, exact }: Prompts,
+  url: string,
+  epoch: number,
+): Introduction {
+  const { model, sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens } = card;
+  return {
+    protocol: PROTOCOL_VERSION,
+    pool: config.pool,
+    replica: config.name,
+    epoch,
+    url,
+    roles: config.roles,
+    transfers: true,
+    ...(config.machine === null ? {} : { machine: config.machine }),
+    model,
+    hashSpec: { ...hashSpec, schedule: [...hashSpec.schedule] },
+    anchors: exact ? "exact" : "predicted",
+    capacity: { sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens },
+    token: config.joinToken,
+  };
+}
