@@ -1,0 +1,54 @@
+/** A hop between the replicas' announce sockets and the edge, so that all of them can be cut at once as a network cuts them. */
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+
+export class Relay {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #edgePort: number;
+
+  private constructor(edgePort: number) {
+    this.#edgePort = edgePort;
+    this.#server = createServer((near) => {
+      const far = connect(this.#edgePort, "127.0.0.1");
+      this.#join(near, far);
+      this.#join(far, near);
+    });
+  }
+
+  static async start(edgePort: number): Promise<Relay> {
+    const relay = new Relay(edgePort);
+    await new Promise<void>((resolve) => relay.#server.listen(0, "127.0.0.1", resolve));
+    return relay;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** New sockets go to another edge; those that are open are cut. */
+  lead(edgePort: number): void {
+    this.#edgePort = edgePort;
+    this.cut();
+  }
+
+  /** Every socket, without a goodbye. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  end(): void {
+    this.#server.close();
+    this.cut();
+  }
+
+  #join(from: Socket, to: Socket): void {
+    from.setNoDelay(true);
+    this.#sockets.add(from);
+    from.pipe(to);
+    from.on("error", () => to.destroy());
+    from.on("close", () => {
+      this.#sockets.delete(from);
+      to.destroy();
+    });
+  }
+}
