@@ -1,10 +1,11 @@
 /**
- * `node test/bench/soak.ts [--only saturation|long] [--minutes 10] [--requests 300000] [--real 2000]`: ten minutes at saturation (soak/saturation.ts),
- * then the long half (soak/long.ts). Exits with 1 when a budget or a verdict is missed.
+ * `node test/bench/soak.ts [--only saturation|long] [--minutes 10] [--requests 300000] [--real 2000] [--pace 1]`: ten minutes at saturation
+ * (soak/saturation.ts), then the long half (soak/long.ts). Exits with 1 when a budget or a verdict is missed.
  */
 import { parseArgs } from "node:util";
 import { endChildren } from "./edge/child.ts";
 import type { Check } from "./soak/check.ts";
+import { endEdges } from "./soak/edge-process.ts";
 import { longHalf } from "./soak/long.ts";
 import { saturationHalf } from "./soak/saturation.ts";
 
@@ -14,10 +15,11 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "10" },
     requests: { type: "string", default: "300000" },
     real: { type: "string", default: "2000" },
+    pace: { type: "string", default: "1" },
   },
 });
 
-function number(name: "minutes" | "requests" | "real", least: number): number {
+function number(name: "minutes" | "requests" | "real" | "pace", least: number): number {
   const value = Number(values[name]);
   if (!(value >= least)) throw new RangeError(`--${name} is a number from ${least} on.`);
   return value;
@@ -25,10 +27,14 @@ function number(name: "minutes" | "requests" | "real", least: number): number {
 
 const HALVES: Record<string, () => Promise<Check[]>> = {
   saturation: () => saturationHalf(number("minutes", Number.MIN_VALUE)),
-  long: () => longHalf({ requests: number("requests", 3_000), realRequests: number("real", 1) }),
+  long: () => longHalf({ requests: number("requests", 3_000), realRequests: number("real", 1), pace: number("pace", 0.01) }),
 };
 const chosen = values.only === undefined ? Object.values(HALVES) : [HALVES[values.only]];
-process.once("exit", endChildren);
+process.once("exit", () => {
+  endChildren();
+  endEdges();
+});
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
 
 const checks: Check[] = [];
 for (const half of chosen) {

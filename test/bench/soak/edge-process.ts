@@ -1,4 +1,5 @@
 /** The edge under bare workerd, killed and started again on the same port and the same state directory. */
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,10 +10,30 @@ import { loadSecrets, type Secrets } from "../../../cli/secrets.ts";
 
 export const POOL = "default";
 
+const running = new Set<ChildProcess>();
+const folders = new Set<string>();
+
+async function temporaryFolder(name: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), name));
+  folders.add(folder);
+  return folder;
+}
+
+async function removeFolder(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  folders.delete(folder);
+}
+
+/** When this process ends before its time: no edge and no folder stays. */
+export function endEdges(): void {
+  for (const child of running) child.kill("SIGKILL");
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}
+
 /** Built once, in a folder of its own: others may build from other sources meanwhile. */
 export async function makeBundle(): Promise<{ path: string; remove(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), "warmpath-soak-bundle-"));
-  return { path: await bundleEdge(folder), remove: () => rm(folder, { recursive: true, force: true }) };
+  const folder = await temporaryFolder("warmpath-soak-bundle-");
+  return { path: await bundleEdge(folder), remove: () => removeFolder(folder) };
 }
 
 export class SoakEdge {
@@ -32,7 +53,7 @@ export class SoakEdge {
   }
 
   static async start(bundle: string): Promise<SoakEdge> {
-    const edge = new SoakEdge(await mkdtemp(join(tmpdir(), "warmpath-soak-")), bundle);
+    const edge = new SoakEdge(await temporaryFolder("warmpath-soak-"), bundle);
     await edge.#start();
     return edge;
   }
@@ -80,7 +101,7 @@ export class SoakEdge {
 
   async end(): Promise<void> {
     await this.#kill();
-    await rm(this.stateDirectory, { recursive: true, force: true, maxRetries: 5 });
+    await removeFolder(this.stateDirectory);
   }
 
   async #kill(): Promise<void> {
@@ -90,6 +111,7 @@ export class SoakEdge {
     const gone = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGKILL");
     await gone;
+    running.delete(child);
   }
 
   async #start(): Promise<void> {
@@ -98,6 +120,7 @@ export class SoakEdge {
     if (started.type === "failed") throw new Error(started.message);
     this.#port = started.port;
     this.#child = started.process;
+    running.add(started.process);
     this.#lives++;
     this.#startedAtMs = Date.now();
   }

@@ -1,7 +1,7 @@
 /** The mock replicas as processes: joined, killed with -9, started again with a new epoch. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../../e2e/started.ts";
 import { type Child, startChild } from "../edge/child.ts";
+import { round } from "../tiers/figures.ts";
 import { POOL, type SoakEdge } from "./edge-process.ts";
 import type { MockCommand, MockReply } from "./mock-replica.ts";
 import { FLEET_TRUTH, mockName } from "./truth.ts";
@@ -79,12 +79,11 @@ export class MockFleet {
     return Promise.all(this.#mocks.map((_, index) => this.#ask(index, { type: "state" })));
   }
 
-  /** Until nothing runs anywhere. */
-  async idle(): Promise<void> {
-    for (let tries = 0; tries < 200; tries++) {
-      if ((await this.states()).every((state) => state === null || state.running === 0)) return;
-      await sleep(100);
-    }
+  /** How many times as long as they should the steps of those alive took since this was asked last. */
+  async lag(): Promise<number> {
+    const told = (await Promise.all(this.#mocks.map((_, index) => this.#ask(index, { type: "lag" })))).flatMap((state) => state ?? []);
+    const wantedMs = told.reduce((sum, { steps }) => sum + steps.wantedMs, 0);
+    return wantedMs === 0 ? 1 : round(told.reduce((sum, { steps }) => sum + steps.tookMs, 0) / wantedMs, 3);
   }
 
   /** Null: it is dead, or died of it. */

@@ -6,7 +6,7 @@ import type { SoakEdge } from "./edge-process.ts";
 import { type Ask, type Phase, Prompts } from "./prompts.ts";
 
 /** In flight at once; then the driver waits. */
-const MOST_AT_ONCE = 512;
+const MOST_AT_ONCE = 320;
 /** Asked at once now and then, on top of the rate. */
 const BURST = 200;
 const LEAVE_SHARE = 0.02;
@@ -69,7 +69,7 @@ export class Load {
         dueMs = performance.now();
       }
       const phase = phaseOf(played / requests);
-      const isBurst = played >= nextBurst && phase.rate > BURST / 2;
+      const isBurst = played >= nextBurst && phase.name !== "long only";
       if (played >= nextBurst) nextBurst += burstEvery;
       for (let more = isBurst ? Math.min(BURST, requests - played) : 1; more > 0; more--, played++)
         this.#send(this.#prompts.next(phase.mix));
@@ -143,7 +143,8 @@ function hear(response: IncomingMessage, stream: boolean, settle: (outcome: Outc
   response.on("end", () => {
     if (response.statusCode === 200 && (stream ? text.includes("data: [DONE]") : text.includes('"finish_reason"'))) return settle("done");
     const { code, message } = errorIn(text);
-    if (response.statusCode === 503 && code === "overloaded") return settle("refused", message);
+    // A stream that waited in line has its 200 already, and is told in an event.
+    if (code === "overloaded") return settle("refused", message);
     settle("failed", `${response.statusCode} ${code}: ${message}`);
   });
 }

@@ -11,24 +11,28 @@ import { makeBundle, SoakEdge } from "./edge-process.ts";
 import { MockFleet } from "./fleet.ts";
 import { Load } from "./load.ts";
 import { groupsOf, type Predicted, predictedOf, recordsOf, summaryOf } from "./predictions.ts";
-import { phaseAt, PHASES } from "./prompts.ts";
+import { paced, phaseAt, PHASES } from "./prompts.ts";
 import { type Probed, probe } from "./probe.ts";
 import { nothingReal, type Real, realRequests } from "./real-requests.ts";
 import { Relay } from "./relay.ts";
 import { Storm } from "./storm.ts";
 import { FLEET_TRUTH } from "./truth.ts";
 import { verdictsOf } from "./verdicts.ts";
-import { gaugesOf, type Window, Windows } from "./windows.ts";
+import { gaugesOf, lineOf, Windows } from "./windows.ts";
 
 export interface LongOptions {
   /** To the mock replicas. */
   requests: number;
   /** To the real ones. */
   realRequests: number;
+  /** Times the usual rates, for trials on a busy machine. */
+  pace: number;
 }
 
 const WINDOWS = 30;
 const SAMPLES = 150;
+/** In a short trial samples would be most of what the edge does. */
+const LEAST_BETWEEN_SAMPLES = 500;
 const SAMPLE_RECORDS = 300;
 /** Requests for each burst: two of a hundred come in one. */
 const BURST_EVERY = 10_000;
@@ -65,12 +69,13 @@ class Watch {
     const { load, requests } = this.#watched;
     let ended = false;
     const end = played.finally(() => (ended = true));
-    let [nextSample, nextWindow] = [requests / SAMPLES, requests / WINDOWS];
+    const sampleEvery = Math.max(LEAST_BETWEEN_SAMPLES, requests / SAMPLES);
+    let [nextSample, nextWindow] = [sampleEvery, requests / WINDOWS];
     while (!ended) {
       await Promise.race([sleep(POLL_MS), end]);
       const { sent } = load.counts;
       if (sent >= nextSample) {
-        nextSample = sent + requests / SAMPLES;
+        nextSample = sent + sampleEvery;
         await this.#sample(sent);
       }
       if (sent >= nextWindow) {
@@ -98,28 +103,15 @@ class Watch {
   }
 
   async #close(): Promise<void> {
-    const { load, requests } = this.#watched;
+    const { load, fleet, requests } = this.#watched;
     const summary = summaryOf(this.predicted.slice(this.#windowFrom));
     this.#windowFrom = this.predicted.length;
     const middle = (load.counts.sent - requests / WINDOWS / 2) / requests;
-    const window = await this.windows.close(phaseAt(middle).name, summary, this.#belief);
+    const window = await this.windows.close(phaseAt(middle).name, await fleet.lag(), summary, this.#belief);
     this.#belief = null;
     this.indexWasFull ||= (window.gauges.indexEvicted ?? 0) > 0;
-    say(window);
+    console.log(lineOf(window));
   }
-}
-
-function say(window: Window): void {
-  const { request, seconds, phase, rssMib, fds, files, stateMib, cpuMsPerRequest, latencyP50Ms, latencyP99Ms, predictions, belief } =
-    window;
-  const { leases, line, ready, indexEntries, indexEvicted } = window.gauges;
-  const outcomes = Object.entries(window.outcomes).map(([name, count]) => `${name} ${count}`);
-  console.log(
-    `${request} requests, ${Math.round(seconds)} s, ${phase}: ${outcomes.join(", ")}; latency ${latencyP50Ms} / ${latencyP99Ms} ms; ` +
-      `edge ${rssMib} MiB, ${cpuMsPerRequest ?? "?"} ms CPU, ${fds} fds, ${files} files of ${stateMib} MiB; ready ${ready}, leases ${leases}, ` +
-      `line ${line}, index ${indexEntries} (${indexEvicted} evicted); predicted ${predictions.ratioP50} of actual, off ${predictions.offP50} / ` +
-      `${predictions.offP99} times; belief off ${belief?.seenOff ?? "?"} (${belief?.worst ?? ""}), unseen ${belief?.unseenOff ?? "?"}`,
-  );
 }
 
 /** What is still held when nothing is asked any more. */
@@ -133,7 +125,7 @@ async function atRest(edge: SoakEdge, fleet: MockFleet): Promise<{ leases: numbe
   }
 }
 
-async function soak(edge: SoakEdge, requests: number) {
+async function soak(edge: SoakEdge, { requests, pace }: LongOptions) {
   const relay = await Relay.start(edge.port);
   const fleet = new MockFleet(edge, relay, 1);
   const returns: Promise<Return | null>[] = [];
@@ -146,11 +138,11 @@ async function soak(edge: SoakEdge, requests: number) {
   try {
     await fleet.startAll();
     const watch = new Watch({ edge, fleet, load, storm, requests });
-    await watch.until(load.play(requests, phaseAt, Math.floor(requests / BURST_EVERY)));
+    await watch.until(load.play(requests, (share) => paced(phaseAt(share), pace), Math.floor(requests / BURST_EVERY)));
     await storm.over();
     const late = await Promise.all(returns);
     const leftOver = await atRest(edge, fleet);
-    const end = await probe(edge, probeRequests(requests));
+    const end = await probe(edge, probeRequests(requests), pace);
     return { watch, load, storm, fleet, returns: late, leftOver, end };
   } finally {
     load.end();
@@ -160,14 +152,14 @@ async function soak(edge: SoakEdge, requests: number) {
 }
 
 /** A new edge and a new fleet with the same truth, and as much learnt as one probe teaches. */
-async function freshProbe(bundle: string, requests: number): Promise<Probed> {
+async function freshProbe(bundle: string, requests: number, pace: number): Promise<Probed> {
   const edge = await SoakEdge.start(bundle);
   const relay = await Relay.start(edge.port);
   const fleet = new MockFleet(edge, relay, 1_000);
   try {
     await fleet.startAll();
-    await probe(edge, requests);
-    return await probe(edge, requests);
+    await probe(edge, requests, pace);
+    return await probe(edge, requests, pace);
   } finally {
     fleet.killAll();
     relay.end();
@@ -178,20 +170,21 @@ async function freshProbe(bundle: string, requests: number): Promise<Probed> {
 const probeRequests = (requests: number): number => Math.max(PROBE.least, Math.round(PROBE.share * requests));
 
 /** One check a verdict. */
-export async function longHalf({ requests, realRequests: real }: LongOptions): Promise<Check[]> {
+export async function longHalf(options: LongOptions): Promise<Check[]> {
+  const { requests, realRequests: real, pace } = options;
   const bundle = await makeBundle();
   const edge = await SoakEdge.start(bundle.path);
   let soaked: Awaited<ReturnType<typeof soak>>;
   let told: Real;
   try {
-    soaked = await soak(edge, requests);
+    soaked = await soak(edge, options);
     console.log(`real engines, ${real} requests`);
     told = await realRequests(edge, real).catch((error: unknown) => nothingReal(real, String(error)));
   } finally {
     await edge.end();
   }
   console.log("a fresh edge");
-  const fresh = await freshProbe(bundle.path, probeRequests(requests)).finally(() => bundle.remove());
+  const fresh = await freshProbe(bundle.path, probeRequests(requests), pace).finally(() => bundle.remove());
   const { watch, load, storm, fleet, returns, leftOver, end } = soaked;
   const { predicted, beliefs, indexWasFull } = watch;
   const windows = watch.windows.all;
@@ -214,6 +207,7 @@ export async function longHalf({ requests, realRequests: real }: LongOptions): P
   });
   const parameters = {
     requests,
+    pace,
     fleet: FLEET_TRUTH,
     phases: PHASES,
     lengths: LENGTHS,

@@ -33,6 +33,7 @@ export class MockEngine {
   readonly #queue: EngineWork[] = [];
   #running: Sequence[] = [];
   #timer: NodeJS.Timeout | null = null;
+  #steps = { wantedMs: 0, tookMs: 0 };
 
   constructor(size: EngineSize, truth: MockTruth, random: () => number) {
     this.#size = size;
@@ -69,6 +70,13 @@ export class MockEngine {
     return { running: this.#running.length, queued: this.#queue.length, usedKvTokens };
   }
 
+  /** Of its steps since this was asked last. */
+  takeSteps(): { wantedMs: number; tookMs: number } {
+    const steps = this.#steps;
+    this.#steps = { wantedMs: 0, tookMs: 0 };
+    return steps;
+  }
+
   #step(): void {
     this.#timer = null;
     const decoding = this.#running.filter(({ written }) => written > 0);
@@ -96,7 +104,12 @@ export class MockEngine {
     const { slowness, noise } = this.#truth;
     const times = Math.exp(noise * (2 * this.#random() - 1));
     const ms = times * stepMs({ tokens: STEP_TOKENS - left, pairs, decoding: decoding.length }, slowness);
-    this.#timer = setTimeout(() => this.#stepped(computed, decoding), ms);
+    const beganMs = performance.now();
+    this.#timer = setTimeout(() => {
+      this.#steps.wantedMs += ms;
+      this.#steps.tookMs += performance.now() - beganMs;
+      this.#stepped(computed, decoding);
+    }, ms);
   }
 
   #stepped(computed: readonly [Sequence, number][], decoding: readonly Sequence[]): void {

@@ -21,7 +21,7 @@ import { MockCache, type PromptSegments } from "./mock-cache.ts";
 import { type EngineWork, MockEngine } from "./mock-engine.ts";
 import { BYTES_PER_TOKEN, MOCK_MODEL, type MockTruth, STEP_TOKENS } from "./truth.ts";
 
-const MOCK_CAPACITY = { sequences: 32, kvTokens: 200_000, blockTokens: 16, contextTokens: 32_768, queueLimit: 32 };
+const MOCK_CAPACITY = { sequences: 64, kvTokens: 200_000, blockTokens: 16, contextTokens: 32_768, queueLimit: 32 };
 const HASH_SPEC: HashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" };
 const ARCHIVE_PART = 10_000;
 const ARCHIVE_EVERY_MS = 100;
@@ -34,16 +34,15 @@ export type MockCommand =
   | { type: "archive"; segments: number }
   /** A new life of its engine in the same process. */
   | { type: "restart" }
-  | { type: "state" };
+  | { type: "state" }
+  /** As `state`, and its steps count from here on. */
+  | { type: "lag" };
 
 export interface MockReply {
   joined: boolean;
-  entries: number;
   running: number;
-  answered: number;
-  /** Requests that its gate did not let in. */
-  turnedAway: number;
-  refusals: string[];
+  /** Since `lag` was asked last: how long its steps should have taken, and did. 0 in other answers. */
+  steps: { wantedMs: number; tookMs: number };
 }
 
 interface Live {
@@ -57,13 +56,12 @@ const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 const encoder = new PromptEncoder(hash64);
 const gate = new AdmissionGate();
 const live = new Map<string, Live>();
-const refusals: string[] = [];
 let cache = new MockCache(MOCK_CAPACITY.kvTokens, (entry) => announcer?.residency(entry));
 let engine: MockEngine | null = null;
 let announcer: Announcer | null = null;
 let random: () => number = Math.random;
 let epoch = Date.now();
-let [joined, answered, turnedAway] = [false, 0, 0];
+let joined = false;
 
 function sendError(response: ServerResponse, status: number, message: string): void {
   response.writeHead(status, { "content-type": "application/json" });
@@ -84,10 +82,7 @@ function segmentsOf(prompt: Parameters<PromptEncoder["encode"]>[0], { salt, chai
 function infer(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
   const text = request.headers[HEADER.admission];
   const admitted = gate.spend(typeof text === "string" ? text : undefined, body.byteLength, Date.now());
-  if (!admitted.ok) {
-    turnedAway++;
-    return sendError(response, 403, admitted.why);
-  }
+  if (!admitted.ok) return sendError(response, 403, admitted.why);
   const { admission } = admitted;
   const parsed = parseChatRequest(JSON.parse(body.toString()));
   if (!parsed.ok) return sendError(response, 400, parsed.error.message);
@@ -130,7 +125,6 @@ function workOf(
     token: () => void running.outputTokens++,
     finished: (prefillMs, decodeMs) => {
       live.delete(`${id}/${attempt}`);
-      answered++;
       const usage = { promptTokens, cachedTokens, outputTokens, reasoningTokens: 0 };
       announcer?.lease({ event: "settled", id, attempt, reason: "length", promptTokens, cachedTokens, outputTokens, prefillMs, decodeMs });
       answer.finish(usage);
@@ -182,7 +176,7 @@ async function join({ join: address, token, pool, name, seed, truth }: Extract<M
     entryCount: () => cache.size,
     onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, Date.now()),
     onCancel: (id, attempt) => live.get(`${id}/${attempt}`)?.lose(),
-    onRefused: (message) => void (refusals.length < 8 && refusals.push(message)),
+    onRefused: (message) => process.stderr.write(`${name} was refused by its pool: ${message}\n`),
     onState: (up) => (joined = up),
   });
 }
@@ -212,5 +206,6 @@ serveCommands<MockCommand, MockReply>(async (command) => {
   if (command.type === "join") await join(command);
   else if (command.type === "archive") void archive(command.segments);
   else if (command.type === "restart") restart();
-  return { joined, entries: cache.size, running: live.size, answered, turnedAway, refusals };
+  const steps = (command.type === "lag" ? engine?.takeSteps() : null) ?? { wantedMs: 0, tookMs: 0 };
+  return { steps, joined, running: live.size };
 });

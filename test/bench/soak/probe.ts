@@ -5,7 +5,7 @@ import { LENGTHS } from "./beliefs.ts";
 import type { SoakEdge } from "./edge-process.ts";
 import { Load } from "./load.ts";
 import { idlePredictions, type OffSummary, type Predicted, predictedOf, recordsOf, summaryOf } from "./predictions.ts";
-import { CALM } from "./prompts.ts";
+import { CALM, paced } from "./prompts.ts";
 import { CpuMeter, type Taken, takenBy } from "./windows.ts";
 
 const SAMPLE_EVERY_MS = 2_000;
@@ -24,7 +24,7 @@ export interface Probed extends Taken {
   beliefMs: Record<string, number[]>;
 }
 
-export async function probe(edge: SoakEdge, requests: number): Promise<Probed> {
+export async function probe(edge: SoakEdge, requests: number, pace: number): Promise<Probed> {
   const load = new Load(edge, { seed: SEED, onSent: () => undefined, isQuiet: () => true });
   const cpu = new CpuMeter(edge, 0);
   const predicted: Predicted[] = [];
@@ -43,7 +43,7 @@ export async function probe(edge: SoakEdge, requests: number): Promise<Probed> {
       if (newest !== undefined) beliefs.push(idlePredictions(newest.record, LENGTHS));
     }
   })();
-  await load.play(requests, () => CALM, 0);
+  await load.play(requests, () => paced(CALM, pace), 0);
   ended = true;
   await sampling;
   load.end();
@@ -51,7 +51,7 @@ export async function probe(edge: SoakEdge, requests: number): Promise<Probed> {
   const names = new Set(beliefs.flatMap((belief) => [...belief.keys()]));
   return {
     ...takenBy(edge),
-    cpuMsPerRequest: cpu.perRequest(requests) ?? Number.NaN,
+    cpuMsPerRequest: cpu.since(requests).cpuMsPerRequest ?? Number.NaN,
     latencyP50Ms: round(percentile(latencies, 0.5)),
     latencyP99Ms: round(percentile(latencies, 0.99)),
     failed: load.counts.failed,

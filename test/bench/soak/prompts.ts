@@ -24,7 +24,7 @@ const MIXED: Omit<Phase, "from"> = { name: "mixed", rate: 150, mix: { short: 50,
 /** What a pool learns of one length alone must not spoil what it knows of another. */
 export const PHASES: readonly Phase[] = [
   { ...MIXED, from: 0 },
-  { from: 0.3, name: "short only", rate: 250, mix: { short: 1, turn: 0, long: 0, huge: 0 } },
+  { from: 0.3, name: "short only", rate: 200, mix: { short: 1, turn: 0, long: 0, huge: 0 } },
   { ...MIXED, from: 0.36 },
   { from: 0.6, name: "long only", rate: 25, mix: { short: 0, turn: 0, long: 9, huge: 1 } },
   { ...MIXED, from: 0.61 },
@@ -38,7 +38,7 @@ const SYSTEM_WORDS = 300;
 const QUESTION_WORDS = 40;
 const ANSWER = "word ".repeat(16);
 const BYTES: Readonly<Record<"long" | "huge", number>> = { long: 7_500, huge: 17_000 };
-const TOKENS = { least: 4, more: 24 };
+const TOKENS = { least: 4, more: 12 };
 
 interface Message {
   role: "system" | "user" | "assistant";
@@ -101,3 +101,5 @@ export class Prompts {
 export function phaseAt(share: number): Phase {
   return PHASES.findLast(({ from }) => share >= from) ?? CALM;
 }
+
+export const paced = (phase: Phase, pace: number): Phase => ({ ...phase, rate: phase.rate * pace });

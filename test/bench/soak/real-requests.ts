@@ -8,6 +8,7 @@ import { ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
 import { until } from "../../e2e/started.ts";
 import { seededRandom, streamChat, type Target, wordsOf } from "../conversations.ts";
 import { POOL, type SoakEdge } from "./edge-process.ts";
+import { MOCK_MODEL } from "./truth.ts";
 import { type OffSummary, type Predicted, groupsOf, predictedOf, recordsOf, summaryOf } from "./predictions.ts";
 
 const REPLICAS = 2;
@@ -66,18 +67,24 @@ async function startReplicas(edge: SoakEdge, folder: string): Promise<ReplicaPro
   );
 }
 
-/** The model's name, once the pool serves it with all of them. */
+/** The model's name, once the pool serves it with all of them and the edge knows its name. */
 async function served(edge: SoakEdge): Promise<string> {
-  return until(
+  const model = await until(
     "the real replicas have joined",
     async () => {
-      const answer = await fetch(`${edge.url}/healthz`).catch(() => null);
-      if (answer === null) return null;
-      const { pools } = (await answer.json()) as { pools: { model: string | null; replicas: number }[] };
-      return pools.find(({ model, replicas }) => replicas === REPLICAS && model?.startsWith("warmpath") === true)?.model;
+      const { pools } = await read<{ pools: { model: string | null; replicas: number }[] }>(edge, "/healthz");
+      return pools.find(({ model, replicas }) => replicas === REPLICAS && model !== null && model !== MOCK_MODEL)?.model;
     },
     READY_MS,
   );
+  const isListed = async (): Promise<boolean> =>
+    (await read<{ data: { id: string }[] }>(edge, "/v1/models")).data.some(({ id }) => id === model);
+  await until("their model is listed", isListed, READY_MS);
+  return model;
+}
+
+async function read<Body>({ url, headers }: SoakEdge, path: string): Promise<Body> {
+  return (await (await fetch(url + path, { headers })).json()) as Body;
 }
 
 /** A third short chats, the rest with one of a few fronts. */

@@ -4,12 +4,10 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class Relay {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  #edgePort: number;
 
   private constructor(edgePort: number) {
-    this.#edgePort = edgePort;
     this.#server = createServer((near) => {
-      const far = connect(this.#edgePort, "127.0.0.1");
+      const far = connect(edgePort, "127.0.0.1");
       this.#join(near, far);
       this.#join(far, near);
     });
@@ -23,12 +21,6 @@ export class Relay {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
-  }
-
-  /** New sockets go to another edge; those that are open are cut. */
-  lead(edgePort: number): void {
-    this.#edgePort = edgePort;
-    this.cut();
   }
 
   /** Every socket, without a goodbye. */

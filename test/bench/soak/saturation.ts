@@ -142,6 +142,8 @@ export async function saturationHalf(minutes: number): Promise<Check[]> {
     console.log(writeResult("soak", parameters, [...samples, last]));
     return checks;
   } finally {
+    delete process.env.WARMPATH_HOST_BYTES;
+    delete process.env.WARMPATH_DISK_BYTES;
     await product.stop();
   }
 }

@@ -39,8 +39,19 @@ export function verdictsOf(soaked: Soaked): Check[] {
   ];
 }
 
-function servedWell({ counts, end }: Soaked): Check[] {
+function servedWell({ counts, end, windows }: Soaked): Check[] {
   return [
+    // The first two are not the product's: where they are missed, the times say little.
+    atMost(
+      "the machine kept up: steps of mock replicas, times as long as they should, median",
+      medianOf(windows.map(({ mockLag }) => mockLag)),
+      1.2,
+    ),
+    atMost(
+      "the machine kept up: the edge waited for a processor, share of when it wanted one, median",
+      medianOf(windows.map(({ edgeWaitShare }) => edgeWaitShare)),
+      0.5,
+    ),
     atMost("refused though the line was not full", counts.refusedEarly, 0),
     atMost("failed while nothing had been disturbed for 10 s", counts.failedInQuiet + end.failed + end.refused, 0),
   ];
@@ -90,7 +101,9 @@ function flat({ windows, requests, indexWasFull }: Soaked): Check[] {
   return [
     atLeast("the index was full", indexWasFull ? 1 : 0, 1),
     grown("RSS of the edge, MiB", ({ rssMib }) => rssMib, 1.1, 16),
-    grown("descriptors of the edge", ({ fds }) => fds, 1.1, 8),
+    grown("descriptors of the edge that are no sockets", ({ openFiles }) => openFiles, 1, 4),
+    // As many as requests are in flight, and those that wait for the next.
+    grown("sockets of the edge", ({ sockets }) => sockets, 1.25, 64),
     grown("files of the edge's state", ({ files }) => files, 1, 4),
     grown("state of the edge, MiB", ({ stateMib }) => stateMib, 1.1, 8),
     grown("CPU of the edge a request, ms", ({ cpuMsPerRequest }) => cpuMsPerRequest, 1.15, 0.1),

@@ -1,5 +1,5 @@
 /** What the edge takes of its machine, a window of requests at a time. */
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { cpuMs, rssMb } from "../edge/cpu.ts";
 import { percentile, round } from "../tiers/figures.ts";
@@ -21,8 +21,9 @@ export type Gauges = Record<keyof typeof GAUGES, number | null>;
 
 export interface Taken {
   rssMib: number;
-  /** Open descriptors. */
-  fds: number;
+  /** Open descriptors that are sockets, and all others. */
+  sockets: number;
+  openFiles: number;
   /** Of the state directory. */
   files: number;
   stateMib: number;
@@ -36,8 +37,12 @@ export interface Window extends Taken {
   edgeLife: number;
   /** Of the edge; null where it was killed meanwhile. */
   cpuMsPerRequest: number | null;
+  /** Of the time in which the edge wanted a processor, how much it waited for one; null as above. */
+  edgeWaitShare: number | null;
   latencyP50Ms: number;
   latencyP99Ms: number;
+  /** How many times as long as they should the mock replicas' steps took: above 1 the machine had too little time for them. */
+  mockLag: number;
   outcomes: Partial<LoadCounts>;
   gauges: Gauges;
   predictions: OffSummary;
@@ -58,11 +63,22 @@ export async function gaugesOf({ url }: { url: string }): Promise<Gauges> {
 export function takenBy(edge: SoakEdge): Taken {
   const sizes = sizesIn(edge.stateDirectory);
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
-  return { rssMib: round(rssMb(edge.pid)), fds: descriptorsOf(edge.pid), files: sizes.length, stateMib: round(bytes / 2 ** 20) };
+  return { rssMib: round(rssMb(edge.pid)), ...descriptorsOf(edge.pid), files: sizes.length, stateMib: round(bytes / 2 ** 20) };
 }
 
-function descriptorsOf(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length;
+function descriptorsOf(pid: number): Pick<Taken, "sockets" | "openFiles"> {
+  const links = readdirSync(`/proc/${pid}/fd`).map((name) => linkOf(`/proc/${pid}/fd/${name}`));
+  const sockets = links.filter((link) => link.startsWith("socket:")).length;
+  return { sockets, openFiles: links.filter((link) => link !== "").length - sockets };
+}
+
+/** Descriptors come and go while they are counted. */
+function linkOf(file: string): string {
+  try {
+    return readlinkSync(file);
+  } catch {
+    return "";
+  }
 }
 
 /** Files come and go while they are counted. */
@@ -72,31 +88,56 @@ function sizesIn(directory: string): number[] {
     .flatMap((entry) => statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? []);
 }
 
-/** CPU of the edge between two moments of one life. */
+/** Run and runnable time of all its threads that live, ns (the kernel's schedstat). */
+function scheduled(pid: number): { ranNs: number; waitedNs: number } {
+  const sum = { ranNs: 0, waitedNs: 0 };
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const [ran, waited] = textOf(`/proc/${pid}/task/${thread}/schedstat`).split(" ").map(Number);
+    sum.ranNs += ran ?? 0;
+    sum.waitedNs += waited ?? 0;
+  }
+  return sum;
+}
+
+/** Threads end while they are counted. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "0 0 0";
+  }
+}
+
+/** What the edge has of the processors between two moments of one life. */
 export class CpuMeter {
   readonly #edge: SoakEdge;
   #life = 0;
-  #cpuMs = 0;
+  #before = { cpuMs: 0, ranNs: 0, waitedNs: 0 };
   #sent = 0;
 
   constructor(edge: SoakEdge, sent: number) {
     this.#edge = edge;
-    this.restart(sent);
+    this.#restart(sent);
   }
 
-  restart(sent: number): void {
-    this.#life = this.#edge.life;
-    this.#cpuMs = this.#edge.isUp ? cpuMs(this.#edge.pid) : 0;
-    this.#sent = sent;
+  /** Since the last time; nulls where the edge was killed meanwhile. */
+  since(sent: number): Pick<Window, "cpuMsPerRequest" | "edgeWaitShare"> {
+    const [before, life, requests] = [this.#before, this.#life, sent - this.#sent];
+    this.#restart(sent);
+    if (life !== this.#life || before.cpuMs === 0 || requests === 0) return { cpuMsPerRequest: null, edgeWaitShare: null };
+    const { cpuMs: now, ranNs, waitedNs } = this.#before;
+    const waited = waitedNs - before.waitedNs;
+    return {
+      cpuMsPerRequest: round((now - before.cpuMs) / requests, 3),
+      edgeWaitShare: round(waited / Math.max(1, waited + ranNs - before.ranNs), 3),
+    };
   }
 
-  /** Since the last time; null where the edge was killed meanwhile. */
-  perRequest(sent: number): number | null {
+  #restart(sent: number): void {
     const { isUp, life, pid } = this.#edge;
-    const ms = isUp && life === this.#life ? cpuMs(pid) - this.#cpuMs : null;
-    const requests = sent - this.#sent;
-    this.restart(sent);
-    return ms === null || requests === 0 ? null : round(ms / requests, 3);
+    this.#life = life;
+    this.#sent = sent;
+    this.#before = isUp ? { cpuMs: cpuMs(pid), ...scheduled(pid) } : { cpuMs: 0, ranNs: 0, waitedNs: 0 };
   }
 }
 
@@ -115,7 +156,7 @@ export class Windows {
     this.#counts = { ...load.counts };
   }
 
-  async close(phase: string, predictions: OffSummary, belief: Belief | null): Promise<Window> {
+  async close(phase: string, mockLag: number, predictions: OffSummary, belief: Belief | null): Promise<Window> {
     await this.#edge.up;
     const { counts } = this.#load;
     const latencies = this.#load.takeLatencies();
@@ -127,10 +168,11 @@ export class Windows {
       seconds: round((performance.now() - this.#startedMs) / 1_000),
       phase,
       edgeLife: this.#edge.life,
-      cpuMsPerRequest: this.#cpu.perRequest(counts.sent),
+      ...this.#cpu.since(counts.sent),
       ...takenBy(this.#edge),
       latencyP50Ms: round(percentile(latencies, 0.5)),
       latencyP99Ms: round(percentile(latencies, 0.99)),
+      mockLag,
       outcomes: Object.fromEntries(changed.map((key) => [key, counts[key] - before[key]])),
       gauges: await gaugesOf(this.#edge),
       predictions,
@@ -139,4 +181,23 @@ export class Windows {
     this.all.push(window);
     return window;
   }
+}
+
+/** For whoever watches. "?": not measured in this window. */
+export function lineOf(window: Window): string {
+  const { request, seconds, phase, outcomes, gauges, predictions, belief } = window;
+  const { known, ratioP50, offP50, offP99 } = predictions;
+  const parts = [
+    Object.entries(outcomes)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(", "),
+    `latency ${window.latencyP50Ms} / ${window.latencyP99Ms} ms`,
+    `edge ${window.rssMib} MiB, ${window.cpuMsPerRequest ?? "?"} ms CPU a request (waited ${window.edgeWaitShare ?? "?"})`,
+    `${window.sockets} sockets, ${window.openFiles} other descriptors, ${window.files} files of ${window.stateMib} MiB`,
+    `ready ${gauges.ready}, leases ${gauges.leases}, line ${gauges.line}, index ${gauges.indexEntries} (${gauges.indexEvicted} evicted)`,
+    `mock steps ${window.mockLag} times as long`,
+    `predicted ${known === 0 ? "?" : `${ratioP50} of actual, off ${offP50} / ${offP99} times`}`,
+    `belief off ${belief === null ? "?" : `${belief.seenOff} (${belief.worst}), unseen ${belief.unseenOff}`}`,
+  ];
+  return `${request} requests, ${Math.round(seconds)} s, ${phase}: ${parts.join("; ")}`;
 }
