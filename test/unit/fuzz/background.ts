@@ -11,6 +11,7 @@ export function setupOf(random: Random, replicas: readonly ReplicaSetup[], chang
     replicas,
     noise: random.pick([0, 0.2, 0.2, 0.6]),
     prefillMsPerToken: random.pick([0.1, 0.2, 0.4]),
+    constantTokens: 8,
     loadMsPerToken: 0.015,
     transferMsPerToken: 0.02,
     announceMs: random.pick([-1, -1, 0, 300, 2_500]),

@@ -26,9 +26,9 @@ export function themeOf(seed: number): string {
   return new Random(seed).weighed(Object.entries(THEMES).map(([name, [weight]]) => [weight, name] as const));
 }
 
-export function historyOf(seed: number): History {
-  const theme = THEMES[themeOf(seed)];
-  if (theme === undefined) throw new RangeError(`no theme for ${seed}`);
+export function historyOf(seed: number, name = themeOf(seed)): History {
+  const theme = THEMES[name];
+  if (theme === undefined) throw new RangeError(`no theme ${name}`);
   const [, make] = theme;
   // Its own stream: the choice of the theme took a number of the other.
   return make(new Random(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995));

@@ -34,6 +34,8 @@ export interface Setup {
   /** Times are multiplied by e^x, x uniform in [-noise, noise]. */
   noise: number;
   prefillMsPerToken: number;
+  /** A prefill takes as much longer as so many tokens do. */
+  constantTokens: number;
   loadMsPerToken: number;
   transferMsPerToken: number;
   /** From a first token to the frames that tell what was computed, ms; below 0: before it. */

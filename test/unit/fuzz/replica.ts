@@ -180,7 +180,11 @@ export class Replica {
   }
 }
 
-/** Of a replica with pace 1, ms: a constant like eight tokens, and a quarter more where the prompt has 4,000 tokens. */
-export function prefillTruth({ prefillMsPerToken }: Pick<Setup, "prefillMsPerToken">, cachedTokens: number, uncachedTokens: number): number {
-  return prefillMsPerToken * (8 + uncachedTokens + (uncachedTokens * (cachedTokens + uncachedTokens / 2)) / 8_000);
+/** Of a replica with pace 1, ms: a constant, and a quarter more where the prompt has 4,000 tokens. */
+export function prefillTruth(
+  { prefillMsPerToken, constantTokens }: Pick<Setup, "prefillMsPerToken" | "constantTokens">,
+  cachedTokens: number,
+  uncachedTokens: number,
+): number {
+  return prefillMsPerToken * (constantTokens + uncachedTokens + (uncachedTokens * (cachedTokens + uncachedTokens / 2)) / 8_000);
 }

@@ -46,7 +46,9 @@ export const manyChats: Theme = (random) => {
 
 /** A few chats, then many longer prompts at once. */
 export const coldBurst: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, random.int(1, 3), { sequences: 16, queueLimit: 16, kvTokens: 131_072 }));
+  const setup = setupOf(random, fleet(random, random.int(1, 3), { sequences: 16, queueLimit: 16, kvTokens: 131_072 }), {
+    constantTokens: random.pick([8, 100]),
+  });
   const chats = upTo(random.int(1, 14), (at) => [ask(at, 13), pass(random.int(50, 400))]).flat();
   const burst = ask(100, random.size(300, 2_000), { count: random.int(8, 18), ...(random.chance(50) ? { deadlineMs: 30_000 } : {}) });
   return { setup, steps: [...chats, burst, pass(20_000)] };
@@ -63,7 +65,7 @@ export const oddFirst: Theme = (random) => {
   const long = random.pick([500, 4_000]);
   const after = random.chance(50)
     ? upTo(random.int(20, 60), (at) => [ask(10 + at, long, { deadlineMs: 30_000 }), pass(random.int(200, 900))]).flat()
-    : [ask(10, long, { count: 16, outputTokens: 200 }), pass(30_000), ask(40, 13, { count: 60, everyMs: 100 }), pass(10_000)];
+    : [ask(10, long, { count: 16, outputTokens: random.pick([200, 600]) }), pass(30_000), ask(40, 13, { count: 60, everyMs: 100 }), pass(10_000)];
   return { setup, steps: [first, pass(first.outputTokens * 80 + 4_000), ...after] };
 };
 
@@ -81,15 +83,17 @@ export const slowOnce: Theme = (random) => {
   const setup = setupOf(random, replicas, { prefillMsPerToken: 0.4, announceMs: 0, remotePrefillTokens: null, noise: 0.2 });
   const slow = { takes: loads ? { loadMs: 8_000 } : { transferMs: 2_000 } };
   const tokens = random.int(3_000, 4_000);
+  const restMs = random.size(6_000, 60_000);
   const turn = (at: number, changes: Partial<Ask> = {}): Step[] => {
-    const of = { conversation: at % 8, sharedTokens: tokens, outputTokens: loads ? 8 : 64, ...changes };
+    const of = { conversation: loads ? at % 8 : 100 + at, sharedTokens: tokens, outputTokens: loads ? 8 : 64, ...changes };
     // Where loads are asked for all was evicted; else too many come at once for the one that holds it.
     return loads
-      ? [{ do: "evict", replica: 0, tokens: 200_000 }, ask(at * 10, tokens + 64, of), pass(1_500)]
-      : [ask(at * 10, tokens, of), pass(2_500), ask(at * 10 + 1, tokens + 64, { ...of, count: 7 }), pass(6_000)];
+      ? [{ do: "evict", replica: 0, tokens: 200_000 }, ask(at * 10, tokens + 64, of), pass(restMs / 4)]
+      : [ask(at * 10, tokens, of), pass(2_500), ask(at * 10 + 1, tokens + 64, { ...of, count: 7 }), pass(restMs)];
   };
-  const first = upTo(8, (at) => turn(at, slow));
-  const more = upTo(random.int(40, 120), (at) => turn(8 + at));
+  // All of a conversation have to be held before they are evicted.
+  const first = upTo(loads ? 16 : 4, (at) => turn(at, slow));
+  const more = upTo(random.int(30, 120), (at) => turn(16 + at));
   return { setup, steps: [...first, ...more].flat() };
 };
 

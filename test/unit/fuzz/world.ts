@@ -1,4 +1,7 @@
 /** One history played: the pool's core, its replicas and its edges in virtual time, watched by the invariants. */
+import type { LeaseKey } from "../../../src/pool/lease.ts";
+import type { Decision } from "../../../src/routing/decision.ts";
+import { type ExplainRecord, replay } from "../../../src/routing/explain.ts";
 import { Timeline } from "../../../src/simulation/timeline.ts";
 import { CorePool } from "./core-pool.ts";
 import { Edge } from "./edge.ts";
@@ -32,6 +35,7 @@ export class World {
   #connections = 1;
   #tickMs = TICK_MS;
   #step = -1;
+  #replayed: { record: ExplainRecord; decision: Decision } | null = null;
   readonly #watches: readonly Watch[];
   readonly #hostile: HostileVoice;
   /** Events while nothing but time passed for hours: not counted as fuzzed. */
@@ -73,6 +77,14 @@ export class World {
 
   broke(invariant: string, message: string): void {
     this.violations.push({ invariant, message, step: this.#step, events: this.pool.events - this.idleEvents });
+  }
+
+  /** Decided again from its record; the last one is kept. */
+  decisionOf({ id, attempt }: LeaseKey): { record: ExplainRecord; decision: Decision } | null {
+    const record = this.pool.state.ring.get(id, attempt);
+    if (record === undefined) return null;
+    if (this.#replayed?.record !== record) this.#replayed = { record, decision: replay(record) };
+    return this.#replayed;
   }
 
   tell<Name extends Hook>(hook: Name, ...told: Arguments<Name>): void {

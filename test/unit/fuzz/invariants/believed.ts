@@ -1,7 +1,6 @@
 /** Belief that something is slow is tried again; what is believed of a path is what its replica says. */
 import { halvesOf } from "../../../../src/routing/predicted-paths.ts";
-import { replay } from "../../../../src/routing/explain.ts";
-import type { CandidateView } from "../../../../src/routing/decision.ts";
+import type { CandidateView, ScoredCandidate } from "../../../../src/routing/decision.ts";
 import { unpackView } from "../../../../src/routing/packed-view.ts";
 import type { Request } from "../edge.ts";
 import type { Replica } from "../replica.ts";
@@ -37,13 +36,9 @@ function triedAgain(name: string, says: string, chanceOf: (world: World, request
   };
 }
 
-function recordOf(world: World, { id, attempt }: Request) {
-  const record = world.pool.state.ring.get(id, attempt);
-  if (record === undefined) return null;
-  const { candidates, chosen, transfer } = replay(record);
-  const scored = candidates[chosen ?? -1];
-  const view = unpackView(record.view);
-  return scored === undefined ? null : { scored, transfer, views: view.candidates, own: view.candidates[chosen ?? -1] };
+function scoredOf(world: World, request: Request): ScoredCandidate | null {
+  const decision = world.decisionOf(request)?.decision;
+  return decision?.candidates[decision.chosen ?? -1] ?? null;
 }
 
 const transfers = triedAgain(
@@ -52,13 +47,16 @@ const transfers = triedAgain(
   (world, request, replica) => {
     const { transferMsPerToken, prefillMsPerToken } = world.setup;
     if (request.ask.counts === true || transferMsPerToken * CLEARLY > prefillMsPerToken * replica.setup.pace) return "none";
-    const decided = recordOf(world, request);
-    if (decided === null || decided.own?.transfers !== true) return "none";
-    const { scored, own, transfer } = decided;
-    if (transfer !== null) return "taken";
+    const scored = scoredOf(world, request);
+    const replayed = world.decisionOf(request);
+    if (scored === null || replayed === null) return "none";
+    if (replayed.decision.transfer !== null) return "taken";
+    if (scored.uncachedTokens < MANY_TOKENS) return "none";
+    const views = unpackView(replayed.record.view).candidates;
+    const own = views[replayed.decision.chosen ?? -1];
     const couldSend = ({ memoryTokens, transfers: sends, eligible }: CandidateView): boolean =>
       sends && eligible && memoryTokens - scored.cachedTokens >= MANY_TOKENS;
-    return scored.uncachedTokens >= MANY_TOKENS && decided.views.some((view) => view !== own && couldSend(view)) ? "missed" : "none";
+    return own?.transfers === true && views.some((view) => view !== own && couldSend(view)) ? "missed" : "none";
   },
 );
 
@@ -68,8 +66,8 @@ const loads = triedAgain(
   (world, request, replica) => {
     const { loadMsPerToken, prefillMsPerToken } = world.setup;
     if (request.ask.counts === true || loadMsPerToken * CLEARLY > prefillMsPerToken * replica.setup.pace) return "none";
-    const scored = recordOf(world, request)?.scored;
-    if (scored === undefined || scored.cachedTokens - scored.deviceTokens < MANY_TOKENS) return "none";
+    const scored = scoredOf(world, request);
+    if (scored === null || scored.cachedTokens - scored.deviceTokens < MANY_TOKENS) return "none";
     return scored.loadedTokens > 0 ? "taken" : "missed";
   },
 );
