@@ -1,6 +1,7 @@
 /** The pool's core, put together as a pool object puts it together; what the shell adds is done here in memory. */
 import type { LeaseKey } from "../../../src/pool/lease.ts";
 import type { MembershipEffect, MembershipEvent, MembershipState } from "../../../src/pool/membership.ts";
+import type { ReplicaHello } from "../../../src/pool/replica.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { AnnounceIntake, type LeaseStep, type ResidencyUpdate, type ResyncNeed } from "../../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher } from "../../../src/routing/dispatcher.ts";
@@ -16,6 +17,11 @@ export interface Beat {
   entries: number;
   load: { running: number; queued: number; usedKvTokens: number };
   running: readonly (LeaseKey & { state: "started" | "decoding"; outputTokens: number })[];
+}
+
+export interface Greeting {
+  cancelled: LeaseKey[];
+  need: ResyncNeed;
 }
 
 export interface CorePoolOptions {
@@ -88,16 +94,21 @@ export class CorePool {
     this.#dispatcher.dispatchWaiting(this.nowMs());
   }
 
-  membership(event: MembershipEvent): MembershipEffect[] {
+  /** Of a replica that was welcomed before. */
+  membership(event: Exclude<MembershipEvent, { kind: "hello" }>): void {
     this.events++;
-    const effects = this.#intake.membership(event, this.nowMs());
+    this.#intake.membership(event, this.nowMs());
     this.#dispatcher.dispatchWaiting(this.nowMs());
-    return effects;
   }
 
-  /** What follows a hello that was taken: leases to cancel, and what the replica has to send. */
-  greeted(slot: number, running: readonly LeaseKey[], seq: number): { cancelled: LeaseKey[]; need: ResyncNeed } {
+  /** What was leased there before, and is to be cancelled, and what the replica has to send; null: the hello was refused. */
+  hello(hello: ReplicaHello, connection: number, running: readonly LeaseKey[], seq: number): Greeting | null {
+    this.events++;
     const nowMs = this.nowMs();
+    const effects = this.#intake.membership({ kind: "hello", hello, connection, admitted: true }, nowMs);
+    const replica = this.state.named(hello.name);
+    if (replica === undefined || effects.some(({ kind }) => kind === "refused")) return null;
+    const { slot } = replica;
     const cancelled = this.#intake.reconcile(slot, running, nowMs);
     const need = this.#intake.needAfterHello(slot, seq, nowMs);
     this.#dispatcher.dispatchWaiting(nowMs);

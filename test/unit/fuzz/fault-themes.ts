@@ -43,7 +43,11 @@ export const clocks: Theme = (random) => {
       pass(random.size(10, 3_000)),
       { do: "jump", ms: random.pick([-3_600_000, 3_600_000, -3_600_000, -20_000, 20_000]) },
       pass(random.size(10, 3_000)),
-      random.pick<Step>([{ do: "freeze", replica, ms: random.int(4_000, 20_000) }, { do: "die", replica }, background.ask({ patienceMs: 500 })]),
+      random.pick<Step>([
+        { do: "freeze", replica, ms: random.int(4_000, 20_000) },
+        { do: "die", replica },
+        background.ask({ patienceMs: 500 }),
+      ]),
       pass(random.int(3_000, 20_000)),
     ];
   });
@@ -52,12 +56,25 @@ export const clocks: Theme = (random) => {
 
 /** Sessions with long prefixes of their own fill the KV cache of few replicas. */
 export const longSessions: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, random.int(1, 2), { sequences: 16, queueLimit: 4, kvTokens: 40_960, pace: 1 }), { announceMs: 0, noise: 0.2 });
+  const setup = setupOf(random, fleet(random, random.int(1, 2), { sequences: 16, queueLimit: 4, kvTokens: 40_960, pace: 1 }), {
+    announceMs: 0,
+    noise: 0.2,
+  });
   const tokens = random.pick([3_000, 6_000]);
-  const session = (id: number, at: number, outputTokens: number): Step => ({ do: "ask", id, conversation: at, sharedTokens: tokens, tokens: tokens + 64, outputTokens });
+  const session = (id: number, at: number, outputTokens: number): Step => ({
+    do: "ask",
+    id,
+    conversation: at,
+    sharedTokens: tokens,
+    tokens: tokens + 64,
+    outputTokens,
+  });
   const sessions = random.int(5, 8);
   const first = upTo(sessions, (at) => [session(at, at, 2), pass(3_000)]).flat();
-  const again = upTo(sessions + random.int(2, 10), (at): Step[] => [session(100 + at, at, random.int(400, 2_000)), pass(random.int(20, 1_500))]).flat();
+  const again = upTo(sessions + random.int(2, 10), (at): Step[] => [
+    session(100 + at, at, random.int(400, 2_000)),
+    pass(random.int(20, 1_500)),
+  ]).flat();
   return { setup, steps: [...first, ...again, pass(20_000)] };
 };
 
@@ -78,10 +95,16 @@ export const fullIndex: Theme = (random) => {
       ...fill(1, second),
       background.ask(),
       pass(random.int(2_000, 10_000)),
-      random.pick<Step>([{ do: "die", replica: 1 }, { do: "empty", replica: 1, from: 0, count: second }, { do: "restart", replica: 1, afterMs: 5_000 }]),
+      random.pick<Step>([
+        { do: "die", replica: 1 },
+        { do: "empty", replica: 1, from: 0, count: second },
+        { do: "restart", replica: 1, afterMs: 5_000 },
+      ]),
       pass(50_000),
       background.ask(),
-      ...(random.chance(30) ? [{ do: "lose", replica: 0, frames: 1 } as const, { do: "fill", replica: 0, from: first, count: 2_000 } as const] : []),
+      ...(random.chance(30)
+        ? [{ do: "lose", replica: 0, frames: 1 } as const, { do: "fill", replica: 0, from: first, count: 2_000 } as const]
+        : []),
       pass(50_000),
     ],
   };
@@ -112,7 +135,14 @@ const COUNTS = [0, 1, 12, 500, 4_096, 100_000, 0xffffffff] as const;
 function lie(random: Random): Step {
   const [ms, other, count, counted] = [random.pick(EXTREMES), random.pick(EXTREMES), random.pick(COUNTS), random.pick(COUNTS)];
   const of = random.pick(["own", "own", "other", "nobody"] as const);
-  const transfer = { kind: random.pick(["pull", "prefill"] as const), replica: "r0", outcome: random.pick(["used", "fallback"] as const), bytes: count, ms: other, tokens: counted };
+  const transfer = {
+    kind: random.pick(["pull", "prefill"] as const),
+    replica: "r0",
+    outcome: random.pick(["used", "fallback"] as const),
+    bytes: count,
+    ms: other,
+    tokens: counted,
+  };
   const more = random.pick<object>([{}, { loadMs: other, loadedTokens: counted }, { transfer }]);
   const report = random.weighed<Extract<Step, { do: "report" }>["report"]>([
     [5, { event: "decoding", promptTokens: count, cachedTokens: random.chance(50) ? 0 : counted, prefillMs: ms, ...more }],
@@ -139,6 +169,10 @@ export const hostile: Theme = (random): History => {
     ...(random.chance(5) ? [{ do: "forget" } as const] : []),
   ]);
   // Then it is honest, or gone, for a while.
-  const after: Step[] = [...(random.chance(50) ? [{ do: "die", replica: 0 } as const] : []), background.ask({ count: 60, everyMs: 300, tokens: 300, sharedTokens: 0 }), pass(20_000)];
+  const after: Step[] = [
+    ...(random.chance(50) ? [{ do: "die", replica: 0 } as const] : []),
+    background.ask({ count: 60, everyMs: 300, tokens: 300, sharedTokens: 0 }),
+    pass(20_000),
+  ];
   return { setup, steps: [...steps.flat(), ...after] };
 };

@@ -117,6 +117,9 @@ export interface History {
 
 /** As code for a test: `expect(play(…)).toEqual([])`. */
 export function codeOf({ setup, steps }: History): string {
-  const code = (value: unknown): string => JSON.stringify(value).replace(/"([A-Za-z]+)":/g, " $1: ").replaceAll(",", ", ");
+  const code = (value: unknown): string =>
+    JSON.stringify(value)
+      .replace(/"([A-Za-z]+)":/g, " $1: ")
+      .replaceAll(",", ", ");
   return [`play({`, `  setup: ${code(setup)},`, `  steps: [`, ...steps.map((step) => `    ${code(step)},`), `  ],`, `})`].join("\n");
 }

@@ -217,7 +217,15 @@ export class JobQueue {
     job.stepMs = replica.setup.pace * (STEP_MS + SEQUENCE_MS * this.#jobs.size) * replica.noise(job.number, 4);
     if (announceMs < 0) replica.journal.flush(replica.connection !== null);
     const { ms: prefillMs, cachedTokens, ...more } = part;
-    replica.report({ event: "decoding", id: job.id, attempt: job.attempt, promptTokens: job.prompt.tokens, cachedTokens, prefillMs, ...more });
+    replica.report({
+      event: "decoding",
+      id: job.id,
+      attempt: job.attempt,
+      promptTokens: job.prompt.tokens,
+      cachedTokens,
+      prefillMs,
+      ...more,
+    });
     if (announceMs >= 0) replica.later(announceMs, () => replica.journal.flush(replica.connection !== null));
     job.firstToken();
     replica.later(job.stepMs * Math.max(0, job.ask.outputTokens - 1), () => this.#end(job));

@@ -25,7 +25,6 @@ export class Replica {
   draining = false;
   /** Null: its socket is closed, or its hello was not taken yet. */
   connection: number | null = null;
-  slot = -1;
   frozenUntilMs = 0;
   hungUntilMs = 0;
   /** When it was last heard, true time. */
@@ -41,6 +40,16 @@ export class Replica {
     this.held = new Holdings(setup.kvTokens, setup.hostTokens ?? 0, (hash) => this.journal.changed(hash));
     this.journal = new AnnounceJournal(this.held, (update) => this.#frame(update));
     this.jobs = new JobQueue(this);
+  }
+
+  /** As the pool has it; -1 while it knows no such replica. */
+  get slot(): number {
+    return this.world.pool.state.named(this.name)?.slot ?? -1;
+  }
+
+  /** What comes over its socket is taken for its own. */
+  get isHeard(): boolean {
+    return this.connection !== null && this.world.pool.state.named(this.name)?.connection === this.connection;
   }
 
   /** e^x, x uniform within the noise; the same for the same things. */
@@ -118,16 +127,22 @@ export class Replica {
     this.journal.flush(false);
     const { roles = ["prefill", "decode"], transfers, kvTokens, queueLimit } = this.setup;
     const capacity = { sequences, kvTokens, blockTokens: 16, contextTokens: 131_072, queueLimit };
-    const identity = { name: this.name, epoch: this.epoch, url: `http://${this.name}`, roles, model: "m", specFingerprint: "spec", transfers };
+    const identity = {
+      name: this.name,
+      epoch: this.epoch,
+      url: `http://${this.name}`,
+      roles,
+      model: "m",
+      specFingerprint: "spec",
+      transfers,
+    };
     const connection = this.world.nextConnection();
-    const effects = pool.membership({ kind: "hello", hello: { ...identity, capacity }, connection, admitted: true });
-    const known = pool.state.named(this.name);
-    if (known === undefined || effects.some(({ kind }) => kind === "refused")) return this.later(1_000, () => this.hello());
+    const greeting = pool.hello({ ...identity, capacity }, connection, running, this.journal.seq);
+    if (greeting === null) return this.later(1_000, () => this.hello());
+    const { cancelled, need } = greeting;
     this.connection = connection;
-    this.slot = known.slot;
     this.heardAtMs = this.world.nowMs;
     this.joinedAtMs = this.world.nowMs;
-    const { cancelled, need } = pool.greeted(this.slot, running, this.journal.seq);
     for (const key of cancelled) this.jobs.cancel(key);
     this.world.tell("joined", this, need);
     if (need !== null) this.journal.resync(need.afterSeq);
@@ -136,11 +151,11 @@ export class Replica {
 
   drain(): void {
     this.draining = true;
-    if (this.connection !== null) this.world.pool.membership({ kind: "drain", slot: this.slot, epoch: this.epoch });
+    if (this.isHeard) this.world.pool.membership({ kind: "drain", slot: this.slot, epoch: this.epoch });
   }
 
   #frame(update: ResidencyUpdate): void {
-    if (this.connection === null || this.setup.silent === true) return;
+    if (!this.isHeard || this.setup.silent === true) return;
     this.world.tell("framing", this, update);
     const need = this.world.pool.residency(this.slot, update);
     this.world.tell("framed", this, update, need);
@@ -149,14 +164,14 @@ export class Replica {
 
   /** What its socket carries; nothing while that is closed. */
   report(step: LeaseStep): void {
-    if (this.connection === null) return;
+    if (!this.isHeard) return;
     this.world.tell("reporting", this, step);
     this.world.pool.lease(this.slot, step);
     this.world.tell("reported", this, step);
   }
 
   beat(changes: Partial<Pick<Beat, "entries" | "load">> & { outputTokens?: number } = {}): void {
-    if (this.connection === null) return;
+    if (!this.isHeard) return;
     this.journal.flush(true);
     const { outputTokens, ...more } = changes;
     const running = this.jobs.running().map((job) => ({ ...job, outputTokens: outputTokens ?? job.outputTokens }));

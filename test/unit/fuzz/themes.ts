@@ -34,7 +34,10 @@ export const anything: Theme = (random) => {
 
 /** Many short chats teach much of the same. */
 export const manyChats: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, random.int(2, 4), { sequences: 8, queueLimit: 8 }), { noise: 0.6, remotePrefillTokens: null });
+  const setup = setupOf(random, fleet(random, random.int(2, 4), { sequences: 8, queueLimit: 8 }), {
+    noise: 0.6,
+    remotePrefillTokens: null,
+  });
   const tokens = random.pick([12, 40, 200]);
   const steps: Step[] = upTo(random.int(4, 10), (at) => [
     ask(at * 1_000, tokens, { count: 400, everyMs: random.int(30, 60), outputTokens: random.pick([1, 4]) }),
@@ -56,7 +59,9 @@ export const coldBurst: Theme = (random) => {
 
 /** The first report of all is an odd one. */
 export const oddFirst: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, random.int(1, 2), { sequences: 16, queueLimit: 4, kvTokens: 131_072 }), { prefillMsPerToken: 0.1 });
+  const setup = setupOf(random, fleet(random, random.int(1, 2), { sequences: 16, queueLimit: 4, kvTokens: 131_072 }), {
+    prefillMsPerToken: 0.1,
+  });
   const first = random.pick<Ask>([
     ask(0, 12, { takes: { prefillMs: random.pick([300, 3_000]) } }),
     ask(0, 1_600, { bytesPerToken: 1_250 }),
@@ -65,7 +70,12 @@ export const oddFirst: Theme = (random) => {
   const long = random.pick([500, 4_000]);
   const after = random.chance(50)
     ? upTo(random.int(20, 60), (at) => [ask(10 + at, long, { deadlineMs: 30_000 }), pass(random.int(200, 900))]).flat()
-    : [ask(10, long, { count: 16, outputTokens: random.pick([200, 600]) }), pass(30_000), ask(40, 13, { count: 60, everyMs: 100 }), pass(10_000)];
+    : [
+        ask(10, long, { count: 16, outputTokens: random.pick([200, 600]) }),
+        pass(30_000),
+        ask(40, 13, { count: 60, everyMs: 100 }),
+        pass(10_000),
+      ];
   return { setup, steps: [first, pass(first.outputTokens * 80 + 4_000), ...after] };
 };
 
@@ -99,9 +109,17 @@ export const slowOnce: Theme = (random) => {
 
 /** Prompts are evicted as soon as they were computed. */
 export const evictions: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, random.int(1, 3), { hostTokens: 0 }), { announceMs: random.pick([-1, -1, 0, 100]), remotePrefillTokens: null });
+  const setup = setupOf(random, fleet(random, random.int(1, 3), { hostTokens: 0 }), {
+    announceMs: random.pick([-1, -1, 0, 100]),
+    remotePrefillTokens: null,
+  });
   const steps: Step[] = upTo(random.int(20, 60), (at) => [
-    ask(at * 10, random.size(200, 4_000), { conversation: random.int(0, 3), sharedTokens: 100_000, outputTokens: random.int(1, 40), count: random.int(1, 3) }),
+    ask(at * 10, random.size(200, 4_000), {
+      conversation: random.int(0, 3),
+      sharedTokens: 100_000,
+      outputTokens: random.int(1, 40),
+      count: random.int(1, 3),
+    }),
     pass(random.size(50, 3_000)),
     ...(random.chance(60) ? [{ do: "evict", replica: random.int(0, 2), tokens: 200_000 } as const, pass(random.size(10, 2_000))] : []),
   ]).flat();
@@ -130,7 +148,11 @@ export const crowd: Theme = (random) => {
 
 /** A prefill hangs, and its followers are warm there. */
 export const hanging: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, 2, { kvTokens: 131_072, pace: 1, transfers: false }), { noise: 0.2, announceMs: 0, remotePrefillTokens: null });
+  const setup = setupOf(random, fleet(random, 2, { kvTokens: 131_072, pace: 1, transfers: false }), {
+    noise: 0.2,
+    announceMs: 0,
+    remotePrefillTokens: null,
+  });
   const tokens = random.size(8_000, 60_000);
   const steps: Step[] = [
     ask(0, 400, { count: 20, everyMs: 200 }),

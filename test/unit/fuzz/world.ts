@@ -124,8 +124,6 @@ export class World {
   /** All faults end, everybody is there, nobody asks: then nothing may be left. */
   #settle(): void {
     for (const replica of this.replicas) {
-      replica.frozenUntilMs = 0;
-      replica.hungUntilMs = 0;
       replica.journal.loses = 0;
       replica.start();
     }

@@ -103,7 +103,8 @@ const paths: Invariant = {
       for (const path of leased.get(replica) ?? []) {
         const lease = leases.get(path);
         const isOpen = lease !== undefined && (lease.firstTokenAtMs === null ? lease.endedAtMs === null : !path.named);
-        if (isOpen && world.pool.nowMs() - (lease.firstTokenAtMs ?? Infinity) < REPAIRED_MS) most = Math.max(most, shared(path.chain, chain));
+        if (isOpen && world.pool.nowMs() - (lease.firstTokenAtMs ?? Infinity) < REPAIRED_MS)
+          most = Math.max(most, shared(path.chain, chain));
       }
       return most;
     };

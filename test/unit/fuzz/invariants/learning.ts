@@ -26,7 +26,15 @@ function predictedMs(world: World, { slot }: Replica, tokens: number): number {
   const { state } = world.pool;
   const replica = state.replica(slot);
   if (replica === undefined) return NaN;
-  const idle = { inFlight: 0, contextTokens: 0, besideInFlight: 0, besideContextTokens: 0, queuedPrefillMs: 0, liveKvTokens: 0, outputTokens: 0 };
+  const idle = {
+    inFlight: 0,
+    contextTokens: 0,
+    besideInFlight: 0,
+    besideContextTokens: 0,
+    queuedPrefillMs: 0,
+    liveKvTokens: 0,
+    outputTokens: 0,
+  };
   const request = { promptTokens: tokens, promptBytes: tokens * BYTES_PER_TOKEN, segments: 0, excluded: [] };
   return score({ ...loadedView(state, replica), ...idle }, request, CACHE_AWARE, state.rates.meanOutputTokens).predictedTtftMs;
 }
@@ -61,7 +69,12 @@ class Reports {
 
   reporting(replica: Replica, step: LeaseStep): void {
     const lease = this.#world.pool.state.leases.get(step);
-    this.#counts = lease !== undefined && lease.endedAtMs === null && lease.replica === replica.slot && !lease.interrupted && lease.firstTokenAtMs === null;
+    this.#counts =
+      lease !== undefined &&
+      lease.endedAtMs === null &&
+      lease.replica === replica.slot &&
+      !lease.interrupted &&
+      lease.firstTokenAtMs === null;
   }
 
   /** Null: it says nothing of how long an honest replica computes. */
@@ -120,7 +133,13 @@ function offText(replica: Replica, tokens: number, predicted: number): string {
   return `${tokens} tokens on ${replica.name}: predicted ${predicted.toPrecision(3)} ms, really ${replica.prefillMs(0, tokens).toPrecision(3)} ms`;
 }
 
-function predictionsWithin(name: string, says: string, most: number, isOff: (times: number, most: number) => boolean, inside: boolean): Invariant {
+function predictionsWithin(
+  name: string,
+  says: string,
+  most: number,
+  isOff: (times: number, most: number) => boolean,
+  inside: boolean,
+): Invariant {
   return {
     name,
     says,
@@ -151,7 +170,8 @@ const healed: Invariant = {
       const tokens = Math.max(SHORTEST_ASKED, lengths.toSorted((a, b) => a - b)[SEEN >> 1] ?? 0);
       const predicted = predictedMs(world, replica, tokens);
       // Noise of what was reported, and the constant of short prompts, that a price may leave out.
-      if (above(predicted / replica.prefillMs(0, tokens), 1.3 * Math.exp(world.setup.noise * 0.6))) fail(offText(replica, tokens, predicted));
+      if (above(predicted / replica.prefillMs(0, tokens), 1.3 * Math.exp(world.setup.noise * 0.6)))
+        fail(offText(replica, tokens, predicted));
     }),
 };
 
@@ -168,7 +188,8 @@ const bytesPerToken: Invariant = {
         honest = replica.setup.hostile === true || ask === undefined || ask.bytesPerToken !== undefined ? 0 : honest + 1;
         const times = world.pool.state.rates.bytesPerToken / BYTES_PER_TOKEN;
         const most = honest >= 20 ? 2 : 4.01;
-        if (!(times <= most && times >= 1 / most)) fail(`${(times * BYTES_PER_TOKEN).toPrecision(3)} bytes a token after ${honest} honest reports in a row`);
+        if (!(times <= most && times >= 1 / most))
+          fail(`${(times * BYTES_PER_TOKEN).toPrecision(3)} bytes a token after ${honest} honest reports in a row`);
       },
     };
   },
@@ -194,7 +215,6 @@ function firstReport(name: string, says: string, isOff: (times: number, most: nu
         check("a transfer", world.pool.state.rates.of(replica.slot).transferMsPerToken / COLD_TRANSFER_MS_PER_TOKEN);
       };
       return {
-        poolForgot: () => Object.assign(seen, { computed: false, moved: false }),
         reported: (replica, step) => {
           if (step.event === "decoding" && replica.job(step) !== undefined) took(replica, step);
         },

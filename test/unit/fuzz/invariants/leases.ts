@@ -19,8 +19,10 @@ const live: Invariant = {
   watch: (world, fail) => ({
     placed: ({ id }, replica, { attempt }) => {
       const lease = world.pool.state.leases.get({ id, attempt });
-      if (lease === undefined || lease.endedAtMs !== null) fail(`attempt ${attempt} of ${id} was sent to ${replica.name} without a live lease`);
-      else if (lease.replica !== replica.slot) fail(`attempt ${attempt} of ${id} was sent to ${replica.name}, its lease is on slot ${lease.replica}`);
+      if (lease === undefined || lease.endedAtMs !== null)
+        fail(`attempt ${attempt} of ${id} was sent to ${replica.name} without a live lease`);
+      else if (lease.replica !== replica.slot)
+        fail(`attempt ${attempt} of ${id} was sent to ${replica.name}, its lease is on slot ${lease.replica}`);
     },
   }),
 };

@@ -149,7 +149,8 @@ const equal: Invariant = {
         if (found.length !== replica.held.size) return fail(`${found.length} of ${replica.held.size} entries of ${replica.name}`);
         for (const { hash, tierBits, tokens } of found) {
           const real = replica.held.get(hash);
-          if (real?.tierBits !== tierBits || real.tokens !== tokens) return fail(`${hash} of ${replica.name}: tiers ${tierBits}, token ${tokens}`);
+          if (real?.tierBits !== tierBits || real.tokens !== tokens)
+            return fail(`${hash} of ${replica.name}: tiers ${tierBits}, token ${tokens}`);
         }
       }
     },

@@ -6,7 +6,6 @@ import type { Request } from "../edge.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant } from "../watch.ts";
 
-
 /** As pool/membership.ts has them, a tick later (a second, where nobody asks for hours). */
 const SUSPECT_MS = 3_000 + 1_100;
 const READY_AGAIN_MS = 5_000;
@@ -66,16 +65,21 @@ const room: Invariant = {
       joined: (replica) => void beaten.delete(replica),
       placed: (request, replica) => {
         if (replica.setup.hostile === true || request.ask.counts === true) return;
-        const others = [...world.edge.open.values()].filter((other) => other.on === replica && other !== request && other.ask.counts !== true);
+        const others = [...world.edge.open.values()].filter(
+          (other) => other.on === replica && other !== request && other.ask.counts !== true,
+        );
         if (others.length === 0 || replica.jobs.size === 0) return;
         const { kvTokens } = replica.setup;
         const neededTokens = unionTokens([...others, request]);
-        if (neededTokens > BURST * kvTokens) fail(`${request.id} makes ${others.length + 1} run on ${replica.name} with ${neededTokens} tokens of ${kvTokens}`);
+        if (neededTokens > BURST * kvTokens)
+          fail(`${request.id} makes ${others.length + 1} run on ${replica.name} with ${neededTokens} tokens of ${kvTokens}`);
         const beat = beaten.get(replica);
         if (beat === undefined || beat.removed !== replica.jobs.removed) return;
         const newTokens = request.prompt.tokens - replica.held.overlap(request.prompt).deviceTokens;
         if (beat.usedKvTokens + newTokens > kvTokens)
-          fail(`${request.id} adds ${newTokens} tokens on ${replica.name}, where ${beat.usedKvTokens} of ${kvTokens} are used by its own word`);
+          fail(
+            `${request.id} adds ${newTokens} tokens on ${replica.name}, where ${beat.usedKvTokens} of ${kvTokens} are used by its own word`,
+          );
       },
     };
   },
@@ -105,7 +109,13 @@ const finite: Invariant = {
           if (!(rates.of(slot)[what] > 0)) fail(`${what} of ${name} is ${rates.of(slot)[what]}`);
       }
       const { bytesPerToken, meanOutputTokens } = rates;
-      for (const [what, value] of Object.entries({ ...counters, bytesPerToken, meanOutputTokens, lineMs: line.workMs, paceMs: line.paceMs }))
+      for (const [what, value] of Object.entries({
+        ...counters,
+        bytesPerToken,
+        meanOutputTokens,
+        lineMs: line.workMs,
+        paceMs: line.paceMs,
+      }))
         if (!(Number.isFinite(value) && value >= 0)) fail(`${what} is ${value}`);
     };
     return {
@@ -135,4 +145,3 @@ function textOf({ chosen, outcome, reason, transfer }: Pick<Decision, "chosen" |
 }
 
 export const STATE: readonly Invariant[] = [silent, heard, room, finite, records];
-

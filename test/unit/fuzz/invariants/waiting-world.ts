@@ -62,7 +62,9 @@ export class Warmth {
     const own = this.#sharedSegments(request, idle);
     let excused = false;
     for (const other of world.replicas) {
-      if (other === idle || !isReadyFor(world, other) || this.#sharedSegments(request, other) <= own) continue;
+      // Of one that has just fallen silent the pool cannot know.
+      if (other === idle || world.pool.state.replica(other.slot)?.state !== "ready" || this.#sharedSegments(request, other) <= own)
+        continue;
       if (world.nowMs <= this.#overdueAtMs(other, overdue)) excused = true;
     }
     return excused ? TEN_SECONDS(6 * idle.prefillMs(0, request.prompt.tokens)) : 0;

@@ -78,7 +78,13 @@ const sequences: Invariant = {
     };
     const isFree = (replica: Replica): boolean => {
       const { inFlight, queuedPrefillMs } = world.pool.state.leases.load(replica.slot);
-      return isReadyFor(world, replica) && replica.setup.hostile !== true && inFlight < 0.75 * replica.setup.sequences && queuedPrefillMs === 0 && !jumps.isRecent;
+      return (
+        isReadyFor(world, replica) &&
+        replica.setup.hostile !== true &&
+        inFlight < 0.75 * replica.setup.sequences &&
+        queuedPrefillMs === 0 &&
+        !jumps.isRecent
+      );
     };
     return {
       ...warmth.watch,
@@ -99,7 +105,10 @@ const sequences: Invariant = {
           for (const request of world.edge.waiting()) {
             if (request.ask.tpotMs !== undefined || !room(replica, request)) continue;
             const forMs = world.nowMs - Math.max(sinceMs, warmth.maySince(request, replica));
-            if (forMs > SOON_MS + warmth.excusedMs(request, replica, TEN_SECONDS)) fail(`${request.id} waits for ${forMs} ms beside ${replica.name}, which runs ${replica.jobs.size} of ${replica.setup.sequences}`);
+            if (forMs > SOON_MS + warmth.excusedMs(request, replica, TEN_SECONDS))
+              fail(
+                `${request.id} waits for ${forMs} ms beside ${replica.name}, which runs ${replica.jobs.size} of ${replica.setup.sequences}`,
+              );
           }
         }
       },
@@ -127,10 +136,10 @@ function onRefusal(
     says,
     watch: (world, fail) => {
       const jumps = jumpWatch(world);
-      let lengths: number[] = [];
+      // What a checkpoint keeps of them is the pool's to say.
+      const lengths: number[] = [];
       return {
         jumped: jumps.jumped,
-        poolForgot: () => (lengths = []),
         reported: (_replica, step) => {
           if (step.event === "decoding") lengths.push(step.promptTokens - step.cachedTokens);
         },
@@ -190,6 +199,14 @@ const ninety = onRefusal(
 );
 
 export const WAITING: readonly Invariant[] = [
-  idle("idle replica", "nobody waits over 1 s beside an idle ready replica that it may go to, at most 10 s longer than a warm one should have taken", TEN_SECONDS),
+  idle(
+    "idle replica",
+    "nobody waits over 1 s beside an idle ready replica that it may go to, at most 10 s longer than a warm one should have taken",
+    TEN_SECONDS,
+  ),
   idle("overdue prefill", "a prefill binds its followers for three times its prediction at most", THREE_TIMES),
-  sequences, evidence, deadlines, ninety];
+  sequences,
+  evidence,
+  deadlines,
+  ninety,
+];
