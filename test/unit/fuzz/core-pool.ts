@@ -26,9 +26,9 @@ export interface Greeting {
 
 export interface CorePoolOptions {
   remotePrefillTokens: number | null;
-  random(): number;
+  random: () => number;
   /** As the machine has it: may be set back and forth. */
-  wallMs(): number;
+  wallMs: () => number;
 }
 
 interface Checkpoint {

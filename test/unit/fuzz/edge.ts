@@ -11,6 +11,8 @@ const HOLD_MS = 5_000;
 const FORWARD_MS = 3;
 const BREAK_SEEN_MS = 20;
 const MOST_TRIES = 3;
+/** Nobody waits longer for a first token. */
+const MOST_WAIT_MS = 90_000;
 const LOST_ANSWER_MS = 1_000;
 
 export interface Failure {
@@ -82,17 +84,19 @@ export class Edge {
     this.#open.set(number, request);
     const before = failed === undefined ? undefined : this.#world.replicas[failed];
     if (before !== undefined) this.#note(request, before, 1);
-    if (ask.patienceMs !== undefined) {
-      this.#world.timeline.after(ask.patienceMs, () => {
-        if (!request.hasFirstToken) this.leave(number);
-      });
-    }
+    this.#world.timeline.after(ask.patienceMs ?? MOST_WAIT_MS, () => {
+      if (request.state !== "ended" && !request.hasFirstToken) this.leave(number);
+    });
     this.#call(request);
   }
 
   #note(request: Request, replica: Replica, attempt: number): void {
     request.failures.push({ replica, attempt, epoch: replica.epoch, atMs: this.#world.nowMs });
-    request.question.failed = request.failures.map((failure) => ({ replica: failure.replica.name, attempt: failure.attempt }));
+    request.question.failed = request.failures.map((failure) => ({
+      replica: failure.replica.name,
+      attempt: failure.attempt,
+      epoch: failure.epoch,
+    }));
   }
 
   #call(request: Request): void {
@@ -147,10 +151,12 @@ export class Edge {
       });
       return;
     }
-    this.#world.timeline.after(FORWARD_MS, () => this.#forward(request, replica, answer));
+    const epoch = replica?.epoch;
+    this.#world.timeline.after(FORWARD_MS, () => this.#forward(request, replica, answer, epoch));
   }
 
-  #forward(request: Request, replica: Replica | undefined, answer: ReplicaAnswer): void {
+  /** `epoch`: whose admission it is; another life of the replica takes it not. */
+  #forward(request: Request, replica: Replica | undefined, answer: ReplicaAnswer, epoch: number | undefined): void {
     const { attempt } = answer;
     const current = (): boolean => request.state === "placed" && request.attempt === attempt;
     if (!current()) return;
@@ -184,6 +190,7 @@ export class Edge {
         if (current()) this.#end(request);
       },
     };
+    if (replica.epoch !== epoch) return broken();
     if (replica.jobs.take(job)) return;
     replica.report({ event: "refused", id: request.id, attempt });
     broken();

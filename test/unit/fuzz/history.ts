@@ -119,7 +119,12 @@ export interface History {
 export function codeOf({ setup, steps }: History): string {
   const code = (value: unknown): string =>
     JSON.stringify(value)
-      .replace(/"([A-Za-z]+)":/g, " $1: ")
-      .replaceAll(",", ", ");
+      .replaceAll(/"([A-Za-z]+)":/g, "$1: ")
+      .replaceAll(",", ", ")
+      .replaceAll("{", "{ ")
+      .replaceAll("}", " }");
+  JSON.stringify(value)
+    .replace(/"([A-Za-z]+)":/g, " $1: ")
+    .replaceAll(",", ", ");
   return [`play({`, `  setup: ${code(setup)},`, `  steps: [`, ...steps.map((step) => `    ${code(step)},`), `  ],`, `})`].join("\n");
 }

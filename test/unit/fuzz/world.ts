@@ -125,6 +125,7 @@ export class World {
   #settle(): void {
     for (const replica of this.replicas) {
       replica.journal.loses = 0;
+      if (replica.draining) replica.die();
       replica.start();
     }
     this.pass(SETTLING_MS);

@@ -2,7 +2,7 @@
 import { COLD_PREFILL_MS_PER_TOKEN, COLD_TRANSFER_MS_PER_TOKEN } from "../../../../src/routing/predict.ts";
 import type { LeaseStep } from "../../../../src/routing/announce-intake.ts";
 import { score } from "../../../../src/routing/cost.ts";
-import { loadedView } from "../../../../src/routing/pool-view.ts";
+import type { CandidateView } from "../../../../src/routing/decision.ts";
 import { CACHE_AWARE } from "../../../../src/routing/profiles.ts";
 import { BYTES_PER_TOKEN } from "../history.ts";
 import type { Replica } from "../replica.ts";
@@ -21,22 +21,29 @@ const SHORTEST_ASKED = 12;
 
 type Decoding = Extract<LeaseStep, { event: "decoding" }>;
 
-/** What the pool predicts for such a prompt on this replica when nothing runs there, ms. */
-function predictedMs(world: World, { slot }: Replica, tokens: number): number {
-  const { state } = world.pool;
-  const replica = state.replica(slot);
-  if (replica === undefined) return NaN;
-  const idle = {
-    inFlight: 0,
-    contextTokens: 0,
+/** What the pool predicts for such a prompt on this replica when nothing runs there and nothing is held, ms. */
+function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): number {
+  const holdings = { overlapSegments: 0, cachedTokens: 0, deviceTokens: 0, memoryTokens: 0, predictedTokens: 0 };
+  const load = { inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
+  const view: CandidateView = {
+    replica: slot,
+    name,
+    ...holdings,
+    ...load,
     besideInFlight: 0,
     besideContextTokens: 0,
-    queuedPrefillMs: 0,
-    liveKvTokens: 0,
-    outputTokens: 0,
+    kvTokens: setup.kvTokens,
+    sequences: setup.sequences,
+    queueLimit: setup.queueLimit,
+    holdMs: Infinity,
+    rates: state.rates.of(slot),
+    eligible: true,
+    prefills: false,
+    decodeOnly: false,
+    transfers: false,
   };
   const request = { promptTokens: tokens, promptBytes: tokens * BYTES_PER_TOKEN, segments: 0, excluded: [] };
-  return score({ ...loadedView(state, replica), ...idle }, request, CACHE_AWARE, state.rates.meanOutputTokens).predictedTtftMs;
+  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens).predictedTtftMs;
 }
 
 interface Told {

@@ -18,7 +18,7 @@ const CLEARLY = 3;
 type Refused = Extract<DecideAnswer, { type: "refused" }>;
 
 /** When the clock was set last, true time. */
-function jumpWatch(world: World): { jumped(): void; readonly isRecent: boolean } {
+function jumpWatch(world: World): { jumped: () => void; readonly isRecent: boolean } {
   let atMs = -Infinity;
   return {
     jumped: () => (atMs = world.nowMs),
@@ -77,14 +77,9 @@ const sequences: Invariant = {
       return prompt.tokens + replica.jobs.load().usedKvTokens + 4 * 0.7 * Math.max(mean, 256) * all < kvTokens;
     };
     const isFree = (replica: Replica): boolean => {
+      if (!isReadyFor(world, replica) || replica.setup.hostile === true || jumps.isRecent) return false;
       const { inFlight, queuedPrefillMs } = world.pool.state.leases.load(replica.slot);
-      return (
-        isReadyFor(world, replica) &&
-        replica.setup.hostile !== true &&
-        inFlight < 0.75 * replica.setup.sequences &&
-        queuedPrefillMs === 0 &&
-        !jumps.isRecent
-      );
+      return inFlight < 0.75 * replica.setup.sequences && queuedPrefillMs === 0;
     };
     return {
       ...warmth.watch,
