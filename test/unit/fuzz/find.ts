@@ -1,5 +1,5 @@
 /**
- * `node test/unit/fuzz/find.ts [--events N] [--seed S] [--theme T] [--all]`: plays until an invariant is broken and tells which, as one line of JSON; exit
+ * `node test/unit/fuzz/find.ts [--events N] [--seed S] [--theme T] [--only INVARIANT] [--all]`: plays until an invariant is broken and tells which, as one line of JSON; exit
  * status 0 when one was. `--all` goes on and lists every invariant, with the first seeds that break it.
  */
 import { parseArgs } from "node:util";
@@ -11,6 +11,7 @@ const { values } = parseArgs({
     events: { type: "string", default: "500000" },
     seed: { type: "string", default: "1" },
     theme: { type: "string" },
+    only: { type: "string", multiple: true },
     all: { type: "boolean", default: false },
   },
 });
@@ -20,6 +21,7 @@ const { accounts, found, histories, events } = fuzz({
   events: Number(values.events),
   seed: Number(values.seed),
   theme: values.theme,
+  invariants: INVARIANTS.filter(({ name }) => values.only?.includes(name) ?? true),
   ...(values.all ? { goesOn: true } : { mostFound: 1 }),
 });
 const seconds = (performance.now() - startedAt) / 1_000;

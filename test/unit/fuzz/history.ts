@@ -123,8 +123,5 @@ export function codeOf({ setup, steps }: History): string {
       .replaceAll(",", ", ")
       .replaceAll("{", "{ ")
       .replaceAll("}", " }");
-  JSON.stringify(value)
-    .replace(/"([A-Za-z]+)":/g, " $1: ")
-    .replaceAll(",", ", ");
   return [`play({`, `  setup: ${code(setup)},`, `  steps: [`, ...steps.map((step) => `    ${code(step)},`), `  ],`, `})`].join("\n");
 }

@@ -1,5 +1,5 @@
 /**
- * Shows that the fuzz finds what it is for: `npm run test:fuzz:undo [-- NAME …] [--events N]`. Each patch of `undo/` takes one mend back. For each of them
+ * Shows that the fuzz finds what it is for: `npm run test:fuzz:undo [-- NAME …] [--events N] [--only INVARIANT]`. Each patch of `undo/` takes one mend back. For each of them
  * the tree as it is now is put into a worktree of its own, the patch is applied there, and the fuzz has to find it.
  *
  * To make one: change the source so that the fault is back, `git diff > test/unit/fuzz/undo/NN-what.patch`, `git checkout` the source, and write a line in
@@ -27,7 +27,10 @@ interface Undone {
   message?: string;
 }
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { events: { type: "string", default: "500000" } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { events: { type: "string", default: "500000" }, only: { type: "string", multiple: true } },
+});
 
 function git(...args: string[]): string {
   return execFileSync("git", args, { cwd: ROOT, encoding: "utf8" }).trim();
@@ -42,7 +45,7 @@ function undone(patch: string | null): Undone {
   const name = patch === null ? "nothing" : basename(patch, ".patch");
   const folder = mkdtempSync(join(tmpdir(), "warmpath-undo-"));
   try {
-    git("worktree", "add", "--detach", "--force", folder, tree);
+    git("worktree", "add", "--quiet", "--detach", "--force", folder, tree);
     symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
     if (patch !== null) {
       const applied = spawnSync("git", ["apply", join(PATCHES, patch)], { cwd: folder, encoding: "utf8" });
@@ -56,7 +59,11 @@ function undone(patch: string | null): Undone {
 }
 
 function found(folder: string): Omit<Undone, "patch" | "what"> {
-  const run = spawnSync(process.execPath, ["test/unit/fuzz/find.ts", "--events", values.events], { cwd: folder, encoding: "utf8" });
+  const only = (values.only ?? []).flatMap((name) => ["--only", name]);
+  const run = spawnSync(process.execPath, ["test/unit/fuzz/find.ts", "--events", values.events, ...only], {
+    cwd: folder,
+    encoding: "utf8",
+  });
   if (run.stdout === "") return { outcome: "failed", message: run.stderr };
   const told = JSON.parse(run.stdout) as { found: boolean } & Pick<Undone, "invariant" | "theme" | "seed" | "afterEvents" | "message">;
   if (!told.found) return { outcome: "not found" };
