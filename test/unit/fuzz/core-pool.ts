@@ -1,15 +1,19 @@
 /** The pool's core, put together as a pool object puts it together; what the shell adds is done here in memory. */
 import type { LeaseKey } from "../../../src/pool/lease.ts";
-import type { MembershipEffect, MembershipEvent, MembershipState } from "../../../src/pool/membership.ts";
+import type { MembershipEffect, MembershipEvent } from "../../../src/pool/membership.ts";
 import type { ReplicaHello } from "../../../src/pool/replica.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type LeaseStep, type ResidencyUpdate, type ResyncNeed } from "../../../src/routing/announce-intake.ts";
+import { AnnounceIntake, type LeaseStep, type ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher } from "../../../src/routing/dispatcher.ts";
 import { PoolState } from "../../../src/routing/pool-state.ts";
 import { CACHE_AWARE } from "../../../src/routing/profiles.ts";
+import { StoredCheckpoint } from "./stored-checkpoint.ts";
 
 /** One part: few entries fill it. */
 const INDEX_PARTS = 1;
+
+/** What the pool asks a replica to send again. */
+export type ResyncNeed = ReturnType<AnnounceIntake["residency"]>;
 
 /** What a heartbeat says, as its frame has it. */
 export interface Beat {
@@ -31,13 +35,6 @@ export interface CorePoolOptions {
   wallMs: () => number;
 }
 
-interface Checkpoint {
-  membership: MembershipState;
-  directory: string;
-  /** By id. */
-  parts: ReadonlyMap<number, Uint8Array>;
-}
-
 export class CorePool {
   state: PoolState;
   /** Frames, reports, decisions, ticks, steps of the clock, restarts. */
@@ -45,7 +42,7 @@ export class CorePool {
   readonly #options: CorePoolOptions;
   #intake: AnnounceIntake;
   #dispatcher: Dispatcher;
-  #checkpoint: Checkpoint | null = null;
+  readonly #checkpoint = new StoredCheckpoint();
 
   constructor(options: CorePoolOptions) {
     this.#options = options;
@@ -148,13 +145,7 @@ export class CorePool {
 
   checkpoint(): void {
     this.events++;
-    const { membership, index } = this.state;
-    const replicas = membership.replicas.map((replica) => ({ ...replica, seq: this.#intake.seqOf(replica.slot) }));
-    const { directory, parts } = index.checkpoint();
-    const stored = new Map(this.#checkpoint?.parts);
-    for (const { id, data } of parts) stored.set(id, data);
-    index.clean();
-    this.#checkpoint = { membership: structuredClone({ ...membership, replicas }), directory, parts: stored };
+    this.#checkpoint.save(this.state, this.#intake);
   }
 
   /** Memory is lost; what the last checkpoint has is there again. */
@@ -163,9 +154,6 @@ export class CorePool {
     this.state = this.#freshState();
     this.#intake = new AnnounceIntake(this.state);
     this.#dispatcher = this.#freshDispatcher();
-    if (this.#checkpoint === null) return;
-    const { membership, directory, parts } = this.#checkpoint;
-    const stored = Array.from(parts, ([id, data]) => ({ id, data }));
-    this.#intake.restore(membership, this.state.index.load(directory, stored), this.nowMs());
+    this.#checkpoint.restore(this.state, this.#intake, this.nowMs());
   }
 }
