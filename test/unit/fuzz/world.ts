@@ -1,12 +1,13 @@
 /** One history played: the pool's core, its replicas and its edges in virtual time, watched by the invariants. */
-import type { LeaseKey } from "../../../src/pool/lease.ts";
 import type { Decision } from "../../../src/routing/decision.ts";
 import { type ExplainRecord, replay } from "../../../src/routing/explain.ts";
 import { Timeline } from "../../../src/simulation/timeline.ts";
 import { CorePool } from "./core-pool.ts";
-import { Edge } from "./edge.ts";
+import { Edge, type Request } from "./edge.ts";
 import type { Ask, Setup, Step } from "./history.ts";
 import { HostileVoice } from "./hostile-voice.ts";
+import { keyText } from "./jobs.ts";
+import { keptRecord } from "./kept-record.ts";
 import { entriesOf, share } from "./prompts.ts";
 import { Replica } from "./replica.ts";
 import type { Invariant, Violation, Watch } from "./watch.ts";
@@ -35,7 +36,7 @@ export class World {
   #connections = 1;
   #tickMs = TICK_MS;
   #step = -1;
-  #replayed: { record: ExplainRecord; decision: Decision } | null = null;
+  #replayed: { key: string; record: ExplainRecord; decision: Decision } | null = null;
   readonly #watches: readonly Watch[];
   readonly #hostile: HostileVoice;
   /** Events while nothing but time passed for hours: not counted as fuzzed. */
@@ -80,10 +81,12 @@ export class World {
   }
 
   /** Decided again from its record; the last one is kept. */
-  decisionOf({ id, attempt }: LeaseKey): { record: ExplainRecord; decision: Decision } | null {
-    const record = this.pool.state.ring.get(id, attempt);
-    if (record === undefined) return null;
-    if (this.#replayed?.record !== record) this.#replayed = { record, decision: replay(record) };
+  decisionOf(request: Request): { record: ExplainRecord; decision: Decision } | null {
+    const key = keyText(request);
+    if (this.#replayed?.key === key) return this.#replayed;
+    const record = keptRecord(this.pool.state, request);
+    if (record === null) return null;
+    this.#replayed = { key, record, decision: replay(record) };
     return this.#replayed;
   }
 
@@ -212,6 +215,7 @@ export class World {
 
   #forget(): void {
     this.pool.forget();
+    this.#replayed = null;
     this.tell("poolForgot");
     this.edge.poolForgot();
     // The object asks all of its sockets to say hello again.

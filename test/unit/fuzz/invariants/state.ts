@@ -1,8 +1,9 @@
 /** Clocks, KV caches, numbers and records. */
-import { decodeRecord, encodedOfRow, replay, rowOf } from "../../../../src/routing/explain.ts";
+import { replay } from "../../../../src/routing/explain.ts";
 import type { Decision } from "../../../../src/routing/decision.ts";
 import { SEGMENT_TOKENS } from "../history.ts";
 import type { Request } from "../edge.ts";
+import { readBack } from "../kept-record.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant } from "../watch.ts";
 
@@ -134,7 +135,7 @@ const records: Invariant = {
       if (replayed === null) return fail(`no record of attempt ${request.attempt} of ${request.id}`);
       const { record, decision } = replayed;
       // As a row keeps it, now and then: that takes longer than all else.
-      const again = request.number % READ_BACK === 0 ? replay(decodeRecord(encodedOfRow(rowOf(record)))) : decision;
+      const again = request.number % READ_BACK === 0 ? replay(readBack(record)) : decision;
       if (textOf(record.decision) !== textOf(again)) fail(`decided ${textOf(record.decision)}, again ${textOf(again)}`);
     },
   }),
