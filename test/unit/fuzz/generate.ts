@@ -4,13 +4,11 @@ import type { History } from "./history.ts";
 import { Random } from "./random.ts";
 import { anything, coldBurst, crowd, evictions, hanging, manyChats, oddFirst, slowOnce, type Theme } from "./themes.ts";
 
-/** Themes with how often they come. */
+/** Themes with how often they come; the longest last, so that a slice has one of each of the others. */
 export const THEMES: Readonly<Record<string, readonly [weight: number, theme: Theme]>> = {
   anything: [14, anything],
-  manyChats: [1, manyChats],
   coldBurst: [6, coldBurst],
   oddFirst: [6, oddFirst],
-  slowOnce: [2, slowOnce],
   evictions: [6, evictions],
   crowd: [5, crowd],
   hanging: [5, hanging],
@@ -20,6 +18,8 @@ export const THEMES: Readonly<Record<string, readonly [weight: number, theme: Th
   fullIndex: [3, fullIndex],
   days: [1, days],
   hostile: [12, hostile],
+  slowOnce: [4, slowOnce],
+  manyChats: [1, manyChats],
 };
 
 export function themeOf(seed: number): string {

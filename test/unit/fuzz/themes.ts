@@ -59,7 +59,7 @@ export const coldBurst: Theme = (random) => {
 
 /** The first report of all is an odd one. */
 export const oddFirst: Theme = (random) => {
-  const setup = setupOf(random, fleet(random, random.int(1, 2), { sequences: 16, queueLimit: 4, kvTokens: 131_072 }), {
+  const setup = setupOf(random, fleet(random, random.int(1, 2), { sequences: 16, queueLimit: 4, kvTokens: 131_072, pace: 1 }), {
     prefillMsPerToken: 0.1,
   });
   const first = random.pick<Ask>([
@@ -76,7 +76,7 @@ export const oddFirst: Theme = (random) => {
         ask(40, 13, { count: 60, everyMs: 100 }),
         pass(10_000),
       ];
-  return { setup, steps: [first, pass(first.outputTokens * 80 + 4_000), ...after] };
+  return { setup, steps: [first, pass(first.outputTokens * 20 + 4_000), ...after] };
 };
 
 /** A pull, or a load, is slow once; then the same is right again and again. */
@@ -93,7 +93,7 @@ export const slowOnce: Theme = (random) => {
   const setup = setupOf(random, replicas, { prefillMsPerToken: 0.4, announceMs: 0, remotePrefillTokens: null, noise: 0.2 });
   const slow = { takes: loads ? { loadMs: 8_000 } : { transferMs: 2_000 } };
   const tokens = random.int(3_000, 4_000);
-  const restMs = random.size(6_000, 60_000);
+  const restMs = random.size(15_000, 60_000);
   const turn = (at: number, changes: Partial<Ask> = {}): Step[] => {
     const of = { conversation: loads ? at % 8 : 100 + at, sharedTokens: tokens, outputTokens: loads ? 8 : 64, ...changes };
     // Where loads are asked for all was evicted; else too many come at once for the one that holds it.
@@ -103,7 +103,7 @@ export const slowOnce: Theme = (random) => {
   };
   // All of a conversation have to be held before they are evicted.
   const first = upTo(loads ? 16 : 4, (at) => turn(at, slow));
-  const more = upTo(random.int(30, 120), (at) => turn(16 + at));
+  const more = upTo(random.int(25, 60), (at) => turn(16 + at));
   return { setup, steps: [...first, ...more].flat() };
 };
 
