@@ -12,6 +12,8 @@ import type { World } from "../world.ts";
 /** Reports, each worth less where others waited beside it, before anything is asked. */
 const ENOUGH = 12;
 const HEALED_AFTER = 50;
+/** After a time that was odd and true. */
+const SOON_HEALED_AFTER = 20;
 const SEEN = 40;
 /** What was reported counts half after this. */
 const HALF_LIFE_MS = 30_000;
@@ -51,6 +53,8 @@ interface Told {
   atMs: number;
   /** Honest ones in a row, since an untrue one of anybody. */
   sinceOdd: number;
+  /** Long enough since then; or there was none. */
+  isClean: boolean;
 }
 
 /** Which reports the pool has had of how long honest replicas compute. */
@@ -60,6 +64,8 @@ class Reports {
   lengths: number[] = [];
   /** The report that comes is one of a lease that is the replica's, and not of a time of silence. */
   #counts = false;
+  /** There was one that was untrue or odd. */
+  #hadOdd = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -89,6 +95,7 @@ class Reports {
     if (step.event !== "decoding" || (step.transfer?.kind === "prefill" && step.transfer.outcome === "used")) return null;
     const job = replica.job(step);
     if (replica.setup.hostile === true || job === undefined || job.ask.takes?.prefillMs !== undefined) {
+      this.#hadOdd = true;
       for (const told of this.#told.values()) told.sinceOdd = 0;
       return null;
     }
@@ -96,11 +103,13 @@ class Reports {
     let beside = 0;
     for (const other of replica.jobs.values()) if (other.state !== "decoding") beside++;
     const { nowMs } = this.#world;
-    const told = this.#told.get(replica) ?? { worth: 0, atMs: nowMs, sinceOdd: 0 };
+    const told = this.#told.get(replica) ?? { worth: 0, atMs: nowMs, sinceOdd: 0, isClean: true };
     const worth = 1 / (1 + 10 * beside);
     told.worth = told.worth * 2 ** ((told.atMs - nowMs) / HALF_LIFE_MS) + worth;
     told.atMs = nowMs;
     told.sinceOdd += worth;
+    const isHostile = this.#world.replicas.some(({ setup }) => setup.hostile === true);
+    told.isClean = !this.#hadOdd || told.sinceOdd >= (isHostile ? HEALED_AFTER : SOON_HEALED_AFTER);
     this.#told.set(replica, told);
     this.lengths.push(step.promptTokens - step.cachedTokens);
     if (this.lengths.length > SEEN) this.lengths.shift();
@@ -151,9 +160,9 @@ function predictionsWithin(
     name,
     says,
     watch: (world, fail) =>
-      afterReports(world, (replica, { worth }, lengths) => {
+      afterReports(world, (replica, { worth, isClean }, lengths) => {
         // Where short prompts take a constant, nobody knows from them what long ones take.
-        if (worth < ENOUGH || (!inside && world.setup.constantTokens > shortestKnown(lengths))) return;
+        if (worth < ENOUGH || !isClean || (!inside && world.setup.constantTokens > shortestKnown(lengths))) return;
         const [shortest, longest] = seenRange(lengths);
         const asked = inside ? [shortest, longest] : [shortest / 8, longest * 8];
         for (const length of asked) {
