@@ -19,7 +19,7 @@ export const THEMES: Readonly<Record<string, readonly [weight: number, theme: Th
   days: [1, days],
   hostile: [12, hostile],
   slowOnce: [4, slowOnce],
-  manyChats: [1, manyChats],
+  manyChats: [2, manyChats],
 };
 
 export function themeOf(seed: number): string {

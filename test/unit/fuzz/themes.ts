@@ -39,9 +39,9 @@ export const manyChats: Theme = (random) => {
     remotePrefillTokens: null,
   });
   const tokens = random.pick([12, 40, 200]);
-  const steps: Step[] = upTo(random.int(4, 10), (at) => [
-    ask(at * 1_000, tokens, { count: 400, everyMs: random.int(30, 60), outputTokens: random.pick([1, 4]) }),
-    pass(25_000),
+  const steps: Step[] = upTo(random.int(8, 16), (at) => [
+    ask(at * 1_000, tokens, { count: 400, everyMs: random.int(10, 40), outputTokens: random.pick([1, 4]) }),
+    pass(17_000),
     ...(random.chance(30) ? [ask(at * 1_000 + 900, random.size(200, 2_000), { count: 4 }), pass(3_000)] : []),
   ]).flat();
   return { setup, steps: [...steps, ask(900_000, 1_800), pass(5_000), ask(900_001, 350, { count: 8 }), pass(20_000)] };
