@@ -15,8 +15,14 @@ type Match = Piece | undefined;
 const deepest = 64;
 const types = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
 type Type = (typeof types)[number];
-/** One character of a JSON string. Escapes by number are left out: halves of a surrogate pair are no text. */
-const character: Piece = { gbnf: '[^"\\\\\\x00-\\x1F\\x7F\\uD800-\\uDFFF] | "\\\\" ["\\\\/bfnrt]', longest: 1 };
+/**
+ * One character (Unicode code point) of a JSON string. Named one by one, not by what they are not: llama.cpp's decoder also gives surrogates
+ * and numbers above U+10FFFF. Escapes by number are left out: halves of a surrogate pair are no text.
+ */
+const character: Piece = {
+  gbnf: '[\\x20-\\x21\\x23-\\x5B\\x5D-\\x7E\\u0080-\\uD7FF\\uE000-\\U0010FFFF] | "\\\\" ["\\\\/bfnrt]',
+  longest: 1,
+};
 
 const some = (matches: readonly Match[]): Match => {
   const possible = matches.filter((match) => match !== undefined);

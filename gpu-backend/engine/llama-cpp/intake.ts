@@ -9,6 +9,7 @@ import type { CheckedRestore } from "./restore.ts";
 import { Run } from "./run.ts";
 import type { HandOver } from "./run.ts";
 import { RunSampler } from "./sampling.ts";
+import { Utf8Guard } from "./utf8-guard.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface IntakeParts {
@@ -30,9 +31,11 @@ export interface ReadPrompt {
 
 export class Intake {
   readonly #parts: IntakeParts;
+  readonly #utf8: Utf8Guard;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#utf8 = new Utf8Guard(parts.vocabulary);
   }
 
   read(request: EngineRequest): ReadPrompt | EngineRefusal {
@@ -52,7 +55,7 @@ export class Intake {
     if (read.type === "refused") return read;
     const grammar = request.grammar === null ? undefined : grammars.start(request.grammar);
     if (grammar?.type === "unsupported") return { type: "refused", reason: "grammar", message: grammar.message };
-    const sampler = new RunSampler(addon, vocabulary, request, contextTokens, grammar?.state);
+    const sampler = new RunSampler({ addon, vocabulary, utf8: this.#utf8, contextTokens }, request, grammar?.state);
     const maxTokens = Math.min(request.maxTokens, contextTokens - 1 - read.tokens.length);
     return new Run({ request, tokens: read.tokens, keys: read.keys, maxTokens, handOver }, sampler);
   }
