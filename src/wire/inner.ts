@@ -21,6 +21,10 @@ export interface InnerRequest {
   /** The caller's own objects where the API allows it, uncopied; the same conversation is the same prompt through every API. */
   prompt: ChatPrompt | TextPrompt;
   toolChoice: ToolChoice | null;
+  /** Names of the tools that can be called, of all that the prompt has; null = all. */
+  allowedTools: readonly string[] | null;
+  /** Where each tool's schema stands in the caller's body, by the tool's name: the start of an error's `param`. */
+  schemaPaths: ReadonlyMap<string, string>;
   /** False: at most one call an answer. */
   parallelToolCalls: boolean;
   responseFormat: ResponseFormat;

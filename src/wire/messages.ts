@@ -6,7 +6,7 @@ import { cleanMessages } from "./hygiene.ts";
 import type { InnerRequest, ParsedRequest, ReasoningEffort, ResponseFormat, ToolChoice } from "./inner.ts";
 import { messagesOfBlocks } from "./messages-blocks.ts";
 import type { ParseOptions } from "./openai.ts";
-import { functionTool } from "./responses-tools.ts";
+import { functionTool, type GivenTool, schemaPathsOf } from "./responses-tools.ts";
 import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
 import { flag, model, needTools, plainRequest, topP, wantFlag, wantSchema } from "./settings.ts";
 
@@ -59,11 +59,13 @@ export function parseCountTokensRequest(body: unknown, headers: HeaderReader = N
 
 function requestOf(fields: Settings, body: Json, headers: HeaderReader, options: ParseOptions): InnerRequest {
   const messages = cleanMessages(messagesOfBlocks(body["system"], body["messages"], options.media ?? false));
-  const prompt: ChatPrompt = { messages, tools: toolsOf(body["tools"]) };
+  const given = toolsOf(body["tools"]);
+  const prompt: ChatPrompt = { messages, tools: given.map(({ tool }) => tool) };
   const choice = parseChoice(body["tool_choice"], prompt.tools);
   return {
     ...plainRequest("messages", fields.model, prompt, sessionOf(body, headers)),
     toolChoice: choice.choice,
+    schemaPaths: schemaPathsOf(given),
     parallelToolCalls: choice.parallel,
     responseFormat: formatOf(fields.output_config?.format),
     reasoningEffort: effortOf(fields),
@@ -76,16 +78,17 @@ function requestOf(fields: Settings, body: Json, headers: HeaderReader, options:
 }
 
 /** Tools with a `type` of Anthropic's own (web_search_…, bash_…) are left out: the model does without, unless one is forced. */
-function toolsOf(value: unknown): Tool[] {
+function toolsOf(value: unknown): GivenTool[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new Refused(mustBe("tools", "an array of tools", value));
-  return value.flatMap((tool, index): Tool[] => {
+  return value.flatMap((tool, index): GivenTool[] => {
     const at = `tools[${index}]`;
     const fields = wantObject(tool, at, "an object with `name` and `input_schema`");
     const type = fields["type"] ?? "custom";
     if (typeof type !== "string") throw new Refused(mustBe(`${at}.type`, "a string", type));
     if (type !== "custom") return [];
-    return [functionTool(fields, at, wantSchema(fields["input_schema"], `${at}.input_schema`), `${at}.input_schema`, null)];
+    wantSchema(fields["input_schema"], `${at}.input_schema`);
+    return [functionTool(fields, at, "input_schema", null)];
   });
 }
 

@@ -1,11 +1,12 @@
 /** Grammars ready to use, kept by the text of what was asked: an application sends the same schema with every request. */
 import { compileGrammar } from "../../grammar/grammar.ts";
-import type { Grammar } from "../engine.ts";
+import type { Grammar, GrammarPlace } from "../engine.ts";
 import type { Addon, AddonGrammar, GrammarState } from "./binding.ts";
 
 const keptGrammars = 64;
 
-export type GrammarStart = { type: "made"; state: GrammarState } | { type: "unsupported"; message: string };
+type Unsupported = { type: "unsupported"; message: string; place: GrammarPlace | null };
+export type GrammarStart = { type: "made"; state: GrammarState } | Unsupported;
 
 export class Grammars {
   readonly #addon: Addon;
@@ -30,13 +31,14 @@ export class Grammars {
     return { type: "made", state: this.#addon.makeGrammarState(kept) };
   }
 
-  #compile(grammar: Grammar): AddonGrammar | { type: "unsupported"; message: string } {
+  #compile(grammar: Grammar): AddonGrammar | Unsupported {
     const compiled = compileGrammar(grammar, this.#short);
     if (compiled.type === "unsupported") return compiled;
     try {
       return this.#addon.makeGrammar(compiled.gbnf);
     } catch (error) {
-      return { type: "unsupported", message: `the grammar cannot be made: ${error instanceof Error ? error.message : String(error)}` };
+      const message = `the grammar cannot be made: ${error instanceof Error ? error.message : String(error)}`;
+      return { type: "unsupported", message, place: null };
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Turns requests into runs: tokens, keys, sampler; or says why not. */
 import type { EngineRefusal, EngineRequest, EngineKey, Restore } from "../engine.ts";
-import type { Addon } from "./binding.ts";
+import type { Addon, GrammarState } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
 import type { Grammars } from "./grammars.ts";
 import type { KvLayout } from "./kv-state.ts";
@@ -49,15 +49,31 @@ export class Intake {
     return { type: "read", tokens, keys: blockKeys(root, request.salt, tokens, blockTokens) };
   }
 
-  run(request: EngineRequest, handOver?: HandOver): Run | EngineRefusal {
-    const { addon, vocabulary, grammars, contextTokens } = this.#parts;
+  /** Both what it reads and what it must write. */
+  prepare(request: EngineRequest): ReadPrompt | EngineRefusal {
     const read = this.read(request);
     if (read.type === "refused") return read;
-    const grammar = request.grammar === null ? undefined : grammars.start(request.grammar);
-    if (grammar?.type === "unsupported") return { type: "refused", reason: "grammar", message: grammar.message };
-    const sampler = new RunSampler({ addon, vocabulary, utf8: this.#utf8, contextTokens }, request, grammar?.state);
+    const grammar = this.#grammar(request);
+    return grammar !== undefined && "reason" in grammar ? grammar : read;
+  }
+
+  run(request: EngineRequest, handOver?: HandOver): Run | EngineRefusal {
+    const { addon, vocabulary, contextTokens } = this.#parts;
+    const read = this.read(request);
+    if (read.type === "refused") return read;
+    const grammar = this.#grammar(request);
+    if (grammar !== undefined && "reason" in grammar) return grammar;
+    const sampler = new RunSampler({ addon, vocabulary, utf8: this.#utf8, contextTokens }, request, grammar);
     const maxTokens = Math.min(request.maxTokens, contextTokens - 1 - read.tokens.length);
     return new Run({ request, tokens: read.tokens, keys: read.keys, maxTokens, handOver }, sampler);
+  }
+
+  /** Undefined: anything may be written. */
+  #grammar(request: EngineRequest): GrammarState | EngineRefusal | undefined {
+    if (request.grammar === null) return undefined;
+    const start = this.#parts.grammars.start(request.grammar);
+    if (start.type === "made") return start.state;
+    return { type: "refused", reason: "grammar", message: start.message, place: start.place };
   }
 
   /** Undefined when it does not fit the run. */

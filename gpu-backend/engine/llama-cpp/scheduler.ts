@@ -77,7 +77,7 @@ export class Scheduler {
 
   prepare(request: EngineRequest): Prepared | EngineRefusal {
     const { intake, table } = this.#parts;
-    const read = intake.read(request);
+    const read = intake.prepare(request);
     if (read.type === "refused") return read;
     const { tokens, keys } = read;
     return {
