@@ -16,7 +16,7 @@ export interface Automaton {
   longest: number;
 }
 
-const mostStates = 3_000;
+const mostStates = 2_000;
 const digits: Ranges = [[0x30, 0x39]];
 const oneUnit: Ranges = [[0, 0xffff]];
 

@@ -93,13 +93,18 @@ export function compileGrammar(grammar: Grammar, short: boolean): CompiledGramma
   }
   const budget = short ? shortBudget : Infinity;
   const strings = new Strings();
-  let best: (CompiledGrammar & { type: "compiled" }) | undefined;
-  let refusal: CompiledGrammar = { type: "unsupported", message: "", place: null };
-  for (const limits of short ? shortLimits : wideLimits) {
-    const compiled = compileWithin(grammar, limits, strings);
-    if (compiled.type === "compiled") best = compiled;
-    else if (best === undefined) refusal = compiled;
-    if (best !== undefined && best.longest <= budget) break;
+  const all = short ? shortLimits : wideLimits;
+  const [widest] = all;
+  let found = compileWithin(grammar, widest, strings);
+  const fits = (made: CompiledGrammar) => made.type === "compiled" && made.longest <= budget;
+  if (fits(found)) return found;
+  // The limits fall, and with them the longest text: the first that fits the budget is found by halving, else the last is taken.
+  for (let [low, high] = [1, all.length - 1]; low <= high;) {
+    const middle = (low + high) >> 1;
+    const made = compileWithin(grammar, all[middle] ?? widest, strings);
+    if (made.type === "compiled" && !(fits(found) && !fits(made))) found = made;
+    if (fits(made)) high = middle - 1;
+    else low = middle + 1;
   }
-  return best ?? refusal;
+  return found;
 }

@@ -206,7 +206,8 @@ export class SchemaCompiler {
     if (type === "string") return this.#string(schema, place);
     if (type === "array") return this.#array(schema, place);
     if (type === "object") return this.#object(schema, place);
-    const parts = { rules: this.#rules, limits: this.#limits, languages: this.#strings.languages };
+    const making = { languages: this.#strings.languages, automaton: this.#strings.automaton.bind(this.#strings) };
+    const parts = { rules: this.#rules, limits: this.#limits, making };
     const match = boundedNumber(schema, type, place.path, { ...parts, leaveOut: (pointer, what) => this.#leaveOut(pointer, what) });
     return match === undefined ? undefined : this.#rules.rule(match);
   }

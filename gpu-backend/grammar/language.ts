@@ -65,8 +65,9 @@ export type Language = { readonly id: number; readonly nullable: boolean } & (
 
 type Shape = Language extends infer One ? (One extends Language ? Omit<One, "id" | "nullable"> : never) : never;
 
-/** Languages made for one schema; bounded, so that no pattern takes the engine's time. */
-const mostLanguages = 60_000;
+/** Bounds of what one schema may cost: languages made, and derivatives taken. */
+const mostLanguages = 12_000;
+const mostDerivatives = 30_000;
 
 export class Languages {
   readonly #known = new Map<string, Language>();
@@ -123,8 +124,10 @@ export class Languages {
   derivative(language: Language, character: number): Language {
     const key = language.id * 0x200000 + character;
     let found = this.#derivatives.get(key);
-    if (found === undefined) this.#derivatives.set(key, (found = this.#derive(language, character)));
-    if (this.#derivatives.size > mostLanguages * 4) throw new UnsupportedError("too complex");
+    if (found === undefined) {
+      if (this.#derivatives.size >= mostDerivatives) throw new UnsupportedError("the schema's patterns are too complex");
+      this.#derivatives.set(key, (found = this.#derive(language, character)));
+    }
     return found;
   }
 
@@ -173,7 +176,7 @@ export class Languages {
   #make(key: string, shape: Shape, nullable: boolean): Language {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    if (this.#known.size >= mostLanguages) throw new UnsupportedError("too complex");
+    if (this.#known.size >= mostLanguages) throw new UnsupportedError("the schema's patterns are too complex");
     const made: Language = { ...shape, id: this.#known.size, nullable };
     this.#known.set(key, made);
     return made;

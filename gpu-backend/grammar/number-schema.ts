@@ -1,8 +1,16 @@
 /** What a schema says of numbers: bounds and steps. */
 import { refuse, type Schema } from "./keywords.ts";
-import type { Languages } from "./language.ts";
 import type { GrammarLimits } from "./limits.ts";
-import { anyInteger, anyNumber, integersBetween, multiplesBetween, type NumberBounds, numbersBetween, wholeBounds } from "./numbers.ts";
+import {
+  anyInteger,
+  anyNumber,
+  integersBetween,
+  multiplesBetween,
+  type NumberBounds,
+  type NumberMaking,
+  numbersBetween,
+  wholeBounds,
+} from "./numbers.ts";
 import type { Piece, Rules } from "./rules.ts";
 
 type NumberType = "number" | "integer";
@@ -10,7 +18,7 @@ type NumberType = "number" | "integer";
 export interface NumberParts {
   rules: Rules;
   limits: GrammarLimits;
-  languages: Languages;
+  making: NumberMaking;
   /** A keyword that can't be held. */
   leaveOut: (pointer: string, what: string) => void;
 }
@@ -29,7 +37,7 @@ export function boundedNumber(schema: Schema, named: NumberType, path: string, p
   const reach = 10 ** digits - 1;
   const within = bounds ?? { least: -reach, openLeast: false, most: reach, openMost: false };
   if (within.least > highest || within.most < lowest) return undefined;
-  if (step > 1) return multiplesBetween(step, ...wholeBounds(within), parts.languages, parts.rules);
+  if (step > 1) return multiplesBetween(step, ...wholeBounds(within), parts.making, parts.rules);
   return type === "integer" ? integersBetween(...wholeBounds(within)) : numbersBetween(within, fraction);
 }
 

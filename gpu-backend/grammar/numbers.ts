@@ -1,5 +1,5 @@
 /** Grammars of JSON numbers between bounds. */
-import { automatonOf, plainPiece } from "./automaton.ts";
+import { type Automaton, automatonOf, plainPiece } from "./automaton.ts";
 import type { Language, Languages } from "./language.ts";
 import { literal, nothing, oneCharacter, oneOf, oneOfTexts, type Piece, repeat, type Rules, sequence, UnsupportedError } from "./rules.ts";
 
@@ -140,11 +140,23 @@ export function anyNumber(count: number, fraction: number): Piece {
   return sequence(repeat(literal("-"), 0, 1), whole, part, exponent);
 }
 
+export interface NumberMaking {
+  languages: Languages;
+  /** Made once for a key. */
+  automaton: (key: string, make: () => Automaton) => Automaton;
+}
+
 /** Where an automaton would be too large, so many multiples around zero (or the bound next to it) stand for all. */
-const mostListed = 500;
+const mostListed = 200;
 
 /** Multiples of a whole `step` from `low` to `high`, all safe integers; undefined when there are none. */
-export function multiplesBetween(step: number, low: number, high: number, languages: Languages, rules: Rules): Piece | undefined {
+export function multiplesBetween(
+  step: number,
+  low: number,
+  high: number,
+  { languages, automaton }: NumberMaking,
+  rules: Rules,
+): Piece | undefined {
   const [first, last] = [Math.ceil(low / step), Math.floor(high / step)];
   if (first > last) return undefined;
   if (last - first < mostListed) return listed(step, first, last);
@@ -154,9 +166,11 @@ export function multiplesBetween(step: number, low: number, high: number, langua
   const scale = 10 ** zeros;
   const side = (from: number, to: number): Piece | undefined => {
     if (from > to) return undefined;
-    const runs = naturals(from, to).map((run) => languageOfRun(run, languages));
-    const automaton = automatonOf(languages, languages.and(languages.or(...runs), languages.multiple(core)), true);
-    const piece = plainPiece(automaton, rules);
+    const made = automaton(`${core} ${from} ${to}`, () => {
+      const runs = naturals(from, to).map((run) => languageOfRun(run, languages));
+      return automatonOf(languages, languages.and(languages.or(...runs), languages.multiple(core)), true);
+    });
+    const piece = plainPiece(made, rules);
     return piece === undefined || zeros === 0 ? piece : sequence(piece, literal("0".repeat(zeros)));
   };
   try {

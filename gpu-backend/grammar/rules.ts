@@ -23,13 +23,14 @@ export class UnsupportedError extends Error {
 }
 
 /** Bytes of GBNF, with repetitions as llama.cpp spells them out. */
-const largestGrammar = 400_000;
+const largestGrammar = 300_000;
 /** llama.cpp spells every repetition out; this is about one's size. */
 const repetitionSize = 8;
 /** With more, a token's check takes a large vocabulary tenths of a second. */
-const mostWays = 1_024;
+const mostWays = 512;
 
 function sizeOf(gbnf: string): number {
+  if (!gbnf.includes("{")) return gbnf.length;
   const repetitions = [...gbnf.matchAll(/\{(\d+),(\d*)\}/g)];
   return gbnf.length + repetitions.reduce((sum, [, least, most]) => sum + Math.max(Number(least), Number(most)) * repetitionSize, 0);
 }

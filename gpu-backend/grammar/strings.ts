@@ -3,7 +3,7 @@ import { type Automaton, automatonOf, jsonStringPiece, ofLength } from "./automa
 import { patternOfFormat } from "./formats.ts";
 import { Languages } from "./language.ts";
 import { languageOfPattern } from "./pattern.ts";
-import { literal, oneCharacter, oneOf, type Piece, repeat, type Rules, sequence } from "./rules.ts";
+import { literal, oneCharacter, oneOf, type Piece, repeat, type Rules, sequence, UnsupportedError } from "./rules.ts";
 
 /**
  * Characters (Unicode code points) of a JSON string, named one by one, not by what they are not: llama.cpp's decoder also gives surrogates
@@ -24,10 +24,26 @@ export interface StringRules {
   format: string | undefined;
 }
 
+/** Automata of one schema together. */
+const mostStates = 8_000;
+
 /** Languages and automata, shared by all tries at one schema. */
 export class Strings {
   readonly languages = new Languages();
   readonly #automata = new Map<string, Automaton>();
+  #states = 0;
+
+  /** Made once for a key. Throws an UnsupportedError. */
+  automaton(key: string, make: () => Automaton): Automaton {
+    let automaton = this.#automata.get(key);
+    if (automaton === undefined) {
+      automaton = make();
+      this.#states += automaton.states.length;
+      if (this.#states > mostStates) throw new UnsupportedError(`the schema's patterns need more than ${mostStates} states`);
+      this.#automata.set(key, automaton);
+    }
+    return automaton;
+  }
 
   /** Whether there is more to hold than a length. */
   holds({ pattern, format }: Pick<StringRules, "pattern" | "format">): boolean {
@@ -73,18 +89,18 @@ export class Strings {
     const formatPattern = format === undefined ? undefined : patternOfFormat(format);
     const sources = [pattern, formatPattern].filter((source) => source !== undefined);
     const key = JSON.stringify([sources, least, most ?? null, limit]);
-    let automaton = this.#automata.get(key);
-    if (automaton === undefined) {
-      automaton = this.#automaton(sources, least, most, limit);
-      if (automaton.states.length === 0 && sources.length > 1) automaton = this.#automaton(sources.slice(0, 1), least, most, limit);
-      this.#automata.set(key, automaton);
-    }
+    const automaton = this.automaton(key, () => {
+      const both = this.#automaton(sources, least, most, limit);
+      return both.states.length === 0 && sources.length > 1 ? this.#automaton(sources.slice(0, 1), least, most, limit) : both;
+    });
     return jsonStringPiece(automaton, rules);
   }
 
   #automaton(sources: readonly string[], least: number, most: number | undefined, limit: number): Automaton {
     const { languages } = this;
-    const whole = automatonOf(languages, languages.and(...sources.map((source) => languageOfPattern(source, languages))));
+    const whole = this.automaton(JSON.stringify(sources), () =>
+      automatonOf(languages, languages.and(...sources.map((source) => languageOfPattern(source, languages)))),
+    );
     const asked =
       least === 0 && most === undefined ? whole : ofLength(whole, { least, most: most ?? Infinity, narrow: most !== undefined });
     if (limit === Infinity || asked.longest < Infinity) return asked;

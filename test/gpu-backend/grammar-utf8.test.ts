@@ -99,7 +99,8 @@ describe("a string of one to two characters, byte by byte", () => {
     if (compiled.type === "unsupported") throw new Error(compiled.message);
     const grammar = addon.makeGrammar(compiled.gbnf);
     const shared = { addon, vocabulary, utf8: new Utf8Guard(vocabulary), contextTokens: 256 };
-    const asked = request("x", { grammar: { type: "json_schema", schema, strict: true } });
+    const { grammar: _, ...plain } = request("x");
+    const asked = { ...plain, gbnf: compiled.gbnf };
     parts = { ...shared, start: () => new RunSampler(shared, asked, addon.makeGrammarState(grammar)) };
   });
 

@@ -1,9 +1,10 @@
 /** Turns requests into runs: tokens, keys, sampler; or says why not. */
-import type { EngineRefusal, EngineRequest, EngineKey, Restore } from "../engine.ts";
+import type { EngineKey, EngineRefusal, Restore } from "../engine.ts";
 import type { Addon, GrammarState } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
 import type { Grammars } from "./grammars.ts";
 import type { KvLayout } from "./kv-state.ts";
+import type { ChildRequest } from "./messages.ts";
 import { checkRestore } from "./restore.ts";
 import type { CheckedRestore } from "./restore.ts";
 import { Run } from "./run.ts";
@@ -38,7 +39,7 @@ export class Intake {
     this.#utf8 = new Utf8Guard(parts.vocabulary);
   }
 
-  read(request: EngineRequest): ReadPrompt | EngineRefusal {
+  read(request: ChildRequest): ReadPrompt | EngineRefusal {
     const { addon, contextTokens, root, blockTokens } = this.#parts;
     const tokens = addon.model.tokenize(request.prompt, true);
     if (contextTokens - 1 - tokens.length < 1) {
@@ -50,14 +51,14 @@ export class Intake {
   }
 
   /** Both what it reads and what it must write. */
-  prepare(request: EngineRequest): ReadPrompt | EngineRefusal {
+  prepare(request: ChildRequest): ReadPrompt | EngineRefusal {
     const read = this.read(request);
     if (read.type === "refused") return read;
     const grammar = this.#grammar(request);
     return grammar !== undefined && "reason" in grammar ? grammar : read;
   }
 
-  run(request: EngineRequest, handOver?: HandOver): Run | EngineRefusal {
+  run(request: ChildRequest, handOver?: HandOver): Run | EngineRefusal {
     const { addon, vocabulary, contextTokens } = this.#parts;
     const read = this.read(request);
     if (read.type === "refused") return read;
@@ -69,11 +70,10 @@ export class Intake {
   }
 
   /** Undefined: anything may be written. */
-  #grammar(request: EngineRequest): GrammarState | EngineRefusal | undefined {
-    if (request.grammar === null) return undefined;
-    const start = this.#parts.grammars.start(request.grammar);
-    if (start.type === "made") return start.state;
-    return { type: "refused", reason: "grammar", message: start.message, place: start.place };
+  #grammar(request: ChildRequest): GrammarState | EngineRefusal | undefined {
+    if (request.gbnf === null) return undefined;
+    const start = this.#parts.grammars.start(request.gbnf);
+    return start.type === "made" ? start.state : { type: "refused", reason: "grammar", message: start.message, place: null };
   }
 
   /** Undefined when it does not fit the run. */

@@ -19,7 +19,7 @@ async function start(options: ChildOptions): Promise<void> {
   const table = new SequenceTable(options.sequences, options.blockTokens);
   const { addon, vocabulary, root, state } = booted;
   const { contextTokens, blockTokens } = options;
-  const grammars = new Grammars(addon, booted.random);
+  const grammars = new Grammars(addon);
   const scheduler = new Scheduler({
     addon,
     table,
@@ -44,7 +44,7 @@ async function start(options: ChildOptions): Promise<void> {
     if (message.type === "cancel") scheduler.cancel(message.id);
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);
   });
-  send({ type: "ready", card: booted.card });
+  send({ type: "ready", card: booted.card, random: booted.random });
   await scheduler.loop();
 }
 

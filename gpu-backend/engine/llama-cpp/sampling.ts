@@ -1,6 +1,6 @@
 /** A request's settings as llama.cpp's sampler. */
-import type { EngineRequest } from "../engine.ts";
 import type { Addon, GrammarState, LogitIndex, Sampler, SamplerConfig } from "./binding.ts";
+import type { ChildRequest } from "./messages.ts";
 import type { Utf8Guard, Utf8State } from "./utf8-guard.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -15,18 +15,18 @@ const brokenLogit = -1_000_000;
 type Extras = Pick<SamplerConfig, "grammarEvaluationState"> &
   Partial<Pick<SamplerConfig, "repeatPenaltyTokens" | "repeatPenaltyMaxTokens">>;
 
-function biases(request: EngineRequest, vocabulary: Vocabulary): Map<number, number> {
+function biases(request: ChildRequest, vocabulary: Vocabulary): Map<number, number> {
   const bias = new Map<number, number>();
   for (const [token, value] of request.logitBias) {
     const known = Number.isInteger(token) && token >= 0 && token < vocabulary.size;
     if (known && value !== 0) bias.set(token, value <= barringBias ? barredLogit : value);
   }
   // llama.cpp's grammar sees the text of control tokens, which the output leaves out.
-  if (request.grammar !== null) for (const token of vocabulary.controlTokens) bias.set(token, barredLogit);
+  if (request.gbnf !== null) for (const token of vocabulary.controlTokens) bias.set(token, barredLogit);
   return bias;
 }
 
-function extras(request: EngineRequest, contextTokens: number, grammar: GrammarState | undefined): Extras {
+function extras(request: ChildRequest, contextTokens: number, grammar: GrammarState | undefined): Extras {
   const penalizes = request.presencePenalty !== 0 || request.frequencyPenalty !== 0;
   return {
     // The addon counts what it samples, so these are penalties over the output alone: count * frequency + (count > 0) * presence.
@@ -80,7 +80,7 @@ export interface SamplerParts {
 export class RunSampler {
   readonly #addon: Addon;
   readonly #sampler: Sampler;
-  readonly #request: EngineRequest;
+  readonly #request: ChildRequest;
   readonly #extras: Extras;
   readonly #asked: ReadonlyMap<number, number>;
   /** Of an answer with a grammar. */
@@ -91,7 +91,7 @@ export class RunSampler {
   #broken: readonly number[] = [];
   #bias: BiasConfig;
 
-  constructor({ addon, vocabulary, utf8, contextTokens }: SamplerParts, request: EngineRequest, grammar: GrammarState | undefined) {
+  constructor({ addon, vocabulary, utf8, contextTokens }: SamplerParts, request: ChildRequest, grammar: GrammarState | undefined) {
     this.#addon = addon;
     this.#sampler = addon.makeSampler();
     this.#request = request;
