@@ -42,7 +42,7 @@ function formatOf({ responseFormat }: InnerRequest): FormatGrammar | null {
 /** Choice 0's; the others differ in `id` and `seed`. */
 export function engineRequest(
   request: InnerRequest,
-  given: { id: string; prompt: string; salt: string; contextTokens: number; grammar: Grammar | null },
+  given: { id: string; prompt: string; cuts?: readonly number[]; salt: string; contextTokens: number; grammar: Grammar | null },
 ): EngineRequest {
   const fallback = request.api === "completions" ? COMPLETION_TOKENS : given.contextTokens;
   // At most one call, and nothing holds free text to that: it ends where the first call does.
@@ -50,6 +50,7 @@ export function engineRequest(
   return {
     id: given.id,
     prompt: given.prompt,
+    cuts: given.cuts ?? [],
     salt: given.salt,
     maxTokens: request.maxTokens ?? fallback,
     temperature: request.temperature ?? 1,

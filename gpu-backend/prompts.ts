@@ -6,6 +6,7 @@ import { PromptEncoder } from "../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { anchorsOf } from "./anchor.ts";
+import { ClientMarks } from "./client-marks.ts";
 import type { EngineCard, EngineEvent } from "./engine/engine.ts";
 import { promptParam } from "./engine-request.ts";
 import type { Anchor } from "./held-segments.ts";
@@ -14,13 +15,15 @@ import { ChatTemplate } from "./template.ts";
 const xxh = await xxhash();
 const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 
-export type Rendered = { ok: true; text: string } | { ok: false; error: ApiError };
+/** `cuts`: as an engine request has them. */
+export type Rendered = { ok: true; text: string; cuts: readonly number[] } | { ok: false; error: ApiError };
 type Queued = Pick<Extract<EngineEvent, { type: "queued" }>, "tokenEnds" | "blockKeys">;
 
 export interface Opened {
   ok: true;
   /** As the engine gets it. */
   text: string;
+  cuts: readonly number[];
   anchors(queued: Queued): Anchor[];
 }
 
@@ -30,11 +33,13 @@ export class Prompts {
   readonly exact: boolean;
   readonly #card: EngineCard;
   readonly #template: ChatTemplate;
+  readonly #marks: ClientMarks;
   readonly #encoder = new PromptEncoder(hash64, { recordPieces: true });
 
   private constructor(card: EngineCard, template: ChatTemplate) {
     this.#card = card;
     this.#template = template;
+    this.#marks = new ClientMarks(card.marks ?? []);
     const order = template.findTemplateOrder();
     this.exact = order !== null;
     this.hashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: order ?? "system-then-tools" };
@@ -46,11 +51,15 @@ export class Prompts {
   }
 
   render(request: InnerRequest): Rendered {
-    if ("text" in request.prompt) return { ok: true, text: request.prompt.text };
-    const rendered = this.#template.withReasoning(request.reasoningEffort).render(request.prompt, true);
-    if (rendered.ok) return rendered;
-    const message = `The model's chat template refuses these messages: ${rendered.message}`;
-    return { ok: false, error: apiError("invalid_request", message, promptParam(request)) };
+    // Such a prompt is the caller's own rendering, marks and all.
+    if ("text" in request.prompt) return { ok: true, text: request.prompt.text, cuts: [] };
+    const refused = (message: string): Rendered => ({ ok: false, error: apiError("invalid_request", message, promptParam(request)) });
+    const template = this.#template.withReasoning(request.reasoningEffort);
+    const rendered = template.render(request.prompt, true);
+    if (!rendered.ok) return refused(`The model's chat template refuses these messages: ${rendered.message}`);
+    const cuts = this.#marks.cuts(template, request.prompt, rendered.text);
+    if (cuts !== null) return { ok: true, text: rendered.text, cuts };
+    return refused("A text spells one of the model's control tokens where its chat template rewrites texts; spell it in another way.");
   }
 
   /** `chainTip`: of the admission or ticket that came with it, which was given for one prompt only. */
@@ -64,11 +73,11 @@ export class Prompts {
     }
     const rendered = this.render(request);
     if (!rendered.ok) return rendered;
-    const { text } = rendered;
+    const { text, cuts } = rendered;
     const { blockTokens } = this.#card;
     const template = this.#template.withReasoning(request.reasoningEffort);
     const anchors = (queued: Queued): Anchor[] =>
       this.exact ? anchorsOf(template, request.prompt, this.hashSpec.order, { chain, pieces, rendered: text, queued, blockTokens }) : [];
-    return { ok: true, text, anchors };
+    return { ok: true, text, cuts, anchors };
   }
 }

@@ -184,7 +184,7 @@ export class Replica {
     const rendered = this.prompts.render(request);
     if (!rendered.ok) return rendered;
     try {
-      return { ok: true, tokens: await this.#engine.countTokens(rendered.text) };
+      return { ok: true, tokens: await this.#engine.countTokens(rendered.text, rendered.cuts) };
     } catch {
       return { ok: false, error: { ...apiError("overloaded", "The engine is down. Try again."), retryAfterSeconds: 1 } };
     }
@@ -208,7 +208,7 @@ export class Replica {
   }
 
   async #submit(request: InnerRequest, { id, attempt, salt }: Admission, opened: Opened, order: SupplyOrder): Promise<Submitted> {
-    const given = { id: `${id}/${attempt}`, prompt: opened.text, salt, contextTokens: this.#engine.card.contextTokens };
+    const given = { id: `${id}/${attempt}`, prompt: opened.text, cuts: opened.cuts, salt, contextTokens: this.#engine.card.contextTokens };
     const first = engineRequest(request, { ...given, grammar: grammarOf(request) });
     const prepared = await this.#engine.prepare(first);
     if (prepared.type === "refused") return { ok: false, first, refusal: prepared };

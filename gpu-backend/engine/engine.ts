@@ -31,6 +31,8 @@ export interface EngineCard {
   chatTemplate: string;
   /** Text of the end-of-turn and other special tokens the template may use, by name (bos_token, eos_token). */
   specialTokens: Readonly<Record<string, string>>;
+  /** Texts that the tokenizer reads as one token each wherever they stand: control tokens, tags. Absent: none are known. */
+  marks?: readonly string[];
   /** Name and exact version of the engine. */
   release: string;
   /** Hex SHA-256 over engine release, weights, KV types and layout, and block size: blocks of equal spaces can be exchanged. */
@@ -44,6 +46,8 @@ export interface EngineRequest {
   id: string;
   /** The rendered prompt, special tokens spelled as text. */
   prompt: string;
+  /** UTF-16 offsets in `prompt`, rising, at each of which a token ends, so that a mark around it is read as text. Absent: none. */
+  cuts?: readonly number[];
   /** Requests of different salts never share a block. */
   salt: string;
   /** At least 1. */
@@ -231,7 +235,7 @@ export interface Engine {
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
   onRestart(listener: () => void): void;
   load(): EngineLoad;
-  /** How many tokens a rendered prompt is. Rejects while the engine is down. */
-  countTokens(prompt: string): Promise<number>;
+  /** How many tokens a rendered prompt is; `cuts` as in a request. Rejects while the engine is down. */
+  countTokens(prompt: string, cuts?: readonly number[]): Promise<number>;
   close(): Promise<void>;
 }

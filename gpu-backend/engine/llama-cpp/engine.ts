@@ -146,8 +146,8 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#load;
   }
 
-  async countTokens(prompt: string): Promise<number> {
-    const answer = await this.#ask({ type: "count", prompt });
+  async countTokens(prompt: string, cuts: readonly number[] = []): Promise<number> {
+    const answer = await this.#ask({ type: "count", prompt, cuts });
     if (answer?.type === "counted") return answer.tokens;
     throw new Error(answer === undefined ? "the engine is not running" : messageOf(answer));
   }

@@ -1,6 +1,6 @@
 /** Turns requests into runs: tokens, keys, sampler; or says why not. */
 import type { EngineKey, EngineRefusal, Restore } from "../engine.ts";
-import type { Addon, GrammarState } from "./binding.ts";
+import { type Addon, type GrammarState, tokensOf } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
 import type { Grammars } from "./grammars.ts";
 import type { KvLayout } from "./kv-state.ts";
@@ -41,7 +41,7 @@ export class Intake {
 
   read(request: ChildRequest): ReadPrompt | EngineRefusal {
     const { addon, contextTokens, root, blockTokens } = this.#parts;
-    const tokens = addon.model.tokenize(request.prompt, true);
+    const tokens = tokensOf(addon.model, request.prompt, request.cuts);
     if (contextTokens - 1 - tokens.length < 1) {
       const message = `the prompt has ${tokens.length} tokens; the context holds ${contextTokens} and needs room for an answer`;
       return { type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, contextTokens, message };

@@ -42,7 +42,7 @@ export interface ChildRequest extends Omit<EngineRequest, "grammar"> {
 
 /** Answered once each. */
 export type Question =
-  | { type: "count"; prompt: string }
+  | { type: "count"; prompt: string; cuts: readonly number[] }
   | { type: "prepare"; request: ChildRequest }
   /** Cancelled like a run, by the request's id. */
   | { type: "prefill"; request: ChildRequest; wanted: EngineKey[] }

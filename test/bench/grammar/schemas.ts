@@ -57,7 +57,7 @@ export const hardSchemas: Readonly<Record<string, unknown>> = {
   "many ranges": object(named(300, (i) => ({ type: "integer", minimum: -123_456_789_012 - i, maximum: 987_654_321_098 + i }))),
 };
 
-const CHARACTERS = [..."abcxyz019.-_/@ éß中🙂\\d\\w\\s"];
+const CHARACTERS = Array.from("abcxyz019.-_/@ éß中🙂\\d\\w\\s");
 const pick = <T>(random: Random, of: readonly T[]): T => of[Math.floor(random() * of.length)] as T;
 
 function pattern(random: Random, depth: number): string {
