@@ -9,7 +9,7 @@ import { CALL_CLOSE } from "./tool-call-parser.ts";
 const COMPLETION_TOKENS = 16;
 
 export function toolsOf(request: InnerRequest): readonly Tool[] {
-  return "messages" in request.prompt ? request.prompt.tools : [];
+  return "messages" in request.prompt ? [...request.prompt.tools, ...request.laterTools] : [];
 }
 
 /** Tools the answer may call. */

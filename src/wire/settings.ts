@@ -53,6 +53,7 @@ export function plainRequest(api: ApiName, name: string, prompt: ChatPrompt | Te
     model: name,
     prompt,
     toolChoice: null,
+    laterTools: [],
     allowedTools: null,
     schemaPaths: new Map(),
     parallelToolCalls: true,

@@ -231,3 +231,36 @@ test("allowed tools: the prompt is the same, only those allowed are called", asy
   });
   expect(response.output).toMatchObject([{ type: "function_call", name: "weather", arguments: "{}" }]);
 });
+
+test("deferred tools: out of the prompt until one is named, then callable, behind the same prefix", async () => {
+  const schema = (properties: object) => ({ type: "object" as const, properties, required: Object.keys(properties) });
+  const search = { name: "ToolSearch", description: "Finds tools.", input_schema: schema({ query: { enum: ["web"] } }) };
+  const deferred = (name: string) => ({
+    name,
+    description: `${name} does what its name says. `.repeat(4),
+    input_schema: schema({ site: { enum: ["a.example", "b.example"] } }),
+    defer_loading: true,
+  });
+  const all = [search, deferred("WebFetch"), deferred("Mail")];
+  const question: Anthropic.MessageParam = { role: "user", content: "Fetch the page, please, and tell me. ".repeat(100) };
+  const found: Anthropic.MessageParam[] = [
+    question,
+    { role: "assistant", content: [{ type: "tool_use", id: "t1", name: "ToolSearch", input: { query: "web" } }] },
+    { role: "user", content: [{ type: "tool_result", tool_use_id: "t1", content: [{ type: "tool_reference", tool_name: "WebFetch" }] }] },
+  ];
+  const count = async (messages: Anthropic.MessageParam[], tools: Anthropic.Tool[]) =>
+    (await server.anthropic.messages.countTokens({ model, messages, tools })).input_tokens;
+  expect(await count([question], all)).toBe(await count([question], [search]));
+
+  const ask = (messages: Anthropic.MessageParam[], name: string) =>
+    server.anthropic.messages.create({ model, max_tokens: 100, messages, tools: all, tool_choice: { type: "tool", name } });
+  const before = await ask([question], "ToolSearch");
+  const beforeTokens = before.usage.input_tokens + (before.usage.cache_read_input_tokens ?? 0);
+  expect(beforeTokens).toBe(await count([question], all));
+  const after = await ask(found, "WebFetch");
+  expect(after.content).toMatchObject([{ type: "tool_use", name: "WebFetch", input: { site: expect.stringMatching(/^[ab]\.example$/) } }]);
+  expect((after.usage.cache_read_input_tokens ?? 0) / beforeTokens).toBeGreaterThanOrEqual(0.95);
+  expect(after.usage.input_tokens + (after.usage.cache_read_input_tokens ?? 0)).toBe(await count(found, all));
+  await expect(ask(found, "Mail")).rejects.toMatchObject({ status: 400 });
+  await expect(ask([question], "WebFetch")).rejects.toMatchObject({ status: 400 });
+});

@@ -13,6 +13,7 @@ const nest = (depth: number): unknown => JSON.parse(`${"[".repeat(depth)}${"]".r
 const nothing = {
   api: "chat",
   toolChoice: null,
+  laterTools: [],
   allowedTools: null,
   schemaPaths: new Map(),
   parallelToolCalls: true,
