@@ -11,9 +11,8 @@ const mostThreads = 2;
 const longestMs = 10_000;
 const threadMegabytes = 256;
 
-type Answer = (compiled: CompiledGrammar) => void;
-
-const refusal = (message: string): CompiledGrammar => ({ type: "unsupported", message, place: null });
+/** null: the thread ended before it came to this one. */
+type Outcome = CompiledGrammar | { type: "failed"; message: string } | null;
 
 /** A thread and what it works at, in order. */
 class Thread {
@@ -21,7 +20,8 @@ class Thread {
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: threadMegabytes },
   });
-  readonly #open = new Map<number, Answer>();
+  /** In order: the first is at work. */
+  readonly #open = new Map<number, (outcome: Outcome) => void>();
   readonly #onEnd: () => void;
   #next = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -43,7 +43,7 @@ class Thread {
     return this.#open.size;
   }
 
-  compile(grammar: Grammar, short: boolean): Promise<CompiledGrammar> {
+  compile(grammar: Grammar, short: boolean): Promise<Outcome> {
     const order: CompileOrder = { id: (this.#next += 1), grammar, short };
     return new Promise((answer) => {
       this.#open.set(order.id, answer);
@@ -68,12 +68,14 @@ class Thread {
     this.#timer.unref();
   }
 
-  /** The first was at work; the others behind it may try again. */
+  /** Only the first was at work. */
   #end(message: string): void {
     clearTimeout(this.#timer);
     this.#onEnd();
-    for (const answer of this.#open.values()) answer(refusal(message));
+    const [first, ...others] = this.#open.values();
     this.#open.clear();
+    first?.({ type: "failed", message });
+    for (const answer of others) answer(null);
   }
 }
 
@@ -83,6 +85,7 @@ export class GrammarCompiler {
   /** Least recently used first. */
   readonly #kept = new Map<string, Promise<CompiledGrammar>>();
   readonly #threads = new Set<Thread>();
+  #closed = false;
 
   constructor(short: boolean) {
     this.#short = short;
@@ -90,7 +93,7 @@ export class GrammarCompiler {
 
   compile(grammar: Grammar): Promise<CompiledGrammar> {
     const key = JSON.stringify(grammar);
-    const compiled = this.#kept.get(key) ?? this.#thread().compile(grammar, this.#short);
+    const compiled = this.#kept.get(key) ?? this.#compile(grammar, key);
     this.#kept.delete(key);
     this.#kept.set(key, compiled);
     const [oldest] = this.#kept.keys();
@@ -99,7 +102,20 @@ export class GrammarCompiler {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#threads].map((thread) => thread.stop()));
+  }
+
+  async #compile(grammar: Grammar, key: string): Promise<CompiledGrammar> {
+    while (!this.#closed) {
+      const outcome = await this.#thread().compile(grammar, this.#short);
+      if (outcome === null) continue;
+      if (outcome.type !== "failed") return outcome;
+      // What a busy machine did is no property of the schema.
+      this.#kept.delete(key);
+      return { type: "unsupported", message: outcome.message, place: null };
+    }
+    return { type: "unsupported", message: "the engine is closed", place: null };
   }
 
   /** The one with the least to do. */

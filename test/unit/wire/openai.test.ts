@@ -155,6 +155,7 @@ test.each([
 });
 
 const tool2 = { type: "function", function: { name: "g" } };
+const mcp = { tools: [tool], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "required", tools: [{ type: "mcp" }] } } };
 const only = (name: string): object => ({ type: "function", function: { name } });
 test.each<[object, string, string[]]>([
   [{ mode: "auto", tools: [only("f"), only("g")] }, "auto", ["f", "g"]],
@@ -255,11 +256,7 @@ test.each<[object, string | null, RegExp]>([
     "tool_choice.type",
     /'custom', a tool this model cannot call/,
   ],
-  [
-    { tools: [tool], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "required", tools: [{ type: "mcp" }] } } },
-    "tool_choice.allowed_tools.tools",
-    /calls functions only/,
-  ],
+  [mcp, "tool_choice.allowed_tools.tools", /calls functions only/],
   [
     { tools: [tool], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [only("h")] } } },
     "tool_choice.allowed_tools.tools[0].function.name",
