@@ -7,8 +7,8 @@
 import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/prompt.ts";
 import type { Renderer } from "./template.ts";
 
-/** null: the template changes such a text, so that nobody can tell which marks are its own. */
-export type Cuts = readonly number[] | null;
+/** `rewritten`: the template changes such a text, so that nobody can tell which marks are its own. `too-many`: more than were to be found. */
+export type Cuts = readonly number[] | "rewritten" | "too-many";
 
 export class ClientMarks {
   readonly #longest: number;
@@ -25,18 +25,20 @@ export class ClientMarks {
     this.#pattern = escaped.length === 0 ? null : new RegExp(`(?=(${escaped.join("|")}))`, "g");
   }
 
-  /** UTF-16 offsets in `rendered`, rising, at each of which a token has to end. */
-  cuts(template: Renderer, prompt: ChatPrompt, rendered: string): Cuts {
+  /** UTF-16 offsets in `rendered`, rising, at each of which a token has to end; at most `most`. */
+  cuts(template: Renderer, prompt: ChatPrompt, rendered: string, most = Infinity): Cuts {
     if (this.#pattern === null || !this.#spelled(prompt)) return [];
+    let left = most;
+    for (const _ of rendered.matchAll(this.#pattern)) if ((left -= 1) < 0) return "too-many";
     const sentinel = sentinelFor(rendered);
-    if (sentinel === null) return null;
+    if (sentinel === null) return "rewritten";
     // Templates may look for marks in what the model said before (the end of its reasoning); those are then the template's.
     for (const assistantToo of [true, false]) {
       const marked = template.render(this.#markPrompt(prompt, sentinel, assistantToo), true);
       if (!marked.ok || marked.text.replaceAll(sentinel, "") !== rendered) continue;
       return this.#inside(rendered, placesOf(marked.text, sentinel));
     }
-    return null;
+    return "rewritten";
   }
 
   /** Whether any text, or texts that a template may join, spells a mark. */

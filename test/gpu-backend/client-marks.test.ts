@@ -112,6 +112,23 @@ describe("cuts", () => {
         { role: "user", content: "<|end|>" },
       ]),
     ).toEqual([9]);
-    expect(cut(splitting, [{ role: "user", content: "so</think>a" }])).toBeNull();
+    expect(cut(splitting, [{ role: "user", content: "so</think>a" }])).toBe("rewritten");
   });
+
+  it("are not looked for beyond what a prompt can hold", () => {
+    const prompt = { messages: [{ role: "user" as const, content: "<|end|>".repeat(9) }], tools: [] };
+    expect(marks.cuts(template, prompt, render(template, prompt, true), 5)).toBe("too-many");
+  });
+});
+
+test("what has more messages, parts or marks than the context has tokens is refused before it is rendered or cut", () => {
+  const refusal = (messages: ChatMessage[]) => {
+    const rendered = prompts.render(asked("chat", { prompt: { messages, tools: [] } }));
+    return rendered.ok ? null : rendered.error.code;
+  };
+  const many = <T>(count: number, one: T): T[] => Array.from({ length: count }, () => one);
+  expect(refusal(many(2_049, { role: "user", content: "" }))).toBe("context_length_exceeded");
+  expect(refusal([{ role: "user", content: many(2_048, { type: "text", text: "a" }) }])).toBe("context_length_exceeded");
+  expect(refusal([{ role: "user", content: "<|im_end|>".repeat(3_000) }])).toBe("context_length_exceeded");
+  expect(refusal(many(100, { role: "user", content: "a" }))).toBeNull();
 });
