@@ -115,8 +115,11 @@ function answeredChat(message: { content: string | null; tool_calls?: unknown },
 }
 function answeredResponse(response: OpenAI.Responses.Response): Answered {
   const calls = response.output.flatMap((item) => (item.type === "function_call" ? [item] : []));
+  // Only whole responses have the client's own `output_text`.
+  const parts = response.output.flatMap((item) => (item.type === "message" ? item.content : []));
+  const text = parts.map((part) => (part.type === "output_text" ? part.text : "")).join("");
   const toCall = calls.some((call) => call.status === "completed");
-  return { calls, text: response.output_text ?? "", toCall, cut: response.status === "incomplete" };
+  return { calls, text, toCall, cut: response.status === "incomplete" };
 }
 function answeredMessage(message: Anthropic.Message): Answered {
   const calls = message.content.flatMap((block) =>
