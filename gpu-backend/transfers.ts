@@ -63,6 +63,7 @@ export function senderOf({ engine, prompts, source, report }: SenderParts): Send
         const given = {
           id: `${ticket.id}/${ticket.attempt}`,
           prompt: opened.text,
+          cuts: opened.cuts,
           salt: ticket.salt,
           contextTokens: engine.card.contextTokens,
         };

@@ -31,6 +31,8 @@ export interface EngineCard {
   chatTemplate: string;
   /** Text of the end-of-turn and other special tokens the template may use, by name (bos_token, eos_token). */
   specialTokens: Readonly<Record<string, string>>;
+  /** Texts that the tokenizer reads as one token each wherever they stand: control tokens, tags. Absent: none are known. */
+  marks?: readonly string[];
   /** Name and exact version of the engine. */
   release: string;
   /** Hex SHA-256 over engine release, weights, KV types and layout, and block size: blocks of equal spaces can be exchanged. */
@@ -44,6 +46,8 @@ export interface EngineRequest {
   id: string;
   /** The rendered prompt, special tokens spelled as text. */
   prompt: string;
+  /** UTF-16 offsets in `prompt`, rising, at each of which a token ends, so that a mark around it is read as text. Absent: none. */
+  cuts?: readonly number[];
   /** Requests of different salts never share a block. */
   salt: string;
   /** At least 1. */
@@ -74,12 +78,30 @@ export const plainSampling = {
   grammar: null,
 } satisfies Partial<EngineRequest>;
 
+/** Text of one JSON value. `strict`: what of the schema can't be held is refused; else it alone is left out. */
+export type FormatGrammar = { type: "json_object" } | { type: "json_schema"; schema: unknown; strict: boolean };
+
+export interface GrammarTool {
+  name: string;
+  /** JSON Schema of the arguments, which are an object always; nothing in it: `{}`. */
+  parameters: unknown;
+  strict: boolean;
+}
+
 /** Without free white space, so that an untrained model ends too. */
 export type Grammar =
-  | { type: "json_object" }
-  | { type: "json_schema"; schema: unknown }
-  /** One call or more (one if not parallel) of these tools, each `<tool_call>{"name":…,"arguments":…}</tool_call>`. */
-  | { type: "tool_calls"; tools: readonly { name: string; parameters: unknown }[]; parallel: boolean };
+  | FormatGrammar
+  /**
+   * One call or more (one if not parallel) of these tools, each `<tool_call>{"name":…,"arguments":…}</tool_call>`; or text of the format
+   * instead, where one is given.
+   */
+  | { type: "tool_calls"; tools: readonly GrammarTool[]; parallel: boolean; otherwise: FormatGrammar | null };
+
+/** Where in a grammar's schemas: of the format (null) or of the tool at this index, and a JSON pointer that begins with #. */
+export interface GrammarPlace {
+  tool: number | null;
+  pointer: string;
+}
 
 export interface TokenLogprob {
   token: string;
@@ -117,8 +139,8 @@ export type EngineEvent =
 export type EngineRefusal =
   | { type: "refused"; reason: "busy"; message: string }
   | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; contextTokens: number; message: string }
-  /** The grammar can't be made: what is not supported, in words. */
-  | { type: "refused"; reason: "grammar"; message: string }
+  /** The grammar can't be made: what is not supported, in words, and where. */
+  | { type: "refused"; reason: "grammar"; message: string; place: GrammarPlace | null }
   | { type: "refused"; reason: "unavailable"; message: string };
 
 /** Keys and values of consecutive tokens outside the engine: what `exportBlocks` gives and `Restore` takes back, opaque to all others. */
@@ -213,7 +235,7 @@ export interface Engine {
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
   onRestart(listener: () => void): void;
   load(): EngineLoad;
-  /** How many tokens a rendered prompt is. Rejects while the engine is down. */
-  countTokens(prompt: string): Promise<number>;
+  /** How many tokens a rendered prompt is; `cuts` as in a request. Rejects while the engine is down. */
+  countTokens(prompt: string, cuts?: readonly number[]): Promise<number>;
   close(): Promise<void>;
 }

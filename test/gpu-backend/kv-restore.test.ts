@@ -214,10 +214,10 @@ describe("prefill", () => {
   it("is refused as a run is", async () => {
     const signal = new AbortController().signal;
     expect(await first.prefill(request(prose("long", 800)), new Set(), signal)).toMatchObject({ reason: "context_length_exceeded" });
-    const schema = { type: "string", pattern: "(?=x)" };
-    expect(await first.prefill(request("a", { grammar: { type: "json_schema", schema } }), new Set(), signal)).toMatchObject({
-      reason: "grammar",
-    });
+    const grammar = { type: "json_schema" as const, schema: { type: "string", pattern: "(?<=x)" }, strict: true };
+    const place = { tool: null, pointer: "#/pattern" };
+    expect(await first.prefill(request("a", { grammar }), new Set(), signal)).toMatchObject({ reason: "grammar", place });
+    expect(await first.prepare(request("a", { grammar }))).toMatchObject({ reason: "grammar", place });
   });
 
   it("ends when cancelled, at any time, and leaves no sequence busy", async () => {

@@ -112,6 +112,7 @@ function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, o
     kvTokens: options.sequences * options.contextTokens,
     queueLimit: options.queueLimit,
     chatTemplate: chatTemplate ?? chatMlTemplate,
+    marks: vocabulary.marks,
     specialTokens: { bos_token: vocabulary.text(ggml.bos_token_id), eos_token: vocabulary.text(ggml.eos_token_id) },
     release,
   };

@@ -13,10 +13,11 @@ import type {
   Prepared,
   Restore,
 } from "../engine.ts";
-import { startChild } from "./child.ts";
+import { type ChildStart, startChild } from "./child.ts";
 import type { Child } from "./child.ts";
+import { GrammarCompiler } from "./grammar-compiler.ts";
 import { exportedBlocksLimit } from "./messages.ts";
-import type { Answer, ChildMessage, ChildOptions, Failed, Question } from "./messages.ts";
+import type { Answer, ChildMessage, ChildOptions, ChildRequest, Failed, Question } from "./messages.ts";
 import { Questions } from "./questions.ts";
 import { RunStream } from "./run-stream.ts";
 
@@ -61,6 +62,7 @@ class LlamaEngineProxy implements LlamaEngine {
   readonly #options: Omit<ChildOptions, "scratchDirectory">;
   readonly #runs = new Map<string, PendingRun>();
   readonly #questions = new Questions();
+  readonly #grammars: GrammarCompiler;
   #child: Child | undefined;
   #load = idle;
   #restoreFailures = 0;
@@ -70,9 +72,10 @@ class LlamaEngineProxy implements LlamaEngine {
   #blockListener: (changes: BlockChange[]) => void = () => undefined;
   #restartListener: () => void = () => undefined;
 
-  constructor(options: Omit<ChildOptions, "scratchDirectory">, card: EngineCard, child: Child) {
+  constructor(options: Omit<ChildOptions, "scratchDirectory">, { card, child, random }: Extract<ChildStart, { type: "started" }>) {
     this.#options = options;
     this.card = card;
+    this.#grammars = new GrammarCompiler(random);
     this.#adopt(child);
   }
 
@@ -84,29 +87,35 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#restoreFailures;
   }
 
-  submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
+  async submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
+    const read = await this.#read(request);
     const child = this.#child;
-    if (child === undefined) return Promise.resolve(this.#down());
-    if (this.#runs.has(request.id)) return Promise.resolve(refused(`a run ${request.id} exists already`));
+    if ("reason" in read) return read;
+    if (child === undefined) return this.#down();
+    if (this.#runs.has(request.id)) return refused(`a run ${request.id} exists already`);
     const cancel = () => child.send({ type: "cancel", id: request.id });
     const stream = new RunStream({ cancel, acknowledge: (deltas) => child.send({ type: "acknowledge", id: request.id, deltas }) });
     return new Promise((answer) => {
       this.#runs.set(request.id, { stream, answer });
-      child.send({ type: "submit", request, restore });
+      child.send({ type: "submit", request: read, restore });
     });
   }
 
   async prepare(request: EngineRequest): Promise<Prepared | EngineRefusal> {
-    const answer = await this.#ask({ type: "prepare", request });
+    const read = await this.#read(request);
+    if ("reason" in read) return read;
+    const answer = await this.#ask({ type: "prepare", request: read });
     if (answer === undefined) return this.#down();
     if (answer.type === "prepared" || answer.type === "refused") return answer;
     return refused(messageOf(answer));
   }
 
   async prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, signal: AbortSignal): Promise<Prefilled | EngineRefusal | Failed> {
+    const read = await this.#read(request);
+    if ("reason" in read) return read;
     if (signal.aborted) return { type: "failed", message: "cancelled" };
     const child = this.#child;
-    const asked = this.#ask({ type: "prefill", request, wanted: [...wanted] });
+    const asked = this.#ask({ type: "prefill", request: read, wanted: [...wanted] });
     const cancel = () => child?.send({ type: "cancel", id: request.id });
     signal.addEventListener("abort", cancel);
     const answer = await asked;
@@ -137,8 +146,8 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#load;
   }
 
-  async countTokens(prompt: string): Promise<number> {
-    const answer = await this.#ask({ type: "count", prompt });
+  async countTokens(prompt: string, cuts: readonly number[] = []): Promise<number> {
+    const answer = await this.#ask({ type: "count", prompt, cuts });
     if (answer?.type === "counted") return answer.tokens;
     throw new Error(answer === undefined ? "the engine is not running" : messageOf(answer));
   }
@@ -148,8 +157,16 @@ class LlamaEngineProxy implements LlamaEngine {
     clearTimeout(this.#restartTimer);
     const child = this.#child;
     this.#child = undefined;
-    await child?.stop();
+    await Promise.all([child?.stop(), this.#grammars.close()]);
     this.#endRuns("the engine was closed");
+  }
+
+  /** As the child gets it. The grammar is compiled here, in a thread: the child's steps wait for nothing that a schema takes. */
+  async #read({ grammar, ...rest }: EngineRequest): Promise<ChildRequest | EngineRefusal> {
+    if (grammar === null) return { ...rest, gbnf: null };
+    const compiled = await this.#grammars.compile(grammar);
+    if (compiled.type === "compiled") return { ...rest, gbnf: compiled.gbnf };
+    return { type: "refused", reason: "grammar", message: compiled.message, place: compiled.place };
   }
 
   /** Undefined while the engine is down. */
@@ -250,5 +267,5 @@ export async function startLlamaEngine(options: LlamaEngineOptions): Promise<Lla
   if (problem !== undefined) return { type: "unavailable", message: problem };
   const started = await startChild(complete);
   if (started.type === "unavailable") return started;
-  return new LlamaEngineProxy(complete, started.card, started.child);
+  return new LlamaEngineProxy(complete, started);
 }

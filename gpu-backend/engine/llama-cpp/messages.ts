@@ -34,12 +34,18 @@ export interface ChildOptions {
   scratchDirectory: string;
 }
 
+/** A request on its way into the child: its grammar is compiled already. */
+export interface ChildRequest extends Omit<EngineRequest, "grammar"> {
+  /** null = anything may be written. */
+  gbnf: string | null;
+}
+
 /** Answered once each. */
 export type Question =
-  | { type: "count"; prompt: string }
-  | { type: "prepare"; request: EngineRequest }
+  | { type: "count"; prompt: string; cuts: readonly number[] }
+  | { type: "prepare"; request: ChildRequest }
   /** Cancelled like a run, by the request's id. */
-  | { type: "prefill"; request: EngineRequest; wanted: EngineKey[] }
+  | { type: "prefill"; request: ChildRequest; wanted: EngineKey[] }
   | { type: "export"; keys: EngineKey[] };
 
 export type Failed = { type: "failed"; message: string };
@@ -53,7 +59,7 @@ export type Answer =
 
 export type ParentMessage =
   | { type: "start"; options: ChildOptions }
-  | { type: "submit"; request: EngineRequest; restore: Restore | undefined }
+  | { type: "submit"; request: ChildRequest; restore: Restore | undefined }
   | { type: "ask"; id: number; question: Question }
   | { type: "cancel"; id: string }
   | { type: "acknowledge"; id: string; deltas: number };
@@ -64,7 +70,8 @@ export interface RunEvent {
 }
 
 export type ChildMessage =
-  | { type: "ready"; card: EngineCard }
+  /** `random`: the model has learnt nothing, and ends by chance only. */
+  | { type: "ready"; card: EngineCard; random: boolean }
   | { type: "unavailable"; message: string }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }

@@ -6,7 +6,6 @@ import type {
   EngineKey,
   EngineLoad,
   EngineRefusal,
-  EngineRequest,
   FinishReason,
   FirstToken,
   KeyedBlock,
@@ -18,7 +17,7 @@ import type { Addon, LogitIndex } from "./binding.ts";
 import type { Intake } from "./intake.ts";
 import type { KvCells } from "./kv-cells.ts";
 import { LogprobReader } from "./logprobs.ts";
-import type { Answer, ChildMessage, RunEvent } from "./messages.ts";
+import type { Answer, ChildMessage, ChildRequest, RunEvent } from "./messages.ts";
 import { planStep } from "./plan.ts";
 import type { PlanItem, StepLimits } from "./plan.ts";
 import type { Run } from "./run.ts";
@@ -62,7 +61,7 @@ export class Scheduler {
   }
 
   /** Answers with a `queued` event or a refusal. */
-  submit(request: EngineRequest, restore: Restore | undefined): void {
+  submit(request: ChildRequest, restore: Restore | undefined): void {
     const { intake, send, vocabulary } = this.#parts;
     const run = this.#busy() ?? intake.run(request);
     if ("type" in run) return send({ type: "refused", id: request.id, refusal: run });
@@ -75,9 +74,9 @@ export class Scheduler {
     this.#wake?.();
   }
 
-  prepare(request: EngineRequest): Prepared | EngineRefusal {
+  prepare(request: ChildRequest): Prepared | EngineRefusal {
     const { intake, table } = this.#parts;
-    const read = intake.read(request);
+    const read = intake.prepare(request);
     if (read.type === "refused") return read;
     const { tokens, keys } = read;
     return {
@@ -89,7 +88,7 @@ export class Scheduler {
     };
   }
 
-  prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, answer: (answer: Answer) => void): void {
+  prefill(request: ChildRequest, wanted: ReadonlySet<EngineKey>, answer: (answer: Answer) => void): void {
     const run = this.#busy() ?? this.#parts.intake.run(request, { wanted, answer });
     if ("type" in run) return answer(run);
     this.#queue.push(run);
