@@ -25,6 +25,8 @@ export class Replica {
   draining = false;
   /** Null: its socket is closed, or its hello was not taken yet. */
   connection: number | null = null;
+  /** Of its last hello that was taken. */
+  #greetedEpoch = 0;
   frozenUntilMs = 0;
   hungUntilMs = 0;
   /** When it was last heard, true time. */
@@ -144,6 +146,8 @@ export class Replica {
     this.heardAtMs = this.world.nowMs;
     this.joinedAtMs = this.world.nowMs;
     for (const key of cancelled) this.jobs.cancel(key);
+    if (this.#greetedEpoch !== this.epoch) this.world.tell("forgotten", this);
+    this.#greetedEpoch = this.epoch;
     this.world.tell("joined", this, need);
     if (need !== null) this.journal.resync(need.afterSeq);
     if (this.draining) this.drain();

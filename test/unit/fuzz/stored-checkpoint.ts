@@ -15,8 +15,8 @@ interface Saved {
 export class StoredCheckpoint {
   #index: IndexCheckpoint;
   #saved: Saved | null = null;
-  readonly #journal = new Map<number, Uint8Array<ArrayBuffer>>();
-  readonly #pages = new Map<number, Uint8Array<ArrayBuffer>>();
+  readonly #journal = new Map<number, Uint8Array>();
+  readonly #pages = new Map<number, Uint8Array>();
 
   /** @param index the pool's own. */
   constructor(index: StorableIndex) {

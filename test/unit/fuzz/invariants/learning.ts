@@ -17,13 +17,16 @@ const SOON_HEALED_AFTER = 20;
 const SEEN = 40;
 /** What was reported counts half after this. */
 const HALF_LIFE_MS = 30_000;
+
+/** What every prefill takes is taken to be worth so many tokens at first, as src/routing/predict.ts has it. */
+const CONSTANT_TOKENS = 32;
 /** Beyond this what no report has shown of attention is more than a factor. */
 const LONGEST_ASKED = 4_096;
 const SHORTEST_ASKED = 12;
 
 type Decoding = Extract<LeaseStep, { event: "decoding" }>;
 
-/** What the pool predicts for such a prompt on this replica when nothing runs there and nothing is held, ms. */
+/** What computing such a prompt is believed to take on this replica, ms. What comes on top until a client has its first token is learnt apart. */
 function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): number {
   const holdings = { overlapSegments: 0, cachedTokens: 0, deviceTokens: 0, memoryTokens: 0, predictedTokens: 0 };
   const load = { inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
@@ -45,7 +48,7 @@ function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica,
     transfers: false,
   };
   const request = { promptTokens: tokens, promptBytes: tokens * BYTES_PER_TOKEN, segments: 0, excluded: [] };
-  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens).predictedTtftMs;
+  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens).workMs;
 }
 
 interface Told {
@@ -123,10 +126,6 @@ function afterReports(world: World, check: (replica: Replica, told: Told, length
   return {
     poolForgot: () => reports.forget(),
     forgotten: (replica) => reports.forgetReplica(replica),
-    joined: (replica, need) => {
-      // A new life; its slot's past was another's.
-      if (need?.afterSeq === null) reports.forgetReplica(replica);
-    },
     reporting: (replica, step) => reports.reporting(replica, step),
     reported: (replica, step) => {
       const told = reports.reported(replica, step);
@@ -164,11 +163,13 @@ function predictionsWithin(
         // Where short prompts take a constant, nobody knows from them what long ones take.
         if (worth < ENOUGH || !isClean || (!inside && world.setup.constantTokens > shortestKnown(lengths))) return;
         const [shortest, longest] = seenRange(lengths);
+        // A price leaves out what every prefill takes.
+        const constantMs = isOff === below ? replica.prefillMs(0, 0) : 0;
         const asked = inside ? [shortest, longest] : [shortest / 8, longest * 8];
         for (const length of asked) {
           const tokens = Math.round(Math.min(LONGEST_ASKED, Math.max(SHORTEST_ASKED, length)));
           const predicted = predictedMs(world, replica, tokens);
-          if (isOff(predicted / replica.prefillMs(0, tokens), most)) fail(offText(replica, tokens, predicted));
+          if (isOff(predicted / (replica.prefillMs(0, tokens) - constantMs), most)) fail(offText(replica, tokens, predicted));
         }
       }),
   };
@@ -224,7 +225,10 @@ function firstReport(name: string, says: string, isOff: (times: number, most: nu
         const tokens = promptTokens - cachedTokens;
         if (!seen.computed && transfer === undefined && tokens > 0) {
           seen.computed = true;
-          check(`computing ${tokens} tokens`, predictedMs(world, replica, tokens) / (tokens * COLD_PREFILL_MS_PER_TOKEN));
+          // Of one report alone some may be what every prefill takes, which is left out of the price.
+          const constant = isOff === below ? CONSTANT_TOKENS : 0;
+          const ms = (predictedMs(world, replica, tokens) * (tokens + constant)) / tokens;
+          check(`computing ${tokens} tokens`, ms / (tokens * COLD_PREFILL_MS_PER_TOKEN));
         }
         if (seen.moved || transfer?.kind !== "pull") return;
         seen.moved = true;
