@@ -139,6 +139,8 @@ export class Replica {
       transfers,
     };
     const connection = this.world.nextConnection();
+    // Before whatever is placed in its new life.
+    if (this.#greetedEpoch !== this.epoch) this.world.tell("forgotten", this);
     const greeting = pool.hello({ ...identity, capacity }, connection, running, this.journal.seq);
     if (greeting === null) return this.later(1_000, () => this.hello());
     const { cancelled, need } = greeting;
@@ -146,7 +148,6 @@ export class Replica {
     this.heardAtMs = this.world.nowMs;
     this.joinedAtMs = this.world.nowMs;
     for (const key of cancelled) this.jobs.cancel(key);
-    if (this.#greetedEpoch !== this.epoch) this.world.tell("forgotten", this);
     this.#greetedEpoch = this.epoch;
     this.world.tell("joined", this, need);
     if (need !== null) this.journal.resync(need.afterSeq);
