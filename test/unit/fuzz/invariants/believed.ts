@@ -123,9 +123,7 @@ const paths: Invariant = {
     return {
       asking,
       poolForgot: () => leased.clear(),
-      joined: (replica, need) => {
-        if (need?.afterSeq === null) leased.delete(replica);
-      },
+      forgotten: (replica) => void leased.delete(replica),
       placed: (request, replica, { attempt }) => {
         if (replica.setup.silent === true || replica.setup.hostile === true || request.prompt.chain.length === 0) return;
         const all = leased.get(replica) ?? [];

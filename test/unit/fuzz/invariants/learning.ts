@@ -17,14 +17,24 @@ const SOON_HEALED_AFTER = 20;
 const SEEN = 40;
 /** What was reported counts half after this. */
 const HALF_LIFE_MS = 30_000;
+
+/** What every prefill takes is taken to be worth so many tokens at first, as src/routing/predict.ts has it. */
+const CONSTANT_TOKENS = 32;
 /** Beyond this what no report has shown of attention is more than a factor. */
 const LONGEST_ASKED = 4_096;
 const SHORTEST_ASKED = 12;
 
 type Decoding = Extract<LeaseStep, { event: "decoding" }>;
 
-/** What the pool predicts for such a prompt on this replica when nothing runs there and nothing is held, ms. */
-function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): number {
+interface Predicted {
+  /** What computing the prompt is believed to take, without what every prefill takes: that is left out of a price. */
+  workMs: number;
+  /** What its client is told: all of it, as it usually turns out. */
+  predictedTtftMs: number;
+}
+
+/** For such a prompt on this replica when nothing runs there and nothing is held. */
+function predicted({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): Predicted {
   const holdings = { overlapSegments: 0, cachedTokens: 0, deviceTokens: 0, memoryTokens: 0, predictedTokens: 0 };
   const load = { inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
   const view: CandidateView = {
@@ -45,7 +55,11 @@ function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica,
     transfers: false,
   };
   const request = { promptTokens: tokens, promptBytes: tokens * BYTES_PER_TOKEN, segments: 0, excluded: [] };
-  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens).predictedTtftMs;
+  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens);
+}
+
+function withConstant(workMs: number, tokens: number): number {
+  return (workMs * (tokens + CONSTANT_TOKENS)) / tokens;
 }
 
 interface Told {
@@ -123,10 +137,6 @@ function afterReports(world: World, check: (replica: Replica, told: Told, length
   return {
     poolForgot: () => reports.forget(),
     forgotten: (replica) => reports.forgetReplica(replica),
-    joined: (replica, need) => {
-      // A new life; its slot's past was another's.
-      if (need?.afterSeq === null) reports.forgetReplica(replica);
-    },
     reporting: (replica, step) => reports.reporting(replica, step),
     reported: (replica, step) => {
       const told = reports.reported(replica, step);
@@ -145,8 +155,8 @@ function shortestKnown(lengths: readonly number[]): number {
   return Math.min(...lengths);
 }
 
-function offText(replica: Replica, tokens: number, predicted: number): string {
-  return `${tokens} tokens on ${replica.name}: predicted ${predicted.toPrecision(3)} ms, really ${replica.prefillMs(0, tokens).toPrecision(3)} ms`;
+function offText(replica: Replica, tokens: number, ms: number): string {
+  return `${tokens} tokens on ${replica.name}: predicted ${ms.toPrecision(3)} ms, really ${replica.prefillMs(0, tokens).toPrecision(3)} ms`;
 }
 
 function predictionsWithin(
@@ -167,8 +177,10 @@ function predictionsWithin(
         const asked = inside ? [shortest, longest] : [shortest / 8, longest * 8];
         for (const length of asked) {
           const tokens = Math.round(Math.min(LONGEST_ASKED, Math.max(SHORTEST_ASKED, length)));
-          const predicted = predictedMs(world, replica, tokens);
-          if (isOff(predicted / replica.prefillMs(0, tokens), most)) fail(offText(replica, tokens, predicted));
+          const { workMs, predictedTtftMs } = predicted(world, replica, tokens);
+          // Where prompts are alike nobody knows how much of their time every prefill takes: a price leaves it out, its client is told both.
+          const ms = isOff === below ? Math.max(predictedTtftMs, withConstant(workMs, tokens)) : workMs;
+          if (isOff(ms / replica.prefillMs(0, tokens), most)) fail(offText(replica, tokens, ms));
         }
       }),
   };
@@ -184,10 +196,9 @@ const healed: Invariant = {
     afterReports(world, (replica, { worth, sinceOdd }, lengths) => {
       if (sinceOdd < HEALED_AFTER || worth < ENOUGH || lengths.length < SEEN) return;
       const tokens = Math.max(SHORTEST_ASKED, lengths.toSorted((a, b) => a - b)[SEEN >> 1] ?? 0);
-      const predicted = predictedMs(world, replica, tokens);
+      const { workMs } = predicted(world, replica, tokens);
       // Noise of what was reported, and the constant of short prompts, that a price may leave out.
-      if (above(predicted / replica.prefillMs(0, tokens), 1.3 * Math.exp(world.setup.noise * 0.6)))
-        fail(offText(replica, tokens, predicted));
+      if (above(workMs / replica.prefillMs(0, tokens), 1.3 * Math.exp(world.setup.noise * 0.6))) fail(offText(replica, tokens, workMs));
     }),
 };
 
@@ -224,7 +235,10 @@ function firstReport(name: string, says: string, isOff: (times: number, most: nu
         const tokens = promptTokens - cachedTokens;
         if (!seen.computed && transfer === undefined && tokens > 0) {
           seen.computed = true;
-          check(`computing ${tokens} tokens`, predictedMs(world, replica, tokens) / (tokens * COLD_PREFILL_MS_PER_TOKEN));
+          // Of one report alone some may be what every prefill takes, which is left out of the price.
+          const { workMs } = predicted(world, replica, tokens);
+          const ms = isOff === below ? withConstant(workMs, tokens) : workMs;
+          check(`computing ${tokens} tokens`, ms / (tokens * COLD_PREFILL_MS_PER_TOKEN));
         }
         if (seen.moved || transfer?.kind !== "pull") return;
         seen.moved = true;

@@ -66,8 +66,10 @@ const room: Invariant = {
       joined: (replica) => void beaten.delete(replica),
       placed: (request, replica) => {
         if (replica.setup.hostile === true || request.ask.counts === true) return;
+        const { leases } = world.pool.state;
+        // A lease that its replica has not taken up in 1.5 s weighs nothing until it does: its client may have left.
         const others = [...world.edge.open.values()].filter(
-          (other) => other.on === replica && other !== request && other.ask.counts !== true,
+          (other) => other.on === replica && other !== request && other.ask.counts !== true && leases.get(other)?.doubted !== true,
         );
         if (others.length === 0 || replica.jobs.size === 0) return;
         const { kvTokens } = replica.setup;
