@@ -29,6 +29,8 @@ export interface LongOptions {
   pace: number;
 }
 
+/** What a whole run sends. */
+export const WHOLE = { requests: 300_000, realRequests: 2_000 };
 const WINDOWS = 30;
 const SAMPLES = 150;
 /** In a short trial samples would be most of what the edge does. */
@@ -205,8 +207,13 @@ export async function longHalf(options: LongOptions): Promise<Check[]> {
     real: told,
     fresh,
   });
+  const isWhole = requests >= WHOLE.requests && real >= WHOLE.realRequests;
   const parameters = {
+    run: isWhole
+      ? "whole"
+      : `a part: ${requests} of ${WHOLE.requests} requests to mock replicas, ${real} of ${WHOLE.realRequests} to real ones`,
     requests,
+    realRequests: real,
     pace,
     fleet: FLEET_TRUTH,
     phases: PHASES,
