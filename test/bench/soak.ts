@@ -6,15 +6,15 @@ import { parseArgs } from "node:util";
 import { endChildren } from "./edge/child.ts";
 import type { Check } from "./soak/check.ts";
 import { endEdges } from "./soak/edge-process.ts";
-import { longHalf } from "./soak/long.ts";
+import { longHalf, WHOLE } from "./soak/long.ts";
 import { saturationHalf } from "./soak/saturation.ts";
 
 const { values } = parseArgs({
   options: {
     only: { type: "string" },
     minutes: { type: "string", default: "10" },
-    requests: { type: "string", default: "300000" },
-    real: { type: "string", default: "2000" },
+    requests: { type: "string", default: String(WHOLE.requests) },
+    real: { type: "string", default: String(WHOLE.realRequests) },
     pace: { type: "string", default: "1" },
   },
 });

@@ -1,4 +1,7 @@
-/** The pool's beliefs of the mock replicas beside their truth, and of one that comes back late beside its like. */
+/**
+ * The pool's beliefs of the mock replicas beside their truth, and of one that comes back late beside its like. What is compared is by how much a longer
+ * prompt takes longer than the shortest one: what every first token waits for besides (a step that runs, the network, this machine) is in both.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { round } from "../tiers/figures.ts";
 import type { SoakEdge } from "./edge-process.ts";
@@ -8,7 +11,9 @@ import { FLEET_TRUTH, idlePrefillMs, mockName } from "./truth.ts";
 
 /** Prompt tokens; all but the last are lengths that the load has. */
 export const LENGTHS = [16, 100, 500, 1_800, 4_000, 16_000] as const;
-export const SEEN_LENGTHS = LENGTHS.length - 1;
+const SEEN_LENGTHS = LENGTHS.length - 1;
+/** Shorter ones add too little to tell apart. */
+const LEAST_ADDING = 500;
 /** A replica or an edge that is younger has told too little. */
 const KNOWN_AFTER_MS = 20_000;
 const RETURN_MS = 60_000;
@@ -18,11 +23,26 @@ export interface Belief {
   request: number;
   /** Predicted ms on an idle replica, in the order of LENGTHS. */
   byReplica: Record<string, number[]>;
-  /** Times off the truth: the worst of the lengths that the load has, and of the one that it has not. */
+  /** Times off the truth in what the length adds: the worst of the lengths that the load has, and of the one that it has not. */
   seenOff: number;
   unseenOff: number;
   /** Replica and length of the worst seen. */
   worst: string;
+}
+
+/** What each of LENGTHS that adds enough takes more than the shortest, ms; all but the last are lengths that the load has. */
+export function addedMs(byLength: readonly number[]): { tokens: number; ms: number; isSeen: boolean }[] {
+  return LENGTHS.flatMap((tokens, at) =>
+    tokens < LEAST_ADDING ? [] : [{ tokens, ms: (byLength[at] ?? 0) - (byLength[0] ?? 0), isSeen: at < SEEN_LENGTHS }],
+  );
+}
+
+/** The worst of the lengths that the load has: times off. */
+export function addedOff(one: readonly number[], other: readonly number[]): { tokens: number; off: number } {
+  const others = addedMs(other);
+  return addedMs(one)
+    .flatMap(({ tokens, ms, isSeen }, at) => (isSeen ? [{ tokens, off: round(timesOff(ms, others[at]?.ms ?? 0), 2) }] : []))
+    .reduce((worst, next) => (next.off > worst.off ? next : worst));
 }
 
 /** Null: nobody is known long enough. */
@@ -35,13 +55,14 @@ export function beliefOf(newest: KeptRecord, request: number, edge: SoakEdge, fl
     const predicted = believed.get(name);
     if (predicted === undefined || fleet.aliveMs(index) < KNOWN_AFTER_MS) continue;
     belief.byReplica[name] = predicted.map((ms) => round(ms, 2));
-    for (const [at, tokens] of LENGTHS.entries()) {
-      const truthMs = idlePrefillMs(tokens, slowness);
-      const off = round(timesOff(predicted[at] ?? 0, truthMs), 2);
-      if (at >= SEEN_LENGTHS) belief.unseenOff = Math.max(belief.unseenOff, off);
+    const truths = addedMs(LENGTHS.map((tokens) => idlePrefillMs(tokens, slowness)));
+    for (const [at, { tokens, ms, isSeen }] of addedMs(predicted).entries()) {
+      const truthMs = truths[at]?.ms ?? 0;
+      const off = round(timesOff(ms, truthMs), 2);
+      if (!isSeen) belief.unseenOff = Math.max(belief.unseenOff, off);
       else if (off > belief.seenOff) {
         belief.seenOff = off;
-        belief.worst = `${tokens} tokens on ${name}: ${round(predicted[at] ?? 0, 2)} ms, really ${round(truthMs)}`;
+        belief.worst = `${tokens} tokens on ${name}: ${round(ms, 2)} ms more, really ${round(truthMs)}`;
       }
     }
   }
@@ -53,7 +74,7 @@ export interface Return {
   /** Predicted ms by the first decision after its first report, in the order of LENGTHS; of its like the geometric mean. */
   predictedMs: number[];
   likeMs: number[];
-  /** The worst of the lengths that the load has: times off its like. */
+  /** The worst of the lengths that the load has: times off its like in what the length adds. */
   off: number;
 }
 
@@ -83,7 +104,7 @@ function compare(replica: number, { record }: KeptRecord): Return | null {
   });
   if (like.length === 0) return null;
   const likeMs = LENGTHS.map((_, at) => Math.exp(like.reduce((sum, ms) => sum + Math.log(Math.max(0.1, ms[at] ?? 0)), 0) / like.length));
-  const off = Math.max(...likeMs.slice(0, SEEN_LENGTHS).map((ms, at) => timesOff(ms, own[at] ?? 0)));
+  const { off } = addedOff(likeMs, own);
   const rounded = (all: readonly number[]): number[] => all.map((ms) => round(ms, 2));
-  return { replica: mockName(replica), predictedMs: rounded(own), likeMs: rounded(likeMs), off: round(off, 2) };
+  return { replica: mockName(replica), predictedMs: rounded(own), likeMs: rounded(likeMs), off };
 }

@@ -44,6 +44,7 @@ export class MockFleet {
   async start(index: number): Promise<void> {
     const mock: Mock = startChild("../soak/mock-replica.ts");
     this.#mocks[index] = mock;
+    this.#startedAtMs[index] = performance.now();
     const join = `ws://127.0.0.1:${this.#relay.port}/announce/${POOL}`;
     const token = this.#edge.secrets.joinToken(POOL);
     const truth = FLEET_TRUTH[index] ?? { slowness: 1, noise: 0.3 };

@@ -17,7 +17,7 @@ import { nothingReal, type Real, realRequests } from "./real-requests.ts";
 import { Relay } from "./relay.ts";
 import { Storm } from "./storm.ts";
 import { FLEET_TRUTH } from "./truth.ts";
-import { verdictsOf } from "./verdicts.ts";
+import { machineKeptUp, verdictsOf } from "./verdicts.ts";
 import { gaugesOf, lineOf, Windows } from "./windows.ts";
 
 export interface LongOptions {
@@ -29,6 +29,8 @@ export interface LongOptions {
   pace: number;
 }
 
+/** What a whole run sends. */
+export const WHOLE = { requests: 300_000, realRequests: 2_000 };
 const WINDOWS = 30;
 const SAMPLES = 150;
 /** In a short trial samples would be most of what the edge does. */
@@ -53,6 +55,8 @@ interface Watched {
 class Watch {
   readonly windows: Windows;
   readonly predicted: Predicted[] = [];
+  /** Of these, those of windows in which the machine kept up. */
+  readonly keptUp: Predicted[] = [];
   readonly beliefs: Belief[] = [];
   indexWasFull = false;
   readonly #watched: Watched;
@@ -104,11 +108,13 @@ class Watch {
 
   async #close(): Promise<void> {
     const { load, fleet, requests } = this.#watched;
-    const summary = summaryOf(this.predicted.slice(this.#windowFrom));
+    const fresh = this.predicted.slice(this.#windowFrom);
+    const summary = summaryOf(fresh);
     this.#windowFrom = this.predicted.length;
     const middle = (load.counts.sent - requests / WINDOWS / 2) / requests;
     const window = await this.windows.close(phaseAt(middle).name, await fleet.lag(), summary, this.#belief);
     this.#belief = null;
+    if (machineKeptUp(window)) this.keptUp.push(...fresh);
     this.indexWasFull ||= (window.gauges.indexEvicted ?? 0) > 0;
     console.log(lineOf(window));
   }
@@ -186,7 +192,7 @@ export async function longHalf(options: LongOptions): Promise<Check[]> {
   console.log("a fresh edge");
   const fresh = await freshProbe(bundle.path, probeRequests(requests), pace).finally(() => bundle.remove());
   const { watch, load, storm, fleet, returns, leftOver, end } = soaked;
-  const { predicted, beliefs, indexWasFull } = watch;
+  const { predicted, keptUp, beliefs, indexWasFull } = watch;
   const windows = watch.windows.all;
   const predictions = summaryOf(predicted);
   const foretold = summaryOf(predicted, ({ foretoldMs }) => foretoldMs);
@@ -205,8 +211,13 @@ export async function longHalf(options: LongOptions): Promise<Check[]> {
     real: told,
     fresh,
   });
+  const isWhole = requests >= WHOLE.requests && real >= WHOLE.realRequests;
   const parameters = {
+    run: isWhole
+      ? "whole"
+      : `a part: ${requests} of ${WHOLE.requests} requests to mock replicas, ${real} of ${WHOLE.realRequests} to real ones`,
     requests,
+    realRequests: real,
     pace,
     fleet: FLEET_TRUTH,
     phases: PHASES,
@@ -218,6 +229,7 @@ export async function longHalf(options: LongOptions): Promise<Check[]> {
     happened: storm.happened,
     predictions,
     foretold,
+    whileTheMachineKeptUp: summaryOf(keptUp),
     groups: groupsOf(predicted),
     worstBelief: beliefs.toSorted((one, other) => other.seenOff - one.seenOff)[0] ?? null,
     returns,

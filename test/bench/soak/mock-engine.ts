@@ -1,9 +1,12 @@
 /** An engine without a model: continuous batching in real time, a queue, sequences, and steps that take as long as its truth says. */
+import type { PromptSegments } from "./mock-cache.ts";
 import { type MockTruth, STEP_TOKENS, stepMs } from "./truth.ts";
 
 export interface EngineWork {
   promptTokens: number;
   outputTokens: number;
+  /** What it may share with others that run. */
+  segments: PromptSegments;
   /** Called when it leaves the queue: leading tokens that are cached by then. */
   started(): number;
   /** `prefillMs`: since `started`. */
@@ -66,8 +69,25 @@ export class MockEngine {
   }
 
   load(): { running: number; queued: number; usedKvTokens: number } {
-    const usedKvTokens = this.#running.reduce((sum, { done, written }) => sum + done + written, 0);
-    return { running: this.#running.length, queued: this.#queue.length, usedKvTokens };
+    return { running: this.#running.length, queued: this.#queue.length, usedKvTokens: this.#usedKvTokens() };
+  }
+
+  /** Of those that run. What several of them hold together counts once; what nobody holds any more is a cache's, and not in use. */
+  #usedKvTokens(): number {
+    const held = new Set<bigint>();
+    let used = 0;
+    for (const { work, done, written } of this.#running) {
+      let before = 0;
+      for (const [at, hash] of work.segments.hashes.entries()) {
+        const end = work.segments.tokenEnds[at] ?? 0;
+        if (end > done) break;
+        if (!held.has(hash)) used += end - before;
+        held.add(hash);
+        before = end;
+      }
+      used += done - before + written;
+    }
+    return used;
   }
 
   /** Of its steps since this was asked last. */

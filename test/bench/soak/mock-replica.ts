@@ -7,13 +7,16 @@ import type { AddressInfo } from "node:net";
 import xxhash from "xxhash-wasm";
 import { AdmissionGate } from "../../../gpu-backend/admission-gate.ts";
 import { announce, type Announcer } from "../../../gpu-backend/announce.ts";
+import { steadyNowMs } from "../../../gpu-backend/steady-clock.ts";
+import { type ApiError, apiError } from "../../../src/errors.ts";
 import { chainOf, chainRoot, type Hash64 } from "../../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../../src/prefix/segment.ts";
 import type { Admission } from "../../../src/wire/admission.ts";
+import { errorBody } from "../../../src/wire/envelope.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
-import type { Running } from "../../../src/wire/control.ts";
+import { PROTOCOL_VERSION, type Running } from "../../../src/wire/control.ts";
 import { seededRandom } from "../conversations.ts";
 import { serveCommands } from "../edge/child.ts";
 import { MockAnswer } from "./mock-answer.ts";
@@ -60,12 +63,23 @@ let cache = new MockCache(MOCK_CAPACITY.kvTokens, (entry) => announcer?.residenc
 let engine: MockEngine | null = null;
 let announcer: Announcer | null = null;
 let random: () => number = Math.random;
-let epoch = Date.now();
+let epoch = 0;
 let joined = false;
 
-function sendError(response: ServerResponse, status: number, message: string): void {
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(JSON.stringify({ error: { message, type: "server_error", param: null, code: null } }));
+/** A life of its engine. */
+function begin(): void {
+  epoch = Math.max(Date.now(), epoch + 1);
+  gate.begin(epoch);
+}
+
+function sendError(response: ServerResponse, error: ApiError): void {
+  response.writeHead(error.status, { "content-type": "application/json" });
+  response.end(JSON.stringify(errorBody("chat", error, "")));
+}
+
+function headerText(request: IncomingMessage, name: string): string | undefined {
+  const text = request.headers[name];
+  return typeof text === "string" ? text : undefined;
 }
 
 /** Of what the edge admitted: null when it hashed another prompt. */
@@ -80,21 +94,22 @@ function segmentsOf(prompt: Parameters<PromptEncoder["encode"]>[0], { salt, chai
 }
 
 function infer(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
-  const text = request.headers[HEADER.admission];
-  const admitted = gate.spend(typeof text === "string" ? text : undefined, body.byteLength, Date.now());
-  if (!admitted.ok) return sendError(response, 403, admitted.why);
+  const refuse = (error: ApiError): void => sendError(response, error);
+  const [given, meantFor] = [headerText(request, HEADER.admission), headerText(request, HEADER.epoch)];
+  const admitted = gate.spend({ admission: given, epoch: meantFor, bodyBytes: body.byteLength }, steadyNowMs());
+  if (!admitted.ok) return refuse(apiError(admitted.replaced ? "epoch_replaced" : "invalid_admission", admitted.why));
   const { admission } = admitted;
   const parsed = parseChatRequest(JSON.parse(body.toString()));
-  if (!parsed.ok) return sendError(response, 400, parsed.error.message);
+  if (!parsed.ok) return refuse(parsed.error);
   const opened = segmentsOf(parsed.request.prompt, admission);
-  if (opened === null) return sendError(response, 403, "The admission was given for another prompt.");
+  if (opened === null) return refuse(apiError("invalid_admission", "The admission was given for another prompt."));
   const { id, attempt } = admission;
   const running: Running = { id, attempt, state: "started", outputTokens: 0 };
   const answer = new MockAnswer(response, id, MOCK_MODEL, parsed.request.stream);
   const work = workOf(running, answer, { ...opened, outputTokens: parsed.request.maxTokens ?? USUAL_TOKENS });
   if (engine?.submit(work) !== true) {
     announcer?.lease({ event: "refused", id, attempt });
-    return sendError(response, 503, "The queue is full.");
+    return refuse({ ...apiError("overloaded", "The queue is full."), retryAfterSeconds: 1 });
   }
   answer.accept();
   live.set(`${id}/${attempt}`, { running, work, lose: () => response.destroy() });
@@ -111,6 +126,7 @@ function workOf(
   return {
     promptTokens,
     outputTokens,
+    segments,
     started: () => {
       cachedTokens = Math.min(cache.cachedTokens(segments), promptTokens - 1);
       announcer?.lease({ event: "started", id, attempt });
@@ -153,12 +169,13 @@ const http = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
 async function join({ join: address, token, pool, name, seed, truth }: Extract<MockCommand, { type: "join" }>): Promise<void> {
   random = seededRandom(seed);
   engine = new MockEngine(MOCK_CAPACITY, truth, random);
+  begin();
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   announcer = announce({
     join: address,
     hello: () => ({
-      protocol: 1,
+      protocol: PROTOCOL_VERSION,
       pool,
       replica: name,
       epoch,
@@ -174,7 +191,8 @@ async function join({ join: address, token, pool, name, seed, truth }: Extract<M
     load: () => engine?.load() ?? { running: 0, queued: 0, usedKvTokens: 0 },
     entries: () => cache.entries(),
     entryCount: () => cache.size,
-    onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, Date.now()),
+    onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, steadyNowMs()),
+    onTime: (poolNowMs) => gate.follow(poolNowMs, steadyNowMs()),
     onCancel: (id, attempt) => live.get(`${id}/${attempt}`)?.lose(),
     onRefused: (message) => process.stderr.write(`${name} was refused by its pool: ${message}\n`),
     onState: (up) => (joined = up),
@@ -195,7 +213,7 @@ async function archive(segments: number): Promise<void> {
 function restart(): void {
   engine?.die();
   cache = new MockCache(MOCK_CAPACITY.kvTokens, (entry) => announcer?.residency(entry));
-  epoch = Math.max(Date.now(), epoch + 1);
+  begin();
   const lost = [...live.values()];
   live.clear();
   for (const { lose } of lost) lose();
