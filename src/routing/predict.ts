@@ -4,6 +4,7 @@ import type { Rates } from "./decision.ts";
 import { Evidence } from "./evidence.ts";
 import { DecayingFit, type SavedFit } from "./fit.ts";
 import { PacedFits, type SavedFits } from "./paced-fits.ts";
+import type { DecodeReport, PrefillReport } from "./rate-reports.ts";
 import { SideBySide } from "./side-by-side.ts";
 import { coldPrefill, PREFILL, prefillFeatures, prefillRates } from "./prefill-fit.ts";
 import { DecayingRatio, ReplicaRatios, type SavedRatio, type SavedRatios } from "./ratio.ts";
@@ -36,30 +37,6 @@ const FADE_EVERY_MS = 5_000;
 const FADE_KEEP = 0.89;
 /** A report counts by so much less for each prefill that was under way beside it and has not ended. */
 const UNTOLD_COST = 10;
-
-/** A prefill that ended. */
-export interface PrefillReport {
-  uncachedTokens: number;
-  /** What lay before them. */
-  cachedTokens: number;
-  /** Spent computing: from its start to the first token, loads and transfer not counted. */
-  prefillMs: number;
-  /** Pool clock. */
-  endedAtMs: number;
-  /** Others that had started there and had no first token yet. */
-  untold: number;
-}
-
-/** A decode that ended, and what ran beside it: means over its time. */
-export interface DecodeReport {
-  outputTokens: number;
-  /** From the first token to the last. */
-  decodeMs: number;
-  sequences: number;
-  contextTokens: number;
-  /** Predicted time of the prefills that its replica did meanwhile. */
-  prefilledMs: number;
-}
 
 /** As a checkpoint keeps what was learnt. */
 export interface SavedRates {
