@@ -8,6 +8,8 @@
  *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0}
  */
 
+import type { KvNumbers } from "./kv-numbers.ts";
+
 /** The engine's own id of a block: lower-case hex SHA-256 over the root (engine, weights, layout, salt) and all tokens up to the block's end. */
 export type EngineKey = string & { readonly __brand: "EngineKey" };
 
@@ -37,6 +39,8 @@ export interface EngineCard {
   kvSpace: string;
   /** KV bytes of one token outside the engine. */
   kvTokenBytes: number;
+  /** Where the floating-point numbers lie in a block's data: those that are not finite are refused before the engine. Empty: the data is opaque. */
+  kvNumbers: readonly KvNumbers[];
 }
 
 export interface EngineRequest {
@@ -194,8 +198,17 @@ export interface EngineLoad {
   usedKvTokens: number;
 }
 
+/** Counted since the replica's start. */
+export interface EngineFaults {
+  /** KV that came with a request and was not used: it did not fit the prompt, had a number that is not finite, or the engine could not take it. */
+  restores: number;
+  /** Runs that ended with "error" because their logits were not finite; nothing of them stays. */
+  notFinite: number;
+}
+
 export interface Engine {
   readonly card: EngineCard;
+  readonly faults: EngineFaults;
   /** Tokenises only; names what could be reused or restored. */
   prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
   /** `restore`: KV from a lower tier or another replica. `started.cachedTokens` counts what was restored as well. */

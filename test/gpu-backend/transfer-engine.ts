@@ -45,6 +45,7 @@ export class FakeEngine {
       release,
       kvSpace: sha(release).toString("hex"),
       kvTokenBytes: tokenBytes,
+      kvNumbers: [],
     };
   }
 

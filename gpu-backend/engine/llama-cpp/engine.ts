@@ -3,6 +3,7 @@ import type {
   BlockChange,
   Engine,
   EngineCard,
+  EngineFaults,
   EngineKey,
   EngineLoad,
   EngineRefusal,
@@ -39,8 +40,6 @@ export interface LlamaEngineOptions {
 export interface LlamaEngine extends Engine {
   /** The child's process id; undefined while it is down. */
   readonly processId: number | undefined;
-  /** Restores of this epoch that came and were not used, because they did not fit the prompt or llama.cpp refused them. */
-  readonly restoreFailures: number;
 }
 
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
@@ -63,7 +62,9 @@ class LlamaEngineProxy implements LlamaEngine {
   readonly #questions = new Questions();
   #child: Child | undefined;
   #load = idle;
-  #restoreFailures = 0;
+  /** Of the child that runs, and of those before it. */
+  #faults: EngineFaults = { restores: 0, notFinite: 0 };
+  #pastFaults: EngineFaults = { restores: 0, notFinite: 0 };
   #closed = false;
   #pauseMs = firstPauseMs;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -80,8 +81,9 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#child?.processId;
   }
 
-  get restoreFailures(): number {
-    return this.#restoreFailures;
+  get faults(): EngineFaults {
+    const { restores, notFinite } = this.#pastFaults;
+    return { restores: restores + this.#faults.restores, notFinite: notFinite + this.#faults.notFinite };
   }
 
   submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
@@ -177,7 +179,7 @@ class LlamaEngineProxy implements LlamaEngine {
     if (message.type === "answer") this.#questions.answer(message.id, message.answer);
     if (message.type !== "step") return;
     this.#load = message.load;
-    this.#restoreFailures = message.restoreFailures;
+    this.#faults = message.faults;
     // It serves, so the next death is a new story.
     this.#pauseMs = firstPauseMs;
     if (message.changes.length > 0) this.#blockListener(message.changes);
@@ -212,6 +214,8 @@ class LlamaEngineProxy implements LlamaEngine {
   #lost(child: Child): void {
     if (this.#child !== child) return;
     this.#child = undefined;
+    this.#pastFaults = this.faults;
+    this.#faults = { restores: 0, notFinite: 0 };
     this.#endRuns("the engine's process died");
     this.#restartLater();
   }

@@ -3,6 +3,7 @@ import type {
   BlockChange,
   EngineCard,
   EngineEvent,
+  EngineFaults,
   EngineKey,
   EngineLoad,
   EngineRefusal,
@@ -69,4 +70,4 @@ export type ChildMessage =
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }
   /** One step's news. Changes of residency come first: they allowed the events. */
-  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; restoreFailures: number };
+  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; faults: EngineFaults };
