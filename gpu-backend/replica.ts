@@ -96,7 +96,8 @@ export class Replica {
   }
 
   get counts(): ReplicaCounts {
-    return { load: this.#engine.load(), running: this.runningCount, tiers: this.#tiers };
+    const [load, { faults }] = [this.#engine.load(), this.#engine];
+    return { load, faults, transfers: this.#supply.transfers.all(), running: this.runningCount, tiers: this.#tiers };
   }
 
   join(url: string, onState: (joined: boolean) => void): void {

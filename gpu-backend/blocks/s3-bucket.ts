@@ -19,6 +19,8 @@ export type S3Failure =
   | { type: "absent" }
   /** More than the limit; it was not read to its end. */
   | { type: "oversized" }
+  /** It has no room for what was written; otherwise it works. */
+  | { type: "full" }
   /** The caller's signal ended it. */
   | { type: "cancelled" }
   /** Down, too slow, or it refuses us. */
@@ -30,6 +32,8 @@ export interface S3Object {
   modifiedAtMs: number;
 }
 
+/** What MinIO, Ceph and others answer when a disk or a quota is used up. */
+const INSUFFICIENT_STORAGE = 507;
 const PAGE_LIMIT_BYTES = 4 * 1024 * 1024;
 
 export class S3Bucket {
@@ -90,7 +94,10 @@ export class S3Bucket {
       const response = await this.#client.fetch(this.#base + path, body === undefined ? init : { ...init, body });
       if (!response.ok) {
         await response.body?.cancel();
-        return response.status === 404 ? { type: "absent" } : { type: "failed", message: `${method} answered ${response.status}` };
+        if (response.status === 404) return { type: "absent" };
+        return response.status === INSUFFICIENT_STORAGE
+          ? { type: "full" }
+          : { type: "failed", message: `${method} answered ${response.status}` };
       }
       const bytes = await readAtMost(response, limitBytes);
       const contentLength = Number(response.headers.get("content-length") ?? -1);

@@ -4,6 +4,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
+import { isFiniteKv, type KvNumbers } from "../engine/kv-numbers.ts";
 import { openBlock, sealBlock } from "./block.ts";
 import { LoadCost } from "./load-cost.ts";
 import { TIER_BIT, type SealedBlock, type Tier, type TierName } from "./tier.ts";
@@ -20,6 +21,13 @@ export interface OfferedBlock extends KeyedBlock {
   parent: EngineKey | null;
 }
 
+/** A block that a prompt needs. */
+export interface WantedBlock {
+  key: EngineKey;
+  /** The prompt's own. */
+  tokens: Uint32Array;
+}
+
 export interface TierStackOptions {
   /** Nearest first; any may be missing. The stack closes them. */
   tiers: readonly Tier[];
@@ -27,6 +35,7 @@ export interface TierStackOptions {
   now: () => number;
   kvSpace: string;
   kvTokenBytes: number;
+  kvNumbers: readonly KvNumbers[];
   /** A block came to a tier or left one: where it is now, device aside. Not called for what is there from the start: see `entries`. */
   onChange: (key: EngineKey, tierBits: number) => void;
   /** Bytes that may wait for each tier. */
@@ -40,12 +49,10 @@ export interface TierStackCounters {
   dropped: number;
   /** Blocks that a tier was not given, because it had refused what comes before them. */
   orphaned: number;
-  /** Blocks that contradict themselves or the card. */
+  /** Blocks that contradict themselves or the card, or have a number that is not finite. */
   invalid: number;
   loadedBlocks: number;
   loadedTokens: number;
-  /** Blocks that were read and not what they should be. */
-  damaged: number;
 }
 
 export interface TierStack {
@@ -58,8 +65,8 @@ export interface TierStack {
   entries(): Generator<[key: EngineKey, tierBits: number]>;
   /** Takes blocks for all tiers, off the caller's path; the data must not change afterwards. Parents before children. */
   offer(blocks: readonly OfferedBlock[]): void;
-  /** The longest leading run of `keys` that could be read and checked, from the nearest tier each. Never rejects; an abort shortens it. */
-  load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** The longest leading run of `wanted` that could be read and checked, from the nearest tier each. Never rejects; an abort shortens it. */
+  load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]>;
   /** In every tier that has them. */
   pin(keys: readonly EngineKey[], untilMs: number): void;
   loadMsPerToken(tier: TierName): number;
@@ -91,15 +98,13 @@ interface Load {
 }
 
 class Stack implements TierStack {
-  readonly counters: TierStackCounters = { offered: 0, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 0, loadedTokens: 0, damaged: 0 };
+  readonly counters: TierStackCounters = { offered: 0, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 0, loadedTokens: 0 };
   readonly #options: TierStackOptions;
   readonly #cost: LoadCost;
   readonly #intake: WriteBehind<OfferedBlock>;
   /** Keys in the intake. */
   readonly #taken = new Set<EngineKey>();
   readonly #queues: TierQueue[];
-  /** Of the block seen last: what a failed load should have brought. */
-  #blockTokens = 32;
   #closed = false;
 
   constructor(options: TierStackOptions) {
@@ -152,6 +157,8 @@ class Stack implements TierStack {
     // The checksum of a large block takes milliseconds: let streams go first.
     await nextTurn();
     try {
+      const { data, tokens } = block;
+      if (!isFiniteKv(data, tokens.length, this.#options.kvNumbers)) throw new RangeError("a number is not finite");
       this.#spread(sealBlock(block, { ...this.#options, parent: block.parent }), "all");
     } catch {
       this.counters.invalid++;
@@ -179,17 +186,17 @@ class Stack implements TierStack {
     else refused.delete(key);
   }
 
-  async load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]> {
+  async load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]> {
     const startedAtMs = this.#options.now();
     const loads: (Load | null)[] = [];
-    let end = keys.findIndex((key) => this.bitsOf(key) === 0);
-    if (end < 0) end = keys.length;
+    let end = wanted.findIndex(({ key }) => this.bitsOf(key) === 0);
+    if (end < 0) end = wanted.length;
     let next = 0;
     const readOn = async (): Promise<void> => {
       while (next < end && !signal.aborted) {
         const index = next++;
-        const key = keys[index];
-        const load = key === undefined ? null : await this.#loadOne(key, signal);
+        const block = wanted[index];
+        const load = block === undefined ? null : await this.#loadOne(block, signal);
         loads[index] = load;
         if (load === null) end = Math.min(end, index);
       }
@@ -218,26 +225,32 @@ class Stack implements TierStack {
     }
   }
 
-  async #loadOne(key: EngineKey, signal: AbortSignal): Promise<Load | null> {
-    const { now, kvSpace, kvTokenBytes } = this.#options;
+  async #loadOne({ key, tokens }: WantedBlock, signal: AbortSignal): Promise<Load | null> {
+    const { now, kvSpace, kvTokenBytes, kvNumbers } = this.#options;
     for (const tier of this.tiers) {
       if (signal.aborted) return null;
       if (!tier.has(key)) continue;
       const startedAtMs = now();
-      const sealed = await tier.get(key, signal);
-      if (signal.aborted) return null;
-      const opened = sealed === null ? null : openBlock(sealed.bytes, { key, kvSpace, kvTokenBytes });
+      let block: KeyedBlock | null = null;
+      const sealed = await tier.get(key, signal, (bytes) => {
+        const opened = openBlock(bytes, { key, tokens, kvSpace, kvTokenBytes, kvNumbers });
+        if (!opened.ok) return opened.why;
+        block = opened.block;
+        return null;
+      });
       const elapsedMs = now() - startedAtMs;
-      if (sealed !== null && opened?.ok === true) {
-        this.#blockTokens = opened.block.tokens.length;
-        if (tier.name !== "host") this.#spread(sealed, "host");
-        await nextTurn();
-        return { block: opened.block, tier: tier.name, elapsedMs };
+      if (signal.aborted) {
+        // The wait was given up, perhaps because it was too long: what it took until then is the least that the tier would have.
+        if (elapsedMs / tokens.length > this.#cost.loadMsPerToken(tier.name)) this.#cost.learn(tier.name, tokens.length, elapsedMs);
+        return null;
       }
-      this.#cost.learn(tier.name, this.#blockTokens, elapsedMs);
-      if (sealed === null) continue;
-      this.counters.damaged++;
-      await tier.forget(key);
+      if (sealed === null || block === null) {
+        this.#cost.learn(tier.name, tokens.length, elapsedMs);
+        continue;
+      }
+      if (tier.name !== "host") this.#spread(sealed, "host");
+      await nextTurn();
+      return { block, tier: tier.name, elapsedMs };
     }
     return null;
   }

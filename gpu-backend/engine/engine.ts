@@ -170,11 +170,21 @@ export interface Prefilled {
   type: "prefilled";
   promptTokens: number;
   cachedTokens: number;
+  /** What it took to put a restore in place, 0 without one; part of `prefillMs`. */
+  restoreMs: number;
   prefillMs: number;
   first: FirstToken;
   /** Full blocks of the prompt that `wanted` named and that are held. */
   blocks: KeyedBlock[];
   tail: BlockPayload;
+}
+
+/** What helps a prefill for another replica, and who hears of it. */
+export interface PrefillOptions {
+  /** KV from a lower tier of this replica. */
+  restore?: Restore | undefined;
+  /** Prompt tokens that are computed or held so far; grows. */
+  progressed?: (tokens: number) => void;
 }
 
 export interface EngineRun {
@@ -213,11 +223,14 @@ export interface Engine {
   prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
   /** `restore`: KV from a lower tier or another replica. `started.cachedTokens` counts what was restored as well. */
   submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal>;
+  /** Keys of the full blocks of these tokens, as a prompt of this salt would have them. */
+  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]>;
   /** Computes the prompt and its first token, and gives the KV away. `wanted`: keys the other side lacks. The signal ends it within one step. */
   prefill(
     request: EngineRequest,
     wanted: ReadonlySet<EngineKey>,
     signal: AbortSignal,
+    options?: PrefillOptions,
   ): Promise<Prefilled | EngineRefusal | { type: "failed"; message: string }>;
   /** Reads blocks out of device memory, between steps; those that are gone by then are left out. */
   exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]>;

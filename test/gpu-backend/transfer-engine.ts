@@ -49,15 +49,24 @@ export class FakeEngine {
     };
   }
 
-  /** One token a character. */
-  prepareNow(request: Pick<EngineRequest, "prompt" | "salt">): Prepared {
-    const tokens = Uint32Array.from(request.prompt, (c) => c.charCodeAt(0));
+  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
+    return Promise.resolve(this.#keys(tokens, salt));
+  }
+
+  #keys(tokens: Uint32Array, salt: string): EngineKey[] {
     const blockKeys: EngineKey[] = [];
-    let key = sha(this.card.kvSpace, request.salt);
+    let key = sha(this.card.kvSpace, salt);
     for (let end = BLOCK; end <= tokens.length; end += BLOCK) {
       key = sha(key, new Uint8Array(tokens.slice(end - BLOCK, end).buffer));
       blockKeys.push(key.toString("hex") as EngineKey);
     }
+    return blockKeys;
+  }
+
+  /** One token a character. */
+  prepareNow(request: Pick<EngineRequest, "prompt" | "salt">): Prepared {
+    const tokens = Uint32Array.from(request.prompt, (c) => c.charCodeAt(0));
+    const blockKeys = this.#keys(tokens, request.salt);
     const gap = blockKeys.findIndex((each) => !this.held.has(each));
     const heldBlocks = gap < 0 ? blockKeys.length : gap;
     return { type: "prepared", tokens, blockKeys, heldBlocks, reusableBlocks: Math.floor(Math.max(0, tokens.length - 2) / BLOCK) };
@@ -141,6 +150,7 @@ export class FakeEngine {
       type: "prefilled",
       promptTokens: prepared.tokens.length,
       cachedTokens: 0,
+      restoreMs: 0,
       prefillMs: 1,
       first: {
         token: first,
@@ -161,4 +171,4 @@ export function fakeRequest(prompt: string): EngineRequest {
   return { id: "r", prompt, salt: "s", maxTokens: 4, temperature: 0, topP: 1, seed: 1, stop: [], ...plainSampling };
 }
 
-export type SenderEngine = Pick<Engine, "card" | "prepare" | "prefill" | "exportBlocks">;
+export type SenderEngine = Pick<Engine, "card" | "prepare" | "prefill" | "blockKeys" | "exportBlocks">;

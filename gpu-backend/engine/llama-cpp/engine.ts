@@ -11,6 +11,7 @@ import type {
   EngineRun,
   KeyedBlock,
   Prefilled,
+  PrefillOptions,
   Prepared,
   Restore,
 } from "../engine.ts";
@@ -105,10 +106,20 @@ class LlamaEngineProxy implements LlamaEngine {
     return refused(messageOf(answer));
   }
 
-  async prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, signal: AbortSignal): Promise<Prefilled | EngineRefusal | Failed> {
+  async blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
+    const answer = await this.#ask({ type: "keys", tokens, salt });
+    return answer?.type === "keys" ? answer.keys : [];
+  }
+
+  async prefill(
+    request: EngineRequest,
+    wanted: ReadonlySet<EngineKey>,
+    signal: AbortSignal,
+    { restore, progressed }: PrefillOptions = {},
+  ): Promise<Prefilled | EngineRefusal | Failed> {
     if (signal.aborted) return { type: "failed", message: "cancelled" };
     const child = this.#child;
-    const asked = this.#ask({ type: "prefill", request, wanted: [...wanted] });
+    const asked = this.#ask({ type: "prefill", request, wanted: [...wanted], restore }, progressed);
     const cancel = () => child?.send({ type: "cancel", id: request.id });
     signal.addEventListener("abort", cancel);
     const answer = await asked;
@@ -155,10 +166,10 @@ class LlamaEngineProxy implements LlamaEngine {
   }
 
   /** Undefined while the engine is down. */
-  async #ask(question: Question): Promise<Answer | undefined> {
+  async #ask(question: Question, progressed?: (tokens: number) => void): Promise<Answer | undefined> {
     const child = this.#child;
     if (child === undefined) return undefined;
-    return this.#questions.ask((id) => child.send({ type: "ask", id, question }));
+    return this.#questions.ask((id) => child.send({ type: "ask", id, question }), progressed);
   }
 
   #down(): EngineRefusal {
@@ -176,6 +187,7 @@ class LlamaEngineProxy implements LlamaEngine {
       this.#runs.get(message.id)?.answer?.(message.refusal);
       this.#runs.delete(message.id);
     }
+    if (message.type === "progress") this.#questions.progress(message.id, message.tokens);
     if (message.type === "answer") this.#questions.answer(message.id, message.answer);
     if (message.type !== "step") return;
     this.#load = message.load;

@@ -1,5 +1,6 @@
 /** The engine's own process: a fault in native code ends it, and not the replica. Started by engine.ts; lives as long as its channel. */
 import { rmSync } from "node:fs";
+import { blockKeys } from "./block-keys.ts";
 import { boot } from "./boot.ts";
 import { KvCells } from "./kv-cells.ts";
 import { Grammars } from "./grammars.ts";
@@ -47,7 +48,11 @@ async function start(options: ChildOptions): Promise<void> {
       const answer = (given: Answer) => send({ type: "answer", id, answer: given });
       if (question.type === "count") answer({ type: "counted", tokens: addon.model.tokenize(question.prompt, true).length });
       if (question.type === "prepare") answer(scheduler.prepare(question.request));
-      if (question.type === "prefill") scheduler.prefill(question.request, new Set(question.wanted), answer);
+      if (question.type === "prefill") {
+        const progressed = (tokens: number) => send({ type: "progress", id, tokens });
+        scheduler.prefill(question.request, question.restore, { wanted: new Set(question.wanted), answer, progressed });
+      }
+      if (question.type === "keys") answer({ type: "keys", keys: blockKeys(root, question.salt, question.tokens, blockTokens) });
       if (question.type === "export") scheduler.export(question.keys, (blocks) => answer({ type: "exported", blocks }));
     }
     if (message.type === "cancel") scheduler.cancel(message.id);

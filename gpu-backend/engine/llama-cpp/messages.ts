@@ -40,13 +40,15 @@ export type Question =
   | { type: "count"; prompt: string }
   | { type: "prepare"; request: EngineRequest }
   /** Cancelled like a run, by the request's id. */
-  | { type: "prefill"; request: EngineRequest; wanted: EngineKey[] }
+  | { type: "prefill"; request: EngineRequest; wanted: EngineKey[]; restore: Restore | undefined }
+  | { type: "keys"; tokens: Uint32Array; salt: string }
   | { type: "export"; keys: EngineKey[] };
 
 export type Failed = { type: "failed"; message: string };
 export type Answer =
   | { type: "counted"; tokens: number }
   | { type: "exported"; blocks: KeyedBlock[] }
+  | { type: "keys"; keys: EngineKey[] }
   | Prepared
   | Prefilled
   | EngineRefusal
@@ -69,5 +71,7 @@ export type ChildMessage =
   | { type: "unavailable"; message: string }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }
+  /** Of a prefill for another replica, by its question: tokens computed or held. */
+  | { type: "progress"; id: number; tokens: number }
   /** One step's news. Changes of residency come first: they allowed the events. */
   | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; faults: EngineFaults };

@@ -17,11 +17,11 @@ import type { Addon, LogitIndex } from "./binding.ts";
 import type { Intake } from "./intake.ts";
 import { type KvCells, UncleanCells } from "./kv-cells.ts";
 import { LogprobReader } from "./logprobs.ts";
-import type { Answer, ChildMessage } from "./messages.ts";
+import type { ChildMessage } from "./messages.ts";
 import { planStep } from "./plan.ts";
 import { type Choice, LogitProbe } from "./sampling.ts";
 import type { PlanItem, StepLimits } from "./plan.ts";
-import type { Run } from "./run.ts";
+import type { HandOver, Run } from "./run.ts";
 import type { Placement, SequenceTable } from "./sequences.ts";
 import { StepNews } from "./step-news.ts";
 import { Transfers } from "./transfers.ts";
@@ -74,8 +74,7 @@ export class Scheduler {
     const { intake, send, vocabulary } = this.#parts;
     const run = this.#busy() ?? intake.run(request);
     if ("type" in run) return send({ type: "refused", id: request.id, refusal: run });
-    run.restore = restore === undefined ? undefined : intake.check(restore, run);
-    if (restore !== undefined && run.restore === undefined) this.#transfers.countFailure();
+    this.#give(run, restore);
     this.#queue.push(run);
     const { tokens, keys } = run;
     this.#news.tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: vocabulary.ends(tokens), blockKeys: keys });
@@ -97,11 +96,17 @@ export class Scheduler {
     };
   }
 
-  prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, answer: (answer: Answer) => void): void {
-    const run = this.#busy() ?? this.#parts.intake.run(request, { wanted, answer });
-    if ("type" in run) return answer(run);
+  prefill(request: EngineRequest, restore: Restore | undefined, handOver: HandOver): void {
+    const run = this.#busy() ?? this.#parts.intake.run(request, handOver);
+    if ("type" in run) return handOver.answer(run);
+    this.#give(run, restore);
     this.#queue.push(run);
     this.#wake?.();
+  }
+
+  #give(run: Run, restore: Restore | undefined): void {
+    run.restore = restore === undefined ? undefined : this.#parts.intake.check(restore, run);
+    if (restore !== undefined && run.restore === undefined) this.#transfers.countFailure();
   }
 
   export(keys: readonly EngineKey[], answer: (blocks: KeyedBlock[]) => void): void {
@@ -234,7 +239,8 @@ export class Scheduler {
     }
     const decoding = run.next !== undefined;
     for (const token of tokens) run.sequence.tokens.push(token);
-    if (!decoding) this.#holdNewBlocks(run);
+    if (!decoding) this.#parts.table.holdFull(run.sequence, run.keys);
+    run.handOver?.progressed(run.sequence.tokens.length);
     if (choice === null) return;
     // Its grammar has no way on; the others do.
     if ("why" in choice) return this.#finish(run, "error", `the engine could not choose a token: ${choice.why}`);
@@ -247,16 +253,6 @@ export class Scheduler {
       return await run.sampler.sample(logit);
     } catch (error) {
       return { why: error instanceof Error ? error.message : String(error) };
-    }
-  }
-
-  #holdNewBlocks(run: Run): void {
-    const { table } = this.#parts;
-    const { sequence, keys } = run;
-    while ((sequence.blocks.length + 1) * table.blockTokens <= sequence.tokens.length) {
-      const key = keys[sequence.blocks.length];
-      if (key === undefined) return;
-      table.hold(sequence, key);
     }
   }
 
