@@ -206,7 +206,7 @@ export class KvSupply {
       return { key, tokens: prepared.tokens.subarray(at, at + blockTokens) };
     });
     // A tier that stands still must not cost more than computing what it has.
-    const longest = AbortSignal.timeout(Math.max(LEAST_LOAD_MS, count * blockTokens * this.#prefillMsPerToken));
+    const longest = AbortSignal.timeout(Math.ceil(Math.max(LEAST_LOAD_MS, count * blockTokens * this.#prefillMsPerToken)));
     const blocks = await tiers.load(wanted, AbortSignal.any([signal, longest]));
     if (blocks.length === 0) return NOTHING;
     const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };

@@ -8,6 +8,7 @@ import type {
   EngineRequest,
   KeyedBlock,
   Prefilled,
+  PrefillOptions,
   Prepared,
   Restore,
 } from "../../gpu-backend/engine/engine.ts";
@@ -29,6 +30,8 @@ export class FakeEngine {
   prefills = 0;
   running = 0;
   delayMs = 0;
+  /** Of the delay; after each it says how far it is. */
+  steps = 1;
   /** Called before a prefill gives its blocks. */
   beforeGiving: () => void = () => undefined;
 
@@ -127,11 +130,16 @@ export class FakeEngine {
     request: EngineRequest,
     wanted: ReadonlySet<EngineKey>,
     signal: AbortSignal,
+    { progressed }: PrefillOptions = {},
   ): Promise<Prefilled | { type: "failed"; message: string }> {
     this.prefills += 1;
     this.running += 1;
     try {
-      if (this.delayMs > 0) await sleep(this.delayMs, undefined, { signal });
+      const { length } = request.prompt;
+      for (let step = 1; step <= this.steps && this.delayMs > 0; step++) {
+        await sleep(this.delayMs / this.steps, undefined, { signal });
+        progressed?.(Math.floor((length * step) / this.steps));
+      }
     } catch {
       return { type: "failed", message: "cancelled" };
     } finally {
