@@ -172,6 +172,7 @@ export class KvSupply {
   }
 
   async #copy(prepared: Prepared, tiers: TierStack): Promise<void> {
+    await tiers.checked();
     const missing = prepared.blockKeys.slice(0, prepared.reusableBlocks).filter((key) => tiers.bitsOf(key) === 0);
     if (missing.length === 0) return;
     const parents = parentsOf(prepared);

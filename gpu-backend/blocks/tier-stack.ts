@@ -7,12 +7,15 @@ import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
 import { isFiniteKv, type KvNumbers } from "../engine/kv-numbers.ts";
 import { openBlock, sealBlock } from "./block.ts";
 import { LoadCost } from "./load-cost.ts";
+import { freshStackCounters, type TierStackCounters } from "./stack-counters.ts";
 import { TIER_BIT, type SealedBlock, type Tier, type TierName } from "./tier.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 const QUEUE_BYTES = 64 * 1024 * 1024;
 const READ_AT_ONCE = 4;
 const MAX_REFUSED = 10_000;
+/** Longest check of the blocks behind a bad one. */
+const CHECK_MS = 10_000;
 /** A store answers slowly but to many. */
 const WRITE_AT_ONCE: Readonly<Record<TierName, number>> = { host: 1, disk: 1, store: 4 };
 
@@ -42,19 +45,6 @@ export interface TierStackOptions {
   queueBytes?: number;
 }
 
-export interface TierStackCounters {
-  /** Blocks that were taken by `offer`. */
-  offered: number;
-  /** Blocks that found a queue full, once a queue. */
-  dropped: number;
-  /** Blocks that a tier was not given, because it had refused what comes before them. */
-  orphaned: number;
-  /** Blocks that contradict themselves or the card, or have a number that is not finite. */
-  invalid: number;
-  loadedBlocks: number;
-  loadedTokens: number;
-}
-
 export interface TierStack {
   readonly tiers: readonly Tier[];
   readonly counters: Readonly<TierStackCounters>;
@@ -67,6 +57,8 @@ export interface TierStack {
   offer(blocks: readonly OfferedBlock[]): void;
   /** The longest leading run of `wanted` that could be read and checked, from the nearest tier each. Never rejects; an abort shortens it. */
   load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** When the blocks behind one that was not what it should be are looked at too: whoever wrote one wrong may have written them all. */
+  checked(): Promise<void>;
   /** In every tier that has them. */
   pin(keys: readonly EngineKey[], untilMs: number): void;
   loadMsPerToken(tier: TierName): number;
@@ -98,7 +90,7 @@ interface Load {
 }
 
 class Stack implements TierStack {
-  readonly counters: TierStackCounters = { offered: 0, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 0, loadedTokens: 0 };
+  readonly counters: TierStackCounters = freshStackCounters();
   readonly #options: TierStackOptions;
   readonly #cost: LoadCost;
   readonly #intake: WriteBehind<OfferedBlock>;
@@ -106,6 +98,7 @@ class Stack implements TierStack {
   readonly #taken = new Set<EngineKey>();
   readonly #queues: TierQueue[];
   #closed = false;
+  #checking: Promise<void> = Promise.resolve();
 
   constructor(options: TierStackOptions) {
     this.#options = options;
@@ -192,16 +185,18 @@ class Stack implements TierStack {
     let end = wanted.findIndex(({ key }) => this.bitsOf(key) === 0);
     if (end < 0) end = wanted.length;
     let next = 0;
+    const faults = new Set<EngineKey>();
     const readOn = async (): Promise<void> => {
       while (next < end && !signal.aborted) {
         const index = next++;
         const block = wanted[index];
-        const load = block === undefined ? null : await this.#loadOne(block, signal);
+        const load = block === undefined ? null : await this.#loadOne(block, signal, faults);
         loads[index] = load;
         if (load === null) end = Math.min(end, index);
       }
     };
     await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
+    if (faults.size > 0) this.#checking = this.#checking.then(() => this.#check(wanted.slice(next)));
     this.#learn(loads, this.#options.now() - startedAtMs);
     const blocks: KeyedBlock[] = [];
     for (const load of loads) {
@@ -225,7 +220,13 @@ class Stack implements TierStack {
     }
   }
 
-  async #loadOne({ key, tokens }: WantedBlock, signal: AbortSignal): Promise<Load | null> {
+  async #check(wanted: readonly WantedBlock[]): Promise<void> {
+    const signal = AbortSignal.timeout(CHECK_MS);
+    for (const block of wanted) if (!signal.aborted && !this.#closed) await this.#loadOne(block, signal, new Set());
+  }
+
+  /** `faults`: where a key is noted of which a tier had something else. */
+  async #loadOne({ key, tokens }: WantedBlock, signal: AbortSignal, faults: Set<EngineKey>): Promise<Load | null> {
     const { now, kvSpace, kvTokenBytes, kvNumbers } = this.#options;
     for (const tier of this.tiers) {
       if (signal.aborted) return null;
@@ -234,7 +235,10 @@ class Stack implements TierStack {
       let block: KeyedBlock | null = null;
       const sealed = await tier.get(key, signal, (bytes) => {
         const opened = openBlock(bytes, { key, tokens, kvSpace, kvTokenBytes, kvNumbers });
-        if (!opened.ok) return opened.why;
+        if (!opened.ok) {
+          faults.add(key);
+          return opened.why;
+        }
         block = opened.block;
         return null;
       });
@@ -253,6 +257,10 @@ class Stack implements TierStack {
       return { block, tier: tier.name, elapsedMs };
     }
     return null;
+  }
+
+  checked(): Promise<void> {
+    return this.#checking;
   }
 
   pin(keys: readonly EngineKey[], untilMs: number): void {

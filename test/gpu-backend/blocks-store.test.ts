@@ -169,3 +169,56 @@ it("does not believe an object of another length to be its block", async () => {
   expect(await bad().put(sealedOf("a"))).toBe("stored");
   expect(methods).toEqual(["HEAD", "PUT"]);
 });
+
+it("reads a damaged block again before it deletes what belongs to all", async () => {
+  const good = sealedOf("a").bytes;
+  const methods: string[] = [];
+  let bad1 = 1;
+  answer = (request, response) => {
+    methods.push(request.method ?? "");
+    request.resume();
+    if (request.method !== "GET") return void response.writeHead(204).end();
+    response.end(bad1-- > 0 ? good.subarray(0, 100) : good);
+  };
+  const once1 = bad();
+  expect((await once1.get(keyOf("a")))?.bytes).toEqual(good);
+  expect(once1.counters.damaged).toMatchObject({ length: 1 });
+  expect(methods).toEqual(["GET", "GET"]);
+  bad1 = 2;
+  expect(await bad().get(keyOf("a"))).toBeNull();
+  expect(methods.slice(2)).toEqual(["GET", "GET", "DELETE"]);
+});
+
+it("lists anew when an object that it knew is gone, not for each", async () => {
+  const names = ["a", "b", "c"];
+  let lists = 0;
+  let left = names;
+  answer = (request, response) => {
+    request.resume();
+    if (request.url?.includes("list-type") === true) {
+      lists++;
+      return void response.end(
+        listing(
+          left.map((name) => `${kvSpace.slice(0, 16)}/${keyOf(name)}`),
+          false,
+        ),
+      );
+    }
+    response.writeHead(404).end();
+  };
+  const tier = bad();
+  await tier.refresh();
+  expect([...tier.keys()]).toHaveLength(3);
+  left = ["c"];
+  clock.ms += 20_000;
+  for (const name of ["a", "b"]) expect(await tier.get(keyOf(name))).toBeNull();
+  await tier.refresh();
+  expect([...tier.keys()]).toEqual([keyOf("c")]);
+  expect(lists).toBeLessThanOrEqual(3);
+  // Of an object that nobody knew, nothing is learnt.
+  const before = lists;
+  clock.ms += 20_000;
+  expect(await tier.get(keyOf("never"))).toBeNull();
+  await tier.close();
+  expect(lists).toBe(before);
+});
