@@ -56,7 +56,6 @@ export class Replica {
   #anchors: AnchorLog | null = null;
   #announcer: Announcer | null = null;
   #epoch = Date.now();
-  #onIdle: (() => void) | null = null;
 
   private constructor(engine: Engine, config: ReplicaConfig, prompts: Prompts) {
     this.config = config;
@@ -148,11 +147,6 @@ export class Replica {
 
   drain(): void {
     this.#announcer?.drain();
-  }
-
-  /** Resolves when nothing runs. */
-  idle(): Promise<void> {
-    return this.#live.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#onIdle = resolve));
   }
 
   async close(): Promise<void> {
@@ -263,7 +257,6 @@ export class Replica {
       endInterest();
       reporter.end();
       this.#live.delete(name);
-      if (this.#live.size === 0) this.#onIdle?.();
     }
   }
 }

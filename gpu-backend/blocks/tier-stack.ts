@@ -98,7 +98,7 @@ class Stack implements TierStack {
   readonly #taken = new Set<EngineKey>();
   readonly #queues: TierQueue[];
   #closed = false;
-  #checking: Promise<void> = Promise.resolve();
+  #checking: Promise<unknown> = Promise.resolve();
 
   constructor(options: TierStackOptions) {
     this.#options = options;
@@ -196,7 +196,7 @@ class Stack implements TierStack {
       }
     };
     await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
-    if (faults.size > 0) this.#checking = this.#checking.then(() => this.#check(wanted.slice(next)));
+    if (faults.size > 0) this.#checking = Promise.all([this.#checking, this.#check(wanted.slice(next))]);
     this.#learn(loads, this.#options.now() - startedAtMs);
     const blocks: KeyedBlock[] = [];
     for (const load of loads) {
@@ -259,8 +259,8 @@ class Stack implements TierStack {
     return null;
   }
 
-  checked(): Promise<void> {
-    return this.#checking;
+  async checked(): Promise<void> {
+    await this.#checking;
   }
 
   pin(keys: readonly EngineKey[], untilMs: number): void {
