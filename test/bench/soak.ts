@@ -1,5 +1,5 @@
 /**
- * `node test/bench/soak.ts [--minutes 10]`: the started product under more load than it can take, with callers who leave and replicas
+ * `node test/bench/soak.ts [--only hostile-kv] [--minutes 10]` (the hostile part: soak/hostile-kv.ts): the started product under more load than it can take, with callers who leave and replicas
  * that are killed, while its memory, its disk tiers and its leases are watched. Exits with 1 when a budget is not kept.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,9 +13,15 @@ import { median, round, sum } from "./tiers/figures.ts";
 import { type Sample, sampleOf } from "./tiers/sample.ts";
 
 const MIB = 1024 * 1024;
-const { values } = parseArgs({ options: { minutes: { type: "string", default: "10" } } });
+const { values } = parseArgs({ options: { only: { type: "string" }, minutes: { type: "string", default: "10" } } });
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) throw new Error("--minutes is a number above 0.");
+if (values.only === "hostile-kv") {
+  const { hostileKv } = await import("./soak/hostile-kv.ts");
+  const hostile = await hostileKv(minutes);
+  console.table(hostile);
+  process.exit(hostile.every(({ ok }) => ok) ? 0 : 1);
+}
 const HOST_BYTES = 8 * MIB;
 const DISK_BYTES = 16 * MIB;
 const FLEET = { replicas: 2, sequences: 4, contextTokens: 2_048 };

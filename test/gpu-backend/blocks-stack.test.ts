@@ -9,6 +9,7 @@ import { createTierStack, type OfferedBlock, type TierStack, type TierStackOptio
 import { damagedIn, type SealedBlock, type Tier, type TierName } from "../../gpu-backend/blocks/tier.ts";
 import type { EngineKey, KeyedBlock } from "../../gpu-backend/engine/engine.ts";
 import { blockOf, card, chainOf, Clock, keyOf, kvSpace, sealedOf } from "../conformance/tier-blocks.ts";
+import { faultyDisk } from "../conformance/tier-media.ts";
 import { startStore, storeAt } from "../conformance/tier-store.ts";
 
 const MUTATIONS = process.env["WARMPATH_FULL"] === "1" ? 10_000 : 200;
@@ -242,4 +243,23 @@ it("learns what a token costs from each tier, and forgets an old grudge", async 
   clock.ms += 10 * 60_000;
   expect(stack.loadMsPerToken("disk")).toBeCloseTo(prior, 2);
   expect(stack.worthLoading(40, 4, 1)).toBe(true);
+});
+
+it("keeps the newest eight prompts warm on a disk that others have filled", async () => {
+  const { tier, medium } = await faultyDisk({ budgetBytes: 1_000 * SIZE, now: clock.now, directory });
+  const stack = stackOf([tier]);
+  const prompts = Array.from({ length: 40 }, (_, n) => chainOf(`p${n}-`, 6));
+  for (const [n, prompt] of prompts.entries()) {
+    // There is room for ten prompts, then for nine.
+    medium.capacityBytes = (n < 20 ? 60 : 54) * SIZE;
+    stack.offer(prompt);
+    await stack.idle();
+    clock.ms += 5_000;
+  }
+  let warm = 0;
+  for (const prompt of prompts.slice(-8)) warm += (await stack.load(prompt, never)).length / prompt.length;
+  expect(warm / 8).toBeGreaterThanOrEqual(0.9);
+  expect(tier.usedBytes).toBeLessThanOrEqual(54 * SIZE);
+  expect(tier.counters.full).toBeGreaterThan(0);
+  await stack.close();
 });

@@ -9,13 +9,11 @@ import { createStoreTier } from "../../gpu-backend/blocks/store-tier.ts";
 import type { SealedBlock, TierName } from "../../gpu-backend/blocks/tier.ts";
 import type { TierConfig } from "../../gpu-backend/config.ts";
 import type { EngineKey, EngineRequest, Prepared } from "../../gpu-backend/engine/engine.ts";
-import { sha256 } from "../../gpu-backend/transfer/digest.ts";
-import { FrameReader, FrameWriter, mostFrameBytes } from "../../src/wire/kv.ts";
-import { streamContext } from "../../src/wire/kv-ask.ts";
 import { again, kvPrepare, kvPrompt, kvRequest } from "../conformance/engine-kv.ts";
 import { startStore, type StartedStore, storeAt } from "../conformance/tier-store.ts";
 import { prose } from "./engine-runs.ts";
 import { type Answered, type KvNode, sourceAt, startNode } from "./kv-node.ts";
+import { poisonedStream } from "./poisoned-stream.ts";
 import { serve, type Serving } from "./transfer-rig.ts";
 
 const MIB = 1024 * 1024;
@@ -47,13 +45,7 @@ async function poisoned(body: Buffer, path: string, headers: NodeJS.Dict<string 
   const { url } = clean.source("pull", "");
   const passed = Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith("x-warmpath")));
   const answer = await undiciRequest(new URL(path, url), { method: "POST", headers: passed as Record<string, string>, body });
-  const { blockTokens, kvTokenBytes } = clean.engine.card;
-  const context = streamContext(ticket, Number(headers["x-warmpath-trial"]));
-  const reader = new FrameReader(sha256, context, mostFrameBytes(blockTokens, kvTokenBytes));
-  const { frames } = reader.push(new Uint8Array(await answer.body.arrayBuffer()));
-  const writer = new FrameWriter(sha256, context);
-  const bad = frames.map((frame) => ("data" in frame ? { ...frame, data: new Uint8Array(frame.data.length).fill(0xff) } : frame));
-  return Buffer.concat(bad.flatMap((frame) => writer.write(frame)));
+  return poisonedStream(new Uint8Array(await answer.body.arrayBuffer()), ticket, String(headers["x-warmpath-trial"]));
 }
 
 beforeAll(async () => {

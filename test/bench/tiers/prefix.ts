@@ -121,7 +121,7 @@ function fromTier(stack: TierStack): Load {
 function fromPeer(engine: Engine, url: string, dispatcher: ReturnType<typeof transferAgent>): Load {
   return async (prepared) => {
     if (prepared.heldBlocks > 0) throw new Error("The device still holds blocks of the prompt.");
-    const ticket = ticketFor({ kind: "pull", from: url, expiresAtMs: Date.now() + 60_000 });
+    const ticket = ticketFor({ kind: "pull", salt: "", from: url, expiresAtMs: Date.now() + 60_000 });
     const link = {
       url,
       ticket,
