@@ -9,7 +9,7 @@ import type { ApiName } from "../src/wire/inner.ts";
 import type { Source } from "../src/wire/ticket.ts";
 import type { OfferedBlock, TierStack, WantedBlock } from "./blocks/tier-stack.ts";
 import { PINNED_SHARE } from "./blocks/tier.ts";
-import type { Engine, EngineKey, Prefilled, Prepared, Restore } from "./engine/engine.ts";
+import type { Engine, EngineKey, KeyedBlock, Prefilled, Prepared, Restore } from "./engine/engine.ts";
 import type { PrefillTimes } from "./lease-reporter.ts";
 import { PinBudget } from "./pin-budget.ts";
 import { TransferCounts } from "./transfer-counts.ts";
@@ -207,8 +207,8 @@ export class KvSupply {
       return { key, tokens: prepared.tokens.subarray(at, at + blockTokens) };
     });
     // A tier that stands still must not cost more than computing what it has.
-    const longest = AbortSignal.timeout(Math.ceil(Math.max(LEAST_LOAD_MS, count * blockTokens * this.#prefillMsPerToken)));
-    const blocks = await tiers.load(wanted, AbortSignal.any([signal, longest]));
+    const ms = Math.max(LEAST_LOAD_MS, count * blockTokens * this.#prefillMsPerToken);
+    const blocks = await loadWithin(tiers, wanted, ms, signal);
     if (blocks.length === 0) return NOTHING;
     const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };
     return { ...NOTHING, restore, loadedTokens: blocks.length * blockTokens, loadMs: performance.now() - startedAtMs };
@@ -221,6 +221,21 @@ export class KvSupply {
       return key === undefined ? [] : [{ ...payload, key, parent: prepared.blockKeys[from + index - 1] ?? null }];
     });
     this.#tiers?.offer(offered);
+  }
+}
+
+/** What has come by then. */
+async function loadWithin(tiers: TierStack, wanted: readonly WantedBlock[], ms: number, signal: AbortSignal): Promise<KeyedBlock[]> {
+  const stop = new AbortController();
+  const end = (): void => stop.abort();
+  const timer = setTimeout(end, ms);
+  signal.addEventListener("abort", end);
+  if (signal.aborted) end();
+  try {
+    return await tiers.load(wanted, stop.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
   }
 }
 

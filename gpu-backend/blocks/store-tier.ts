@@ -113,11 +113,11 @@ class S3Tier implements StoreTier {
   }
 
   async get(key: EngineKey, signal?: AbortSignal, inspect?: Inspect): Promise<SealedBlock | null> {
-    const either = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])]);
-    let read = await this.#read(key, either, inspect);
+    const ends = [this.#closing.signal, signal];
+    let read = await this.#read(key, ends, inspect);
     if (read.type === "damaged") {
       this.counters.damaged[read.fault]++;
-      read = await this.#read(key, either, inspect);
+      read = await this.#read(key, ends, inspect);
       if (read.type === "damaged") await this.forget(key);
     }
     if (read.type === "absent") this.#listAgain(this.has(key));
@@ -130,9 +130,9 @@ class S3Tier implements StoreTier {
     return read.block;
   }
 
-  async #read(key: EngineKey, signal: AbortSignal, inspect: Inspect | undefined): Promise<Read> {
+  async #read(key: EngineKey, ends: readonly (AbortSignal | undefined)[], inspect: Inspect | undefined): Promise<Read> {
     const limit = this.#residents.bytesOf(key) || MAX_BLOCK_BYTES;
-    const answer = await this.#ask(() => this.#bucket.get(this.#folder + key, limit, signal));
+    const answer = await this.#ask(() => this.#bucket.get(this.#folder + key, limit, ends));
     if (answer.type === "oversized") return { type: "damaged", fault: "length" };
     if (answer.type === "full") return { type: "failed" };
     if (answer.type !== "ok") return { type: answer.type };

@@ -221,8 +221,10 @@ class Stack implements TierStack {
   }
 
   async #check(wanted: readonly WantedBlock[]): Promise<void> {
-    const signal = AbortSignal.timeout(CHECK_MS);
-    for (const block of wanted) if (!signal.aborted && !this.#closed) await this.#loadOne(block, signal, new Set());
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), CHECK_MS);
+    for (const block of wanted) if (!stop.signal.aborted && !this.#closed) await this.#loadOne(block, stop.signal, new Set());
+    clearTimeout(timer);
   }
 
   /** `faults`: where a key is noted of which a tier had something else. */

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -221,4 +223,22 @@ it("lists anew when an object that it knew is gone, not for each", async () => {
   expect(await tier.get(keyOf("never"))).toBeNull();
   await tier.close();
   expect(lists).toBe(before);
+});
+
+it("ends a call at its time limit when the store falls silent, whatever the garbage collector does meanwhile", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  for (const begin of [false, true]) {
+    answer = (request, response) => {
+      request.resume();
+      if (begin) response.writeHead(200, { "content-length": SIZE }).write("WPKV");
+    };
+    const tier = bad({ timeoutMs: 100 });
+    const collecting = setInterval(collect, 10);
+    // Four calls, after which the store counts as down.
+    const got = await Promise.all(Array.from({ length: 4 }, (_, n) => tier.get(keyOf(`x${n}`))));
+    clearInterval(collecting);
+    expect(got).toEqual([null, null, null, null]);
+    expect(tier.counters.errors).toBe(4);
+  }
 });
