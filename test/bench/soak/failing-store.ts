@@ -20,10 +20,11 @@ export interface FailingStore {
 export async function startFailingStore(store: StartedStore): Promise<FailingStore> {
   const failed = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
   const state = { on: false };
-  let asked = 0;
+  /** By kind: reads and writes fail in turn, each by itself. */
+  const asked = { reads: 0, writes: 0 };
   const server = createServer((request, response) => {
     response.on("error", () => undefined);
-    const fault = state.on ? faultOf(asked++, request.method ?? "") : null;
+    const fault = state.on ? faultOf(asked[request.method === "GET" ? "reads" : "writes"]++, request.method ?? "") : null;
     if (fault === null) return forward(request, response, store.port);
     failed[fault] += 1;
     fail(fault, request, response, store.port);
