@@ -58,7 +58,6 @@ export class Replica {
   #anchors: AnchorLog | null = null;
   #announcer: Announcer | null = null;
   #epoch = Date.now();
-  #onIdle: (() => void) | null = null;
 
   private constructor(engine: Engine, config: ReplicaConfig, prompts: Prompts) {
     this.config = config;
@@ -106,7 +105,8 @@ export class Replica {
   }
 
   get counts(): ReplicaCounts {
-    return { load: this.#engine.load(), running: this.runningCount, tiers: this.#tiers };
+    const [load, { faults }] = [this.#engine.load(), this.#engine];
+    return { load, faults, transfers: this.#supply.transfers.all(), running: this.runningCount, tiers: this.#tiers };
   }
 
   join(url: string, onState: (joined: boolean) => void): void {
@@ -138,11 +138,6 @@ export class Replica {
 
   drain(): void {
     this.#announcer?.drain();
-  }
-
-  /** Resolves when nothing runs. */
-  idle(): Promise<void> {
-    return this.#live.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#onIdle = resolve));
   }
 
   async close(): Promise<void> {
@@ -244,7 +239,6 @@ export class Replica {
       endInterest();
       reporter.end();
       this.#live.delete(name);
-      if (this.#live.size === 0) this.#onIdle?.();
     }
   }
 }

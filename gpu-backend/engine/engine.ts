@@ -8,6 +8,8 @@
  *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0}
  */
 
+import type { KvNumbers } from "./kv-numbers.ts";
+
 /** The engine's own id of a block: lower-case hex SHA-256 over the root (engine, weights, layout, salt) and all tokens up to the block's end. */
 export type EngineKey = string & { readonly __brand: "EngineKey" };
 
@@ -39,6 +41,8 @@ export interface EngineCard {
   kvSpace: string;
   /** KV bytes of one token outside the engine. */
   kvTokenBytes: number;
+  /** Where the floating-point numbers lie in a block's data: those that are not finite are refused before the engine. Empty: the data is opaque. */
+  kvNumbers: readonly KvNumbers[];
 }
 
 export interface EngineRequest {
@@ -188,11 +192,21 @@ export interface Prefilled {
   type: "prefilled";
   promptTokens: number;
   cachedTokens: number;
+  /** What it took to put a restore in place, 0 without one; part of `prefillMs`. */
+  restoreMs: number;
   prefillMs: number;
   first: FirstToken;
   /** Full blocks of the prompt that `wanted` named and that are held. */
   blocks: KeyedBlock[];
   tail: BlockPayload;
+}
+
+/** What helps a prefill for another replica, and who hears of it. */
+export interface PrefillOptions {
+  /** KV from a lower tier of this replica. */
+  restore?: Restore | undefined;
+  /** Prompt tokens that are computed or held so far; grows. */
+  progressed?: (tokens: number) => void;
 }
 
 export interface EngineRun {
@@ -216,17 +230,29 @@ export interface EngineLoad {
   usedKvTokens: number;
 }
 
+/** Counted since the replica's start. */
+export interface EngineFaults {
+  /** KV that came with a request and was not used: it did not fit the prompt, had a number that is not finite, or the engine could not take it. */
+  restores: number;
+  /** Runs that ended with "error" because their logits were not finite; nothing of them stays. */
+  notFinite: number;
+}
+
 export interface Engine {
   readonly card: EngineCard;
+  readonly faults: EngineFaults;
   /** Tokenises only; names what could be reused or restored. */
   prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
   /** `restore`: KV from a lower tier or another replica. `started.cachedTokens` counts what was restored as well. */
   submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal>;
+  /** Keys of the full blocks of these tokens, as a prompt of this salt would have them. */
+  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]>;
   /** Computes the prompt and its first token, and gives the KV away. `wanted`: keys the other side lacks. The signal ends it within one step. */
   prefill(
     request: EngineRequest,
     wanted: ReadonlySet<EngineKey>,
     signal: AbortSignal,
+    options?: PrefillOptions,
   ): Promise<Prefilled | EngineRefusal | { type: "failed"; message: string }>;
   /** Reads blocks out of device memory, between steps; those that are gone by then are left out. */
   exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]>;

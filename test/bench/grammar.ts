@@ -67,7 +67,10 @@ async function time(schema: unknown, short: boolean): Promise<Timed> {
   let tokens = 0;
   for (; tokens < TOKENS; tokens += 1) {
     const before = performance.now();
-    const token = await sampler.sample(logit as Exclude<typeof logit, undefined>).catch(() => -1);
+    const token = await sampler.sample(logit as Exclude<typeof logit, undefined>).then(
+      (choice) => choice.token,
+      () => -1,
+    );
     tokenMs = Math.max(tokenMs, performance.now() - before);
     if (token < 0 || addon.model.isEogToken(token)) break;
   }

@@ -48,6 +48,8 @@ export type SampledLogits = [
 ];
 
 export interface AddonContext {
+  /** Cells over all sequences. */
+  getContextSize(): number;
   initBatch(tokens: number): void;
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logitsAt: Uint32Array): ArrayLike<LogitIndex>;
   decodeBatch(): Promise<void>;
@@ -58,7 +60,7 @@ export interface AddonContext {
     probabilities: false,
     confidence: false,
     logits: [tokens: number[], largest: boolean, smallest: boolean, selected: boolean, top: number],
-    weight: true,
+    weight: boolean,
   ): Promise<SampledLogits>;
   setThreads(threads: number): void;
   /** A sequence out of range aborts the process. */
@@ -108,6 +110,7 @@ interface Bindings {
 }
 
 const contextMethods = [
+  "getContextSize",
   "initBatch",
   "addToBatch",
   "decodeBatch",

@@ -3,6 +3,7 @@ import type {
   BlockChange,
   Engine,
   EngineCard,
+  EngineFaults,
   EngineKey,
   EngineLoad,
   EngineRefusal,
@@ -10,6 +11,7 @@ import type {
   EngineRun,
   KeyedBlock,
   Prefilled,
+  PrefillOptions,
   Prepared,
   Restore,
 } from "../engine.ts";
@@ -40,8 +42,6 @@ export interface LlamaEngineOptions {
 export interface LlamaEngine extends Engine {
   /** The child's process id; undefined while it is down. */
   readonly processId: number | undefined;
-  /** Restores of this epoch that came and were not used, because they did not fit the prompt or llama.cpp refused them. */
-  readonly restoreFailures: number;
 }
 
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
@@ -65,7 +65,9 @@ class LlamaEngineProxy implements LlamaEngine {
   readonly #grammars: GrammarCompiler;
   #child: Child | undefined;
   #load = idle;
-  #restoreFailures = 0;
+  /** Of the child that runs, and of those before it. */
+  #faults: EngineFaults = { restores: 0, notFinite: 0 };
+  #pastFaults: EngineFaults = { restores: 0, notFinite: 0 };
   #closed = false;
   #pauseMs = firstPauseMs;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -83,8 +85,9 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#child?.processId;
   }
 
-  get restoreFailures(): number {
-    return this.#restoreFailures;
+  get faults(): EngineFaults {
+    const { restores, notFinite } = this.#pastFaults;
+    return { restores: restores + this.#faults.restores, notFinite: notFinite + this.#faults.notFinite };
   }
 
   async submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
@@ -110,12 +113,22 @@ class LlamaEngineProxy implements LlamaEngine {
     return refused(messageOf(answer));
   }
 
-  async prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, signal: AbortSignal): Promise<Prefilled | EngineRefusal | Failed> {
+  async blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
+    const answer = await this.#ask({ type: "keys", tokens, salt });
+    return answer?.type === "keys" ? answer.keys : [];
+  }
+
+  async prefill(
+    request: EngineRequest,
+    wanted: ReadonlySet<EngineKey>,
+    signal: AbortSignal,
+    { restore, progressed }: PrefillOptions = {},
+  ): Promise<Prefilled | EngineRefusal | Failed> {
     const read = await this.#read(request);
     if ("reason" in read) return read;
     if (signal.aborted) return { type: "failed", message: "cancelled" };
     const child = this.#child;
-    const asked = this.#ask({ type: "prefill", request: read, wanted: [...wanted] });
+    const asked = this.#ask({ type: "prefill", request: read, wanted: [...wanted], restore }, progressed);
     const cancel = () => child?.send({ type: "cancel", id: request.id });
     signal.addEventListener("abort", cancel);
     const answer = await asked;
@@ -170,10 +183,10 @@ class LlamaEngineProxy implements LlamaEngine {
   }
 
   /** Undefined while the engine is down. */
-  async #ask(question: Question): Promise<Answer | undefined> {
+  async #ask(question: Question, progressed?: (tokens: number) => void): Promise<Answer | undefined> {
     const child = this.#child;
     if (child === undefined) return undefined;
-    return this.#questions.ask((id) => child.send({ type: "ask", id, question }));
+    return this.#questions.ask((id) => child.send({ type: "ask", id, question }), progressed);
   }
 
   #down(): EngineRefusal {
@@ -191,10 +204,11 @@ class LlamaEngineProxy implements LlamaEngine {
       this.#runs.get(message.id)?.answer?.(message.refusal);
       this.#runs.delete(message.id);
     }
+    if (message.type === "progress") this.#questions.progress(message.id, message.tokens);
     if (message.type === "answer") this.#questions.answer(message.id, message.answer);
     if (message.type !== "step") return;
     this.#load = message.load;
-    this.#restoreFailures = message.restoreFailures;
+    this.#faults = message.faults;
     // It serves, so the next death is a new story.
     this.#pauseMs = firstPauseMs;
     if (message.changes.length > 0) this.#blockListener(message.changes);
@@ -229,6 +243,8 @@ class LlamaEngineProxy implements LlamaEngine {
   #lost(child: Child): void {
     if (this.#child !== child) return;
     this.#child = undefined;
+    this.#pastFaults = this.faults;
+    this.#faults = { restores: 0, notFinite: 0 };
     this.#endRuns("the engine's process died");
     this.#restartLater();
   }

@@ -3,6 +3,7 @@ import type { EngineKey, EngineRefusal, Restore } from "../engine.ts";
 import { type Addon, type GrammarState, tokensOf } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
 import type { Grammars } from "./grammars.ts";
+import type { KvNumbers } from "../kv-numbers.ts";
 import type { KvLayout } from "./kv-state.ts";
 import type { ChildRequest } from "./messages.ts";
 import { checkRestore } from "./restore.ts";
@@ -20,6 +21,7 @@ export interface IntakeParts {
   /** Hash of everything that makes KV exchangeable. */
   root: Buffer;
   layout: KvLayout;
+  numbers: readonly KvNumbers[];
   contextTokens: number;
   blockTokens: number;
 }
@@ -78,12 +80,12 @@ export class Intake {
 
   /** Undefined when it does not fit the run. */
   check(restore: Restore, run: Run): CheckedRestore | undefined {
-    const { layout, blockTokens, vocabulary } = this.#parts;
+    const { layout, numbers, blockTokens, vocabulary } = this.#parts;
     const first = restore.tail?.first;
     if (first !== undefined) {
       if (!Number.isSafeInteger(first.token) || first.token < 0 || first.token >= vocabulary.size) return undefined;
       if (run.topLogprobs !== null && first.logprobs === null) return undefined;
     }
-    return checkRestore(restore, run.tokens, layout, blockTokens);
+    return checkRestore(restore, run.tokens, { layout, numbers, blockTokens });
   }
 }

@@ -1,5 +1,6 @@
 /** The engine's own process: a fault in native code ends it, and not the replica. Started by engine.ts; lives as long as its channel. */
 import { rmSync } from "node:fs";
+import { blockKeys } from "./block-keys.ts";
 import { boot } from "./boot.ts";
 import { tokensOf } from "./binding.ts";
 import { KvCells } from "./kv-cells.ts";
@@ -25,7 +26,16 @@ async function start(options: ChildOptions): Promise<void> {
     addon,
     table,
     cells: new KvCells(addon.context, table, state, options.scratchDirectory),
-    intake: new Intake({ addon, vocabulary, grammars, root, layout: state.layout, contextTokens, blockTokens }),
+    intake: new Intake({
+      addon,
+      vocabulary,
+      grammars,
+      root,
+      layout: state.layout,
+      numbers: booted.card.kvNumbers,
+      contextTokens,
+      blockTokens,
+    }),
     vocabulary,
     queueLimit: options.queueLimit,
     limits: { batchTokens: booted.batchTokens, prefillChunkTokens: options.prefillChunkTokens },
@@ -39,7 +49,11 @@ async function start(options: ChildOptions): Promise<void> {
       const answer = (given: Answer) => send({ type: "answer", id, answer: given });
       if (question.type === "count") answer({ type: "counted", tokens: tokensOf(addon.model, question.prompt, question.cuts).length });
       if (question.type === "prepare") answer(scheduler.prepare(question.request));
-      if (question.type === "prefill") scheduler.prefill(question.request, new Set(question.wanted), answer);
+      if (question.type === "prefill") {
+        const progressed = (tokens: number) => send({ type: "progress", id, tokens });
+        scheduler.prefill(question.request, question.restore, { wanted: new Set(question.wanted), answer, progressed });
+      }
+      if (question.type === "keys") answer({ type: "keys", keys: blockKeys(root, question.salt, question.tokens, blockTokens) });
       if (question.type === "export") scheduler.export(question.keys, (blocks) => answer({ type: "exported", blocks }));
     }
     if (message.type === "cancel") scheduler.cancel(message.id);

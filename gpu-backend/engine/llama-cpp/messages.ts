@@ -3,6 +3,7 @@ import type {
   BlockChange,
   EngineCard,
   EngineEvent,
+  EngineFaults,
   EngineKey,
   EngineLoad,
   EngineRefusal,
@@ -45,13 +46,15 @@ export type Question =
   | { type: "count"; prompt: string; cuts: readonly number[] }
   | { type: "prepare"; request: ChildRequest }
   /** Cancelled like a run, by the request's id. */
-  | { type: "prefill"; request: ChildRequest; wanted: EngineKey[] }
+  | { type: "prefill"; request: ChildRequest; wanted: EngineKey[]; restore: Restore | undefined }
+  | { type: "keys"; tokens: Uint32Array; salt: string }
   | { type: "export"; keys: EngineKey[] };
 
 export type Failed = { type: "failed"; message: string };
 export type Answer =
   | { type: "counted"; tokens: number }
   | { type: "exported"; blocks: KeyedBlock[] }
+  | { type: "keys"; keys: EngineKey[] }
   | Prepared
   | Prefilled
   | EngineRefusal
@@ -75,5 +78,7 @@ export type ChildMessage =
   | { type: "unavailable"; message: string }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }
+  /** Of a prefill for another replica, by its question: tokens computed or held. */
+  | { type: "progress"; id: number; tokens: number }
   /** One step's news. Changes of residency come first: they allowed the events. */
-  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; restoreFailures: number };
+  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; faults: EngineFaults };

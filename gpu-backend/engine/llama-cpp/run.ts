@@ -1,5 +1,5 @@
 /** One request inside the child: its prompt, its progress, its clock. */
-import type { EngineEvent, EngineKey, FinishReason, FirstToken, Prefilled } from "../engine.ts";
+import type { EngineEvent, EngineKey, EngineRefusal, FinishReason, FirstToken, Prefilled } from "../engine.ts";
 import { LogprobQueue } from "./logprobs.ts";
 import { unacknowledgedDeltaLimit } from "./messages.ts";
 import type { ChildRequest, Failed } from "./messages.ts";
@@ -11,7 +11,9 @@ import { TextOutput } from "./text-output.ts";
 /** The run ends with its first token, and its KV goes elsewhere. */
 export interface HandOver {
   wanted: ReadonlySet<EngineKey>;
-  answer: (answer: Prefilled | Failed) => void;
+  answer: (answer: Prefilled | EngineRefusal | Failed) => void;
+  /** Prompt tokens computed or held. */
+  progressed: (tokens: number) => void;
 }
 
 export interface PreparedRequest {

@@ -76,6 +76,35 @@ export interface SamplerParts {
   contextTokens: number;
 }
 
+export interface Choice {
+  token: number;
+  /** Whether its logit is a finite number. KV that is not finite makes all logits NaN: attention and norms mix every number into every other. */
+  finite: boolean;
+}
+
+/** Samples, and reads the chosen token's logit beside. Throws when no token is possible. */
+async function choose({ context }: Addon, logit: LogitIndex, sampler: Sampler): Promise<Choice> {
+  const [token, , , pairs] = await context.sampleToken(logit, sampler, false, false, [[], false, false, true, 0], false);
+  if (!(token >= 0)) throw new Error("no token is possible");
+  return { token, finite: Number.isFinite(pairs?.[1]) };
+}
+
+/** Tells logits that are not finite, whatever a run's own sampler would make of them. */
+export class LogitProbe {
+  readonly #addon: Addon;
+  readonly #greedy: Sampler;
+
+  constructor(addon: Addon) {
+    this.#addon = addon;
+    this.#greedy = addon.makeSampler();
+    this.#greedy.applyConfig({ temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 });
+  }
+
+  async isFinite(logit: LogitIndex): Promise<boolean> {
+    return (await choose(this.#addon, logit, this.#greedy)).finite;
+  }
+}
+
 /** Chooses one run's tokens, and can go on where another engine's sampler stopped. */
 export class RunSampler {
   readonly #addon: Addon;
@@ -104,15 +133,15 @@ export class RunSampler {
     this.#configure();
   }
 
-  /** Negative when no token is possible. */
-  async sample(logit: LogitIndex): Promise<number> {
+  /** Throws when no token is possible. The choice counts only when its logit is finite. */
+  async sample(logit: LogitIndex): Promise<Choice> {
     // Greedy has no seed, and its penalties and grammar count what it chooses.
     if (this.#updateBias() || (this.#position > 0 && this.#request.temperature > 0)) this.#configure();
-    const token = await this.#addon.context.sampleToken(logit, this.#sampler);
+    const choice = await choose(this.#addon, logit, this.#sampler);
     this.#position++;
-    this.#history?.push(token);
-    if (token >= 0) this.#utf8?.accept(token);
-    return token;
+    this.#history?.push(choice.token);
+    this.#utf8?.accept(choice.token);
+    return choice;
   }
 
   /** Takes a token sampled elsewhere for its own; false when the request's grammar does not allow it. */
