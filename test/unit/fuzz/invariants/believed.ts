@@ -1,4 +1,5 @@
 /** Belief that something is slow is tried again; what is believed of a path is what its replica says. */
+import { type LeaseKey, prefillLease } from "../../../../src/pool/lease.ts";
 import { halvesOf } from "../../../../src/routing/predicted-paths.ts";
 import type { CandidateView, ScoredCandidate } from "../../../../src/routing/decision.ts";
 import { unpackView } from "../../../../src/routing/packed-view.ts";
@@ -108,6 +109,13 @@ const paths: Invariant = {
       }
       return most;
     };
+    const follow = (replica: Replica, chain: BigUint64Array, key: LeaseKey): void => {
+      if (replica.setup.silent === true || replica.setup.hostile === true || chain.length === 0) return;
+      const all = leased.get(replica) ?? [];
+      all.push({ chain, id: key.id, attempt: key.attempt, named: false });
+      if (all.length > 512) all.shift();
+      leased.set(replica, all);
+    };
     const asking = ({ prompt: { chain } }: Request): void => {
       for (const [replica] of leased) {
         if (replica.connection === null || world.pool.state.replica(replica.slot)?.name !== replica.name) continue;
@@ -124,12 +132,11 @@ const paths: Invariant = {
       asking,
       poolForgot: () => leased.clear(),
       forgotten: (replica) => void leased.delete(replica),
-      placed: (request, replica, { attempt }) => {
-        if (replica.setup.silent === true || replica.setup.hostile === true || request.prompt.chain.length === 0) return;
-        const all = leased.get(replica) ?? [];
-        all.push({ chain: request.prompt.chain, id: request.id, attempt, named: false });
-        if (all.length > 512) all.shift();
-        leased.set(replica, all);
+      placed: ({ id, prompt }, replica, { attempt, prefill }) => {
+        follow(replica, prompt.chain, { id, attempt });
+        // Who prefills for it holds it, too.
+        const sender = prefill === undefined ? undefined : world.named(prefill.replica);
+        if (sender !== undefined) follow(sender, prompt.chain, prefillLease({ id, attempt }));
       },
       reported: (replica, step) => {
         if (step.event !== "decoding") return;

@@ -18,6 +18,10 @@ const SEEN = 40;
 /** What was reported counts half after this. */
 const HALF_LIFE_MS = 30_000;
 
+/** So far outside of the lengths seen: further on, one noisy report of the longest would decide. */
+const FAR = 4;
+/** Reports lean to one side by this share of their noise. */
+const LEANING = 0.3;
 /** What every prefill takes is taken to be worth so many tokens at first, as src/routing/predict.ts has it. */
 const CONSTANT_TOKENS = 32;
 /** Beyond this what no report has shown of attention is more than a factor. */
@@ -69,6 +73,8 @@ interface Told {
   sinceOdd: number;
   /** Long enough since then; or there was none. */
   isClean: boolean;
+  /** Its own, the last of them. */
+  lengths: number[];
 }
 
 /** Which reports the pool has had of how long honest replicas compute. */
@@ -117,7 +123,7 @@ class Reports {
     let beside = 0;
     for (const other of replica.jobs.values()) if (other.state !== "decoding") beside++;
     const { nowMs } = this.#world;
-    const told = this.#told.get(replica) ?? { worth: 0, atMs: nowMs, sinceOdd: 0, isClean: true };
+    const told = this.#told.get(replica) ?? { worth: 0, atMs: nowMs, sinceOdd: 0, isClean: true, lengths: [] };
     const worth = 1 / (1 + 10 * beside);
     told.worth = told.worth * 2 ** ((told.atMs - nowMs) / HALF_LIFE_MS) + worth;
     told.atMs = nowMs;
@@ -125,8 +131,10 @@ class Reports {
     const isHostile = this.#world.replicas.some(({ setup }) => setup.hostile === true);
     told.isClean = !this.#hadOdd || told.sinceOdd >= (isHostile ? HEALED_AFTER : SOON_HEALED_AFTER);
     this.#told.set(replica, told);
-    this.lengths.push(step.promptTokens - step.cachedTokens);
-    if (this.lengths.length > SEEN) this.lengths.shift();
+    for (const lengths of [this.lengths, told.lengths]) {
+      lengths.push(step.promptTokens - step.cachedTokens);
+      if (lengths.length > SEEN) lengths.shift();
+    }
     return told;
   }
 }
@@ -170,17 +178,18 @@ function predictionsWithin(
     name,
     says,
     watch: (world, fail) =>
-      afterReports(world, (replica, { worth, isClean }, lengths) => {
+      afterReports(world, (replica, { worth, isClean, lengths: own }, lengths) => {
         // Where short prompts take a constant, nobody knows from them what long ones take.
         if (worth < ENOUGH || !isClean || (!inside && world.setup.constantTokens > shortestKnown(lengths))) return;
-        const [shortest, longest] = seenRange(lengths);
-        const asked = inside ? [shortest, longest] : [shortest / 8, longest * 8];
+        // One noisy report of its longest prompt is no range to go on from.
+        const [shortest, longest] = seenRange(inside ? lengths : own);
+        const asked = inside ? [shortest, longest] : [shortest / FAR, longest * FAR];
         for (const length of asked) {
           const tokens = Math.round(Math.min(LONGEST_ASKED, Math.max(SHORTEST_ASKED, length)));
           const { workMs, predictedTtftMs } = predicted(world, replica, tokens);
           // Where prompts are alike nobody knows how much of their time every prefill takes: a price leaves it out, its client is told both.
           const ms = isOff === below ? Math.max(predictedTtftMs, withConstant(workMs, tokens)) : workMs;
-          if (isOff(ms / replica.prefillMs(0, tokens), most)) fail(offText(replica, tokens, ms));
+          if (isOff(ms / replica.prefillMs(0, tokens), most * Math.exp(LEANING * world.setup.noise))) fail(offText(replica, tokens, ms));
         }
       }),
   };
