@@ -2,7 +2,6 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { Rates } from "./decision.ts";
 import { Evidence } from "./evidence.ts";
-import { DecayingFit, type SavedFit } from "./fit.ts";
 import { PacedFits, type SavedFits } from "./paced-fits.ts";
 import { SideBySide } from "./side-by-side.ts";
 import { DecayingRatio, ReplicaRatios, type SavedRatio, type SavedRatios } from "./ratio.ts";
@@ -64,7 +63,8 @@ export interface DecodeReport {
 export interface SavedRates {
   prefill: SavedFits | null;
   decode: SavedFits | null;
-  firstToken: SavedFit | null;
+  /** Absent where an older version stored it: of the pool as a whole. */
+  firstTokens?: SavedFits | null;
   stretch: SavedRatios;
   load: SavedRatios;
   transfer: SavedRatios;
@@ -78,8 +78,8 @@ export interface SavedRates {
 export class RateBook {
   readonly #prefill = new PacedFits(PREFILL);
   readonly #decode = new PacedFits(3);
-  /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. */
-  readonly #firstToken = new DecayingFit({ size: 2 });
+  /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. A slow replica's steps are slow, too. */
+  readonly #firstToken = new PacedFits(2);
   readonly #evidence = new Evidence();
   readonly #sideBySide = new SideBySide();
   /** Side by side in one report, of all. */
@@ -130,9 +130,10 @@ export class RateBook {
     this.#changed();
   }
 
-  /** `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token. */
-  reportFirstToken(expectedMs: number, tookMs: number): void {
-    this.#firstToken.add([Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN]);
+  /** Of the replica that decodes. `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token. */
+  reportFirstToken(replica: number, expectedMs: number, tookMs: number): void {
+    this.#heard.add(replica);
+    this.#firstToken.add(replica, [Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN], 1);
     this.#changed();
   }
 
@@ -142,7 +143,7 @@ export class RateBook {
     this.#fadesAtMs = nowMs + FADE_EVERY_MS;
     for (let replica = 0; replica < MAX_REPLICAS; replica++) {
       if (this.#heard.has(replica)) continue;
-      for (const fits of [this.#prefill, this.#decode]) fits.fade(replica, FADE_KEEP);
+      for (const fits of [this.#prefill, this.#decode, this.#firstToken]) fits.fade(replica, FADE_KEEP);
     }
     this.#heard.clear();
     this.#stretch.tick(() => this.#stretch.pool ?? 1, 1 - FADE_KEEP);
@@ -187,7 +188,7 @@ export class RateBook {
 
   /** The slot is free, its next replica may be another kind of machine. */
   forgetReplica(replica: number): void {
-    for (const book of [this.#prefill, this.#decode, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
+    for (const book of [this.#prefill, this.#decode, this.#firstToken, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
     this.#sideBySide.forget(replica);
     this.#changed();
   }
@@ -198,7 +199,7 @@ export class RateBook {
     if (known !== undefined) return known;
     const decode = this.#decode.of(replica);
     const [coldSequence, coldContext] = this.#coldDecode(replica);
-    const [stretch = 1, extraMs = 0] = this.#firstToken.coefficients ?? [];
+    const [stretch = 1, extraMs = 0] = this.#firstToken.of(replica) ?? [];
     const rates: Rates = {
       prefillMsPerToken: this.prefillMsPerToken(replica),
       attentionMsPerPair: this.#prefill.of(replica)?.[1] ?? 0,
@@ -260,7 +261,7 @@ export class RateBook {
     return {
       prefill: this.#prefill.save(),
       decode: this.#decode.save(),
-      firstToken: this.#firstToken.coefficients === null ? null : this.#firstToken.save(),
+      firstTokens: this.#firstToken.save(),
       stretch: this.#stretch.save(),
       load: this.#load.save(),
       transfer: this.#transfer.save(),
@@ -275,7 +276,7 @@ export class RateBook {
   restore(saved: SavedRates): void {
     if (saved.prefill !== null) this.#prefill.restore(saved.prefill);
     if (saved.decode !== null) this.#decode.restore(saved.decode);
-    if (saved.firstToken !== null) this.#firstToken.restore(saved.firstToken);
+    if (saved.firstTokens !== undefined && saved.firstTokens !== null) this.#firstToken.restore(saved.firstTokens);
     this.#stretch.restore(saved.stretch);
     this.#load.restore(saved.load);
     this.#transfer.restore(saved.transfer);

@@ -66,6 +66,29 @@ describe("learnt rates", () => {
     expect(rates.transferMsPerToken(1)).toBeCloseTo(0.03, 2);
   });
 
+  it("of first tokens are each replica's own: what a step takes on a slow one is not what it takes on the others", () => {
+    const rates = new RateBook();
+    const roll = dice(5);
+    for (let n = 0; n < 400; n++) {
+      const replica = n % 4;
+      const slowness = replica === 2 ? 3 : 1;
+      const workMs = slowness * (n % 5 === 0 ? 60 : 2);
+      rates.reportFirstToken(replica, workMs, (slowness * 40 + workMs) * Math.exp(0.3 * (2 * roll() - 1)));
+    }
+    const firstTokenMs = (slot: number, workMs: number): number => rates.of(slot).ttftExtraMs + rates.of(slot).ttftStretch * workMs;
+    for (const slot of [0, 1, 3]) {
+      expect(firstTokenMs(slot, 2) / 42).toBeGreaterThan(0.7);
+      expect(firstTokenMs(slot, 2) / 42).toBeLessThan(1.4);
+    }
+    expect(firstTokenMs(2, 6) / 126).toBeGreaterThan(0.7);
+    expect(firstTokenMs(2, 6) / 126).toBeLessThan(1.4);
+    const after = new RateBook();
+    after.restore(JSON.parse(JSON.stringify(rates.save())) as ReturnType<RateBook["save"]>);
+    const kept = after.of(2).ttftExtraMs + after.of(2).ttftStretch * 6;
+    expect(kept / 126).toBeGreaterThan(0.6);
+    expect(kept / 126).toBeLessThan(1.5);
+  });
+
   it("move at most fourfold by a first report", () => {
     for (const times of [1e-6, 1e-3, 1e3, 1e6]) {
       const rates = new RateBook();
@@ -74,7 +97,7 @@ describe("learnt rates", () => {
       rates.reportPrompt(4_000 * times, 1_000);
       rates.reportOutput(256 * times);
       rates.reportPrefill(0, alone(1_000, 1_000 * times));
-      rates.reportFirstToken(1_000, 1_000 * times);
+      rates.reportFirstToken(0, 1_000, 1_000 * times);
       const { transferMsPerToken, loadMsPerToken, prefillMsPerToken, ttftExtraMs, ttftStretch } = rates.of(0);
       const moved = {
         transfer: transferMsPerToken / COLD_TRANSFER_MS_PER_TOKEN,
