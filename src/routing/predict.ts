@@ -23,8 +23,11 @@ const FULLY_TRUSTED_TOKENS = 64;
 const LEAST_OWN_SHARE = 0.1;
 /** Tokens, pairs of tokens, and what every prefill takes. Where all reports look alike any of the three explains them; then the last is taken to be worth 32 tokens. */
 const PREFILL = { size: 3, sparse: [1], fixedUnits: 32 };
-/** Times to the first token are believed to be within these of what queue and prefill add up to. */
-const TTFT_STRETCH = { least: 0.25, most: 8 };
+/**
+ * Times to the first token are believed to be within these of what queue and prefill add up to. Never less: what waits ahead may be computed in the same
+ * step and add nothing, and reports of such waits would say of a long prompt, too, that it takes less than its own prefill.
+ */
+const TTFT_STRETCH = { least: 1, most: 8 };
 const MOST_TTFT_EXTRA_MS = 60_000;
 /** Waits of predictions are learnt from no more than this. */
 const LEAST_TTFT_MS = 0.1;

@@ -89,6 +89,22 @@ describe("learnt rates", () => {
     expect(kept / 126).toBeLessThan(1.5);
   });
 
+  it("of first tokens have a long prompt take its own prefill, though what waits ahead of short ones adds nothing", () => {
+    const rates = new RateBook();
+    const roll = dice(7);
+    for (let n = 0; n < 4_000; n++) {
+      const ownMs = roll() < 0.05 ? 100 + 100 * roll() : 1 + 5 * roll();
+      const aheadMs = roll() < 0.4 ? 30 * roll() : 0;
+      rates.reportFirstToken(0, ownMs + aheadMs, (ownMs + 45) * Math.exp(0.45 * (2 * roll() - 1)));
+      if (n < 500 || n % 50 !== 0) continue;
+      const { ttftExtraMs, ttftStretch } = rates.of(0);
+      for (const workMs of [3, 200]) {
+        expect((ttftExtraMs + ttftStretch * workMs) / (45 + workMs)).toBeGreaterThan(0.6);
+        expect((ttftExtraMs + ttftStretch * workMs) / (45 + workMs)).toBeLessThan(1.6);
+      }
+    }
+  });
+
   it("move at most fourfold by a first report", () => {
     for (const times of [1e-6, 1e-3, 1e3, 1e6]) {
       const rates = new RateBook();
