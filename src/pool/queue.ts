@@ -8,8 +8,10 @@ export const MAX_CLAIMS = 1_024;
 export const CLASS_AGES_MS = 20_000;
 /** A second waited counts as half a second of prefill less (facts/routing.md §1). */
 export const WAITED_WEIGHT = 0.5;
-/** Times between two departures that are remembered, as a share the past keeps. */
-const PACE_KEEP = 0.9;
+/** The pace at which the line moves is that of the last half minute in which somebody waited, about; and of no less than so many departures. */
+const PACE_MS = 30_000;
+const LEAST_DEPARTURES = 8;
+/** What is learnt of one pause. */
 const MOST_GAP_MS = 10_000;
 
 export type Priority = "high" | "normal" | "low";
@@ -63,7 +65,10 @@ export class WaitingLine {
   #order = 0;
   #changes = 0;
   #lastLeftMs: number | null = null;
-  #gapMs = 0;
+  /** Of the time in which somebody waited, and of departures in it, what is remembered; and how many there were in all. */
+  #waitedMs = 0;
+  #recentlyLeft = 0;
+  #left = 0;
 
   constructor(maxClaims = MAX_CLAIMS) {
     this.#maxClaims = maxClaims;
@@ -181,9 +186,14 @@ export class WaitingLine {
     return this.#workMs;
   }
 
-  /** How long those who wait would take to leave at the pace of late, ms; 0 while nobody has left. */
+  /** How long those who wait would take to leave at the pace of late, ms; 0 while few have left. */
   get paceMs(): number {
     return this.#gapMs * this.#line.length;
+  }
+
+  /** Mean time between two departures of late; a single pause says little of it. */
+  get #gapMs(): number {
+    return this.#left < LEAST_DEPARTURES ? 0 : this.#waitedMs / this.#recentlyLeft;
   }
 
   /** Who would come before one that enters now with `workMs` of own prefill (`inTurn`, tenants' setbacks left out): their prefill, and how long as many take to leave at the pace of late. */
@@ -209,7 +219,10 @@ export class WaitingLine {
     this.serve(claim.salt, claim.workMs, nowMs);
     if (this.#lastLeftMs !== null) {
       const gapMs = Math.min(MOST_GAP_MS, Math.max(0, nowMs - this.#lastLeftMs));
-      this.#gapMs = PACE_KEEP * this.#gapMs + (1 - PACE_KEEP) * gapMs;
+      const keep = Math.exp(-gapMs / PACE_MS);
+      this.#waitedMs = keep * this.#waitedMs + gapMs;
+      this.#recentlyLeft = keep * this.#recentlyLeft + 1;
+      this.#left++;
     }
     this.#lastLeftMs = nowMs;
   }

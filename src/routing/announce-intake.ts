@@ -194,14 +194,14 @@ export class AnnounceIntake {
   }
 
   /** What its client was predicted to wait, against what it waited. */
-  #judge({ predicted, interrupted, reservedAtMs }: Lease, nowMs: number): void {
+  #judge({ replica, predicted, interrupted, reservedAtMs }: Lease, nowMs: number): void {
     if (predicted === undefined || interrupted) return;
     const { rates, counters } = this.#state;
     const tookMs = Math.max(1, nowMs - reservedAtMs);
     counters.firstTokens++;
     const times = tookMs / Math.max(1, predicted.firstTokenMs);
     if (times > MISJUDGED || times < 1 / MISJUDGED) counters.misjudged++;
-    rates.reportFirstToken(predicted.workMs, tookMs);
+    rates.reportFirstToken(replica, predicted.workMs, tookMs);
   }
 
   #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {

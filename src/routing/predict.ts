@@ -2,7 +2,6 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { Rates } from "./decision.ts";
 import { Evidence } from "./evidence.ts";
-import { DecayingFit, type SavedFit } from "./fit.ts";
 import { PacedFits, type SavedFits } from "./paced-fits.ts";
 import type { DecodeReport, PrefillReport } from "./rate-reports.ts";
 import { SideBySide } from "./side-by-side.ts";
@@ -26,8 +25,11 @@ const FULLY_TRUSTED_TOKENS = 64;
 const LEAST_OWN_SHARE = 0.1;
 /** Work, and what comes on top: after long work a first token is taken to come when that is done, until reports say otherwise. */
 const FIRST_TOKEN = { size: 2, presumed: { features: [1_000, 1], target: 1_000, reports: 1 } };
-/** Times to the first token are believed to be within these of what queue and prefill add up to. */
-const TTFT_STRETCH = { least: 0.25, most: 8 };
+/**
+ * Times to the first token are believed to be within these of what queue and prefill add up to. Never less: what waits ahead may be computed in the same
+ * step and add nothing, and reports of such waits would say of a long prompt, too, that it takes less than its own prefill.
+ */
+const TTFT_STRETCH = { least: 1, most: 8 };
 const MOST_TTFT_EXTRA_MS = 60_000;
 /** Waits of predictions are learnt from no more than this. */
 const LEAST_TTFT_MS = 0.1;
@@ -42,7 +44,8 @@ const UNTOLD_COST = 10;
 export interface SavedRates {
   prefill: SavedFits | null;
   decode: SavedFits | null;
-  firstToken: SavedFit | null;
+  /** Absent where an older version stored it: of the pool as a whole. */
+  firstTokens?: SavedFits | null;
   stretch: SavedRatios;
   load: SavedRatios;
   transfer: SavedRatios;
@@ -56,8 +59,8 @@ export interface SavedRates {
 export class RateBook {
   readonly #prefill = new PacedFits(PREFILL);
   readonly #decode = new PacedFits(3);
-  /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. */
-  readonly #firstToken = new DecayingFit(FIRST_TOKEN);
+  /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. A slow replica's steps are slow, too. */
+  readonly #firstToken = new PacedFits(FIRST_TOKEN);
   readonly #evidence = new Evidence();
   readonly #sideBySide = new SideBySide();
   /** Side by side in one report, of all. */
@@ -108,9 +111,10 @@ export class RateBook {
     this.#changed();
   }
 
-  /** `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token. */
-  reportFirstToken(expectedMs: number, tookMs: number): void {
-    this.#firstToken.add([Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN]);
+  /** Of the replica that decodes. `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token. */
+  reportFirstToken(replica: number, expectedMs: number, tookMs: number): void {
+    this.#heard.add(replica);
+    this.#firstToken.add(replica, [Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN], 1);
     this.#changed();
   }
 
@@ -120,7 +124,7 @@ export class RateBook {
     this.#fadesAtMs = nowMs + FADE_EVERY_MS;
     for (let replica = 0; replica < MAX_REPLICAS; replica++) {
       if (this.#heard.has(replica)) continue;
-      for (const fits of [this.#prefill, this.#decode]) fits.fade(replica, FADE_KEEP);
+      for (const fits of [this.#prefill, this.#decode, this.#firstToken]) fits.fade(replica, FADE_KEEP);
     }
     this.#heard.clear();
     this.#stretch.tick(() => this.#stretch.pool ?? 1, 1 - FADE_KEEP);
@@ -165,7 +169,7 @@ export class RateBook {
 
   /** The slot is free, its next replica may be another kind of machine. */
   forgetReplica(replica: number): void {
-    for (const book of [this.#prefill, this.#decode, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
+    for (const book of [this.#prefill, this.#decode, this.#firstToken, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
     this.#sideBySide.forget(replica);
     this.#changed();
   }
@@ -177,7 +181,7 @@ export class RateBook {
     const prefill = this.#prefill.of(replica);
     const decode = this.#decode.of(replica);
     const [coldSequence, coldContext] = this.#coldDecode(replica);
-    const [stretch = 1, extraMs = 0] = this.#firstToken.coefficients ?? [];
+    const [stretch = 1, extraMs = 0] = this.#firstToken.of(replica) ?? [];
     const rates: Rates = {
       prefillMsPerToken: this.prefillMsPerToken(replica),
       attentionMsPerPair: prefill === null ? 0 : prefillRates(prefill).perPair,
@@ -240,7 +244,7 @@ export class RateBook {
     return {
       prefill: this.#prefill.save(),
       decode: this.#decode.save(),
-      firstToken: this.#firstToken.coefficients === null ? null : this.#firstToken.save(),
+      firstTokens: this.#firstToken.save(),
       stretch: this.#stretch.save(),
       load: this.#load.save(),
       transfer: this.#transfer.save(),
@@ -255,7 +259,7 @@ export class RateBook {
   restore(saved: SavedRates): void {
     if (saved.prefill !== null) this.#prefill.restore(saved.prefill);
     if (saved.decode !== null) this.#decode.restore(saved.decode);
-    if (saved.firstToken !== null) this.#firstToken.restore(saved.firstToken);
+    if (saved.firstTokens !== undefined && saved.firstTokens !== null) this.#firstToken.restore(saved.firstTokens);
     this.#stretch.restore(saved.stretch);
     this.#load.restore(saved.load);
     this.#transfer.restore(saved.transfer);

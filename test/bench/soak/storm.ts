@@ -75,6 +75,7 @@ export class Storm {
   #next = 0;
   #going: Promise<void> = Promise.resolve();
   #lastMs = -Infinity;
+  #acts = false;
 
   constructor(stormy: Stormy, requests: number) {
     this.#stormy = stormy;
@@ -82,7 +83,7 @@ export class Storm {
   }
 
   get isQuiet(): boolean {
-    return performance.now() - this.#lastMs > QUIET_AFTER_MS;
+    return !this.#acts && performance.now() - this.#lastMs > QUIET_AFTER_MS;
   }
 
   /** When something was done last, ms since 1970. */
@@ -105,12 +106,14 @@ export class Storm {
 
   async #carryOut(event: What, request: number): Promise<void> {
     this.#lastMs = performance.now();
+    this.#acts = true;
     const names = "replicas" in event ? event.replicas.map(mockName).join(", ") : "replica" in event ? mockName(event.replica) : "";
     const what = `${event.kind} ${names}`.trim();
     const seconds = Math.round((this.#lastMs - this.#startedMs) / 1_000);
     this.happened.push({ request, seconds, what });
     console.log(`  ${request} requests, ${seconds} s: ${what}`);
     await this.#do(event);
+    this.#acts = false;
     this.#lastMs = performance.now();
   }
 

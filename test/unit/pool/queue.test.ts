@@ -134,12 +134,35 @@ describe("who would come before a newcomer", () => {
 
   it("leaves at the pace of late", () => {
     const line = new WaitingLine();
-    for (const [n, workMs] of [10, 20, 30, 40].entries()) line.enter(`w${n}`, 0, 0, { workMs });
-    line.take("w0", 100);
-    line.take("w1", 200);
-    const { paceMs } = line.before("normal", 35, 0);
+    for (let n = 0; n < 12; n++) line.enter(`w${n}`, 0, 0, { workMs: 10 * (n + 1) });
+    for (let n = 0; n < 8; n++) {
+      expect(line.paceMs).toBe(0);
+      line.take(`w${n}`, 100 * (n + 1));
+    }
+    const { paceMs } = line.before("normal", 105, 0);
+    expect(paceMs).toBeCloseTo(200, 6);
     expect(paceMs).toBeCloseTo(line.paceMs / 2, 9);
-    expect(paceMs).toBeGreaterThan(0);
+  });
+
+  it("does not take one pause for its pace, and follows one that lasts", () => {
+    const line = new WaitingLine();
+    let [nowMs, entered, left] = [0, 0, 0];
+    const enter = (many: number): void => {
+      for (; many > 0; many--) line.enter(`w${entered++}`, nowMs, nowMs);
+    };
+    const leave = (many: number, everyMs: number): void => {
+      for (; many > 0; many--) {
+        line.take(`w${left++}`, (nowMs += everyMs));
+        enter(1);
+      }
+    };
+    enter(100);
+    leave(300, 20);
+    expect(line.paceMs).toBeCloseTo(2_000, 3);
+    leave(1, 10_000);
+    expect(line.paceMs).toBeLessThan(10_000);
+    leave(90, 1_000);
+    expect(line.paceMs).toBeGreaterThan(60_000);
   });
 });
 
