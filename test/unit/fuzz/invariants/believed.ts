@@ -143,7 +143,9 @@ const paths: Invariant = {
         const path = leased.get(replica)?.findLast(({ id, attempt }) => id === step.id && attempt === step.attempt);
         if (path !== undefined && endsOf(path.chain).some((hash) => hash !== undefined && held(replica, hash))) path.named = true;
       },
-      framed: (replica, { entries }) => {
+      framed: (replica, { entries }, need) => {
+        // A frame after a gap is not taken; what is asked for instead says the same.
+        if (need !== null) return;
         const named = new Set(entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash));
         const { leases } = world.pool.state;
         for (const path of leased.get(replica) ?? []) {
