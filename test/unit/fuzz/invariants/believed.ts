@@ -119,6 +119,8 @@ const paths: Invariant = {
     const asking = ({ prompt: { chain } }: Request): void => {
       for (const [replica] of leased) {
         if (replica.connection === null || world.pool.state.replica(replica.slot)?.name !== replica.name) continue;
+        // A frame of it was lost, and is asked for: what it said has not been heard.
+        if (world.pool.seqOf(replica.slot) !== replica.journal.seq) continue;
         const believed = world.pool.state.paths.longest(replica.slot, halvesOf(chain), 0, world.pool.nowMs())?.segments ?? 0;
         let announced = 0;
         while (announced < believed && held(replica, chain[announced] ?? 0n)) announced++;
