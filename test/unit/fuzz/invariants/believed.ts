@@ -119,6 +119,8 @@ const paths: Invariant = {
     const asking = ({ prompt: { chain } }: Request): void => {
       for (const [replica] of leased) {
         if (replica.connection === null || world.pool.state.replica(replica.slot)?.name !== replica.name) continue;
+        // A frame of it was lost, and is asked for: what it said has not been heard.
+        if (world.pool.seqOf(replica.slot) !== replica.journal.seq) continue;
         const believed = world.pool.state.paths.longest(replica.slot, halvesOf(chain), 0, world.pool.nowMs())?.segments ?? 0;
         let announced = 0;
         while (announced < believed && held(replica, chain[announced] ?? 0n)) announced++;
@@ -143,7 +145,9 @@ const paths: Invariant = {
         const path = leased.get(replica)?.findLast(({ id, attempt }) => id === step.id && attempt === step.attempt);
         if (path !== undefined && endsOf(path.chain).some((hash) => hash !== undefined && held(replica, hash))) path.named = true;
       },
-      framed: (replica, { entries }) => {
+      framed: (replica, { entries }, need) => {
+        // A frame after a gap is not taken; what is asked for instead says the same.
+        if (need !== null) return;
         const named = new Set(entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash));
         const { leases } = world.pool.state;
         for (const path of leased.get(replica) ?? []) {
