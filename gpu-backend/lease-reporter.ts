@@ -66,7 +66,7 @@ export class LeaseReporter {
       case "finished":
         this.#usage = sum(this.#usage, event);
         this.#open -= 1;
-        if (this.#open === 0) this.#settle({ ...this.#usage, promptTokens: this.#promptTokens, cachedTokens: this.#cachedTokens });
+        if (this.#open === 0) this.#settle({ ...this.#usage, promptTokens: this.#promptTokens, cachedTokens: this.#told });
         return null;
     }
   }
@@ -78,11 +78,16 @@ export class LeaseReporter {
     this.#settle({
       reason: this.#usage?.reason === "error" ? "error" : "cancelled",
       promptTokens: this.#promptTokens,
-      cachedTokens: this.#cachedTokens,
+      cachedTokens: this.#told,
       outputTokens,
       prefillMs: 0,
       decodeMs: 0,
     });
+  }
+
+  /** What its client is told was cached: what another replica computed for this request was computed, though not here. */
+  get #told(): number {
+    return this.#supplied()?.cachedElsewhere ?? this.#cachedTokens;
   }
 
   #firstToken(): PrefillTimes {
@@ -99,7 +104,7 @@ export class LeaseReporter {
       id,
       attempt,
       promptTokens: this.#promptTokens,
-      cachedTokens: this.#cachedTokens,
+      cachedTokens: this.#told,
       prefillMs: elapsedMs + loadMs + (transfer?.ms ?? 0),
       ...(loadedTokens > 0 ? { loadedTokens, loadMs } : {}),
       ...(transfer === undefined ? {} : { transfer }),

@@ -171,6 +171,8 @@ export interface PlannedTransfer {
   /** Of `senderMs`, its own work; and what that adds to the sender's KV cache. */
   senderWorkMs: number;
   senderNewTokens: number;
+  /** Of the prompt, what the sender need not compute; 0 for a pull. */
+  senderCachedTokens: number;
   /** What the chosen replica would need without: loading and prefill for a prefill, computing these tokens for a pull. */
   insteadOfMs: number;
   /** What is left to the chosen replica, the transfer included. */

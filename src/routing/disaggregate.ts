@@ -143,17 +143,34 @@ export class TransferPlanner {
     const { replica, name } = holder;
     const { tokens, transferMs, insteadOfMs } = pull;
     const receiverMs = Math.max(0, workOf(scored) - insteadOfMs) + transferMs;
-    return { kind: "pull", replica, name, tokens, transferMs, senderMs: 0, senderWorkMs: 0, senderNewTokens: 0, insteadOfMs, receiverMs };
+    return {
+      kind: "pull",
+      replica,
+      name,
+      tokens,
+      transferMs,
+      senderMs: 0,
+      senderWorkMs: 0,
+      senderNewTokens: 0,
+      senderCachedTokens: 0,
+      insteadOfMs,
+      receiverMs,
+    };
   }
 
   #prefill(view: CandidateView, scored: ScoredCandidate, sender: number): PlannedTransfer | null {
     const there = this.#scored[sender];
     if (there === undefined) return null;
-    const { replica, name, terms, uncachedTokens, loadedTokens } = there;
+    const { replica, name, terms, uncachedTokens, loadedTokens, deviceTokens } = there;
     const tokens = scored.uncachedTokens;
     const transferMs = tokens * view.rates.transferMsPerToken;
     const senderWorkMs = workOf(there);
-    const sending = { senderMs: terms.queueMs + senderWorkMs, senderWorkMs, senderNewTokens: uncachedTokens + loadedTokens };
+    const sending = {
+      senderMs: terms.queueMs + senderWorkMs,
+      senderWorkMs,
+      senderNewTokens: uncachedTokens + loadedTokens,
+      senderCachedTokens: deviceTokens + loadedTokens,
+    };
     const receiverMs = transferMs + scored.terms.loadMs;
     return { kind: "prefill", replica, name, tokens, transferMs, ...sending, insteadOfMs: workOf(scored), receiverMs };
   }

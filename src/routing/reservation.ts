@@ -65,7 +65,8 @@ export function reserve(state: PoolState, minter: Minter, trying: Trying, { repl
   };
   const source = transfer === null ? null : sourceOf(state, minter, trying, transfer);
   if (transfer === null || source === null) return answer;
-  if (transfer.kind === "prefill") return { ...answer, prefill: source };
+  if (transfer.kind === "prefill")
+    return { ...answer, cachedTokens: Math.max(answer.cachedTokens, transfer.senderCachedTokens), prefill: source };
   return { ...answer, cachedTokens: cachedTokens + transfer.tokens, pull: { ...source, tokens: transfer.tokens } };
 }
 

@@ -84,7 +84,11 @@ export interface Attempt {
   attempt: number;
   decidedAtMs: number;
   request: { promptTokens: number; promptBytes: number; segments: number };
-  decision: { chosen: number | null; reason: string; transfer: { kind: "prefill" | "pull"; tokens: number } | null };
+  decision: {
+    chosen: number | null;
+    reason: string;
+    transfer: { kind: "prefill" | "pull"; tokens: number; senderCachedTokens: number } | null;
+  };
   outcome: { cachedTokens: number | null; promptTokens: number | null; ttftMs: number | null; ended: string | null };
   candidates: Candidate[];
 }

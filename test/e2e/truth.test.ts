@@ -53,8 +53,17 @@ async function playAll({
     expect(attempt.outcome.cachedTokens, `the pool was told what the client was told, ${context}`).toBe(request.cachedTokens);
     const own = attempt.candidates[attempt.decision.chosen ?? -1];
     const { transfer } = attempt.decision;
-    const usable = transfer === null ? (own?.deviceTokens ?? 0) + (own?.loadedTokens ?? 0) : (own?.cachedTokens ?? 0) + transfer.tokens;
-    expect(usable, `what it holds and would use, and what it is to pull from a peer, ${context}`).toBe(request.predictedTokens);
+    const inPlace = (own?.deviceTokens ?? 0) + (own?.loadedTokens ?? 0);
+    const usable =
+      transfer === null
+        ? inPlace
+        : transfer.kind === "pull"
+          ? (own?.cachedTokens ?? 0) + transfer.tokens
+          : Math.max(inPlace, transfer.senderCachedTokens);
+    expect(
+      usable,
+      `what it holds and would use, what it is to pull from a peer, or what the one holds that prefills for it, ${context}`,
+    ).toBe(request.predictedTokens);
     return { ...request, attempt };
   });
 }

@@ -74,6 +74,7 @@ describe("why", () => {
       senderMs: 0,
       senderWorkMs: 0,
       senderNewTokens: 0,
+      senderCachedTokens: 0,
     } as const;
     const text = whyOf(chose({}, { waitedMs: 0 }, { ...pull, insteadOfMs: 10, receiverMs: 9 }), decision, null);
     expect(text).toBe(
