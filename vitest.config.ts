@@ -6,7 +6,8 @@ export default defineConfig({
     // On two cores the default is one, and half of what tests do is waiting.
     maxWorkers: 2,
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/conformance/**/*.test.ts"] } },
+      // A busy machine takes ten times as long.
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/conformance/**/*.test.ts"], testTimeout: 60_000 } },
       { test: { name: "gpu-backend", include: ["test/gpu-backend/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 } },
       // One at a time: they measure, freeze and kill.
       { test: { name: "e2e", include: ["test/e2e/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false } },
@@ -18,7 +19,7 @@ export default defineConfig({
             miniflare: { bindings: { WARMPATH_SECRET: "test-secret-of-the-deployment" } },
           }),
         ],
-        test: { name: "workers", include: ["test/workers/**/*.test.ts"] },
+        test: { name: "workers", include: ["test/workers/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 30_000 },
       },
     ],
   },

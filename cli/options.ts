@@ -25,6 +25,8 @@ export interface StartOptions {
   profile: (typeof PROFILES)[number];
   sequences: number;
   contextTokens: number;
+  /** After SIGTERM, what runs has so long to end. */
+  drainSeconds: number;
   /** Run the edge under `wrangler dev`, with reload. */
   dev: boolean;
 }
@@ -38,7 +40,8 @@ export const USAGE = `npm start -- [options]
   --state DIR         keys, model and the edge's objects (default .warmpath)
   --profile NAME      ${PROFILES.join(", ")} (default cache-aware)
   --sequences N       requests a replica runs at once (default 4)
-  --context N         longest prompt plus output, in tokens (default 8192)`;
+  --context N         longest prompt plus output, in tokens (default 8192)
+  --drain SECONDS     how long SIGTERM lets answers that run end; Ctrl-C or a second signal cuts them (default 60)`;
 
 function integer(text: string, name: string, least: number, most: number): number {
   const value = Number(text);
@@ -61,6 +64,7 @@ export function parseOptions(args: string[]): StartOptions | "help" {
       profile: { type: "string", default: "cache-aware" },
       sequences: { type: "string", default: "4" },
       context: { type: "string", default: "8192" },
+      drain: { type: "string", default: "60" },
       dev: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -83,6 +87,7 @@ export function parseOptions(args: string[]): StartOptions | "help" {
     profile,
     sequences: integer(values.sequences, "sequences", 1, 64),
     contextTokens: integer(values.context, "context", 128, 131_072),
+    drainSeconds: integer(values.drain, "drain", 0, 86_400),
     dev: values.dev,
   };
 }

@@ -19,7 +19,10 @@ export interface ReplicaEvents {
 export interface ReplicaProcess {
   name: string;
   pid(): number | undefined;
-  stop(): void;
+  /** It ends when what it runs has ended, and is not started again. Resolves when it has gone. */
+  drain(): Promise<void>;
+  /** It ends at once; streams end with an error event. */
+  cut(): void;
 }
 
 interface Said {
@@ -32,6 +35,7 @@ export function startReplica(name: string, environment: Record<string, string>, 
   let child: ChildProcess;
   let stopping = false;
   let deaths = 0;
+  const gone = Promise.withResolvers<void>();
 
   function start(): void {
     const startedMs = performance.now();
@@ -49,7 +53,7 @@ export function startReplica(name: string, environment: Record<string, string>, 
     });
     started.once("exit", () => {
       if (started.pid !== undefined) events.ended(name, started.pid);
-      if (stopping) return;
+      if (stopping) return gone.resolve();
       deaths = performance.now() - startedMs < EARLY_MS ? deaths + 1 : 0;
       if (message !== "") events.failed(name, message);
       else if (deaths >= MOST_DEATHS) events.failed(name, `${name} died ${MOST_DEATHS} times in a row.`);
@@ -61,9 +65,15 @@ export function startReplica(name: string, environment: Record<string, string>, 
   return {
     name,
     pid: () => child.pid,
-    stop() {
+    drain() {
       stopping = true;
-      child.kill("SIGTERM");
+      // One that has died and was to be started again is gone already.
+      if (!child.kill("SIGTERM")) gone.resolve();
+      return gone.promise;
+    },
+    cut() {
+      stopping = true;
+      child.kill("SIGINT");
     },
   };
 }

@@ -14,6 +14,9 @@ import { loadSecrets, type Secrets } from "./secrets.ts";
 
 const EDGE_RESTART_MS = 100;
 const READY_TIMEOUT_MS = 60_000;
+/** After the drain's time is up its replicas have so long to go; then the edge, to hand on the last bytes. */
+const REPLICA_LEAVE_MS = 4_000;
+const EDGE_LEAVE_MS = 500;
 
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
@@ -72,6 +75,7 @@ class Launcher {
   #edge: ChildProcess | null = null;
   #bundle: string | null = null;
   #stopping = false;
+  #draining = false;
   #onJoined: (() => void) | null = null;
 
   constructor(chosen: StartOptions, secrets: Secrets) {
@@ -102,14 +106,30 @@ class Launcher {
     return this.#options.replicas * this.#pools.length;
   }
 
+  get isDraining(): boolean {
+    return this.#draining;
+  }
+
+  /** At once: what runs is cut. */
   stop(message: string | null): void {
     if (this.#stopping) return;
     this.#stopping = true;
     if (message !== null) process.stderr.write(`${message}\n`);
-    for (const replica of this.#replicas) replica.stop();
+    for (const replica of this.#replicas) replica.cut();
     // With a socket open workerd would not go on SIGTERM; nothing stored is lost by this.
     this.#edge?.kill("SIGINT");
     process.exit(message === null ? 0 : 1);
+  }
+
+  /** Takes nothing new, and goes when what runs has ended or its time is up. The edge goes last: answers go through it. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    const { drainSeconds } = this.#options;
+    process.stderr.write(`Ending; answers that run have ${drainSeconds} s. Ctrl-C ends at once.\n`);
+    const gone = Promise.all(this.#replicas.map((replica) => replica.drain()));
+    await Promise.race([gone, sleep(drainSeconds * 1_000 + REPLICA_LEAVE_MS)]);
+    await sleep(EDGE_LEAVE_MS);
+    this.stop(null);
   }
 
   #startReplicas(port: number, modelPath: string): void {
@@ -136,16 +156,17 @@ class Launcher {
       WARMPATH_DISK_DIRECTORY: join(disk, name),
       WARMPATH_SEQUENCES: String(this.#options.sequences),
       WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
+      WARMPATH_DRAIN_SECONDS: String(this.#options.drainSeconds),
     };
     this.#replicas.push(
       startReplica(name, environment, {
-        started: (_name, child) => this.#watchdog.watch(child.pid, "SIGTERM"),
+        started: (_name, child) => this.#watchdog.watch(child.pid, "SIGINT"),
         joined: (joined, url) => {
           this.#urls.set(joined, url);
           this.#onJoined?.();
         },
         ended: (_name, pid) => this.#watchdog.forget(pid),
-        failed: (_name, message) => this.stop(message),
+        failed: (_name, message) => (this.#draining ? undefined : this.stop(message)),
       }),
     );
   }
@@ -177,7 +198,7 @@ class Launcher {
     this.#watchdog.watch(edge.process.pid, this.#options.dev ? "SIGTERM" : "SIGINT");
     edge.process.once("exit", () => {
       this.#watchdog.forget(edge.process.pid);
-      if (this.#stopping) return;
+      if (this.#stopping || this.#draining) return;
       process.stderr.write("The edge ended; starting it again.\n");
       setTimeout(() => void this.#startEdge(port), EDGE_RESTART_MS);
     });
@@ -226,6 +247,8 @@ const chosen = options();
 const port = await choosePort(chosen.port);
 mkdirSync(chosen.stateDirectory, { recursive: true, mode: 0o700 });
 const launcher = new Launcher(chosen, loadSecrets(chosen.stateDirectory));
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
-watchParent(() => launcher.stop(null));
+process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
+for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
+// While it drains it ends by itself.
+watchParent(() => (launcher.isDraining ? undefined : launcher.stop(null)));
 await launcher.run(port);

@@ -3,7 +3,7 @@
  * has asked for them again. An append-only file of 48-byte records, rewritten at open with what is still held.
  *   record: 32 bytes key · u64 segment hash · u32 tokens · u32 CRC-32 of the 44 bytes before
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import type { EngineKey } from "./engine/engine.ts";
@@ -12,6 +12,8 @@ import type { Anchor } from "./held-segments.ts";
 const RECORD_BYTES = 48;
 /** So many appended records, and the next open is not the only time the file is rewritten. */
 const MOST_APPENDED = 262_144;
+/** After a write that failed (a full disk), the whole file is written again, at most this often. */
+const RETRY_MS = 30_000;
 /** Blocks with anchors; the oldest are forgotten first. */
 const MOST_KEYS = 262_144;
 
@@ -38,12 +40,16 @@ export class AnchorLog {
   readonly #isHeld: (key: EngineKey) => boolean;
   /** key → hashes written for it. */
   readonly #known = new Map<EngineKey, Map<bigint, number>>();
+  readonly #now: () => number;
   #appended = 0;
+  /** The file lacks records, or ends in half of one: nothing may be appended before it is written again, then. */
+  #brokenUntilMs: number | null = null;
 
-  /** `isHeld`: whether the key is on a tier that outlives the process, or may be, as that is not known yet. */
-  constructor(file: string, isHeld: (key: EngineKey) => boolean) {
+  /** `now`: milliseconds. `isHeld`: whether the key is on a tier that outlives the process, or may be, as that is not known yet. */
+  constructor(file: string, isHeld: (key: EngineKey) => boolean, now: () => number = Date.now) {
     this.#file = file;
     this.#isHeld = isHeld;
+    this.#now = now;
     mkdirSync(dirname(file), { recursive: true });
     let bytes: Buffer = Buffer.alloc(0);
     try {
@@ -59,16 +65,20 @@ export class AnchorLog {
     for (const [key, segments] of this.#known) for (const [hash, tokens] of segments) yield { key, hash, tokens };
   }
 
-  /** Writes those that are new. A full disk loses them, which costs a warm start, nothing else. */
+  /** Writes those that are new. What a full disk does not take is written when it has room again; a restart before that costs a warm start, nothing else. */
   add(anchors: readonly Anchor[]): void {
     const fresh = anchors.filter((anchor) => this.#remember(anchor));
     if (fresh.length === 0) return;
+    if (this.#brokenUntilMs !== null) {
+      if (this.#now() >= this.#brokenUntilMs) this.#rewrite();
+      return;
+    }
     this.#appended += fresh.length;
     if (this.#appended > MOST_APPENDED) return this.#rewrite();
     try {
       appendFileSync(this.#file, Buffer.concat(fresh.map(encode)));
     } catch {
-      return;
+      this.#brokenUntilMs = this.#now();
     }
   }
 
@@ -80,14 +90,25 @@ export class AnchorLog {
     return true;
   }
 
+  /** What of a rewrite was written. */
+  #removeHalf(): void {
+    try {
+      rmSync(`${this.#file}.new`, { force: true });
+    } catch {
+      // It is written over the next time.
+    }
+  }
+
   #rewrite(): void {
     this.#appended = 0;
     for (const key of this.#known.keys()) if (!this.#isHeld(key) || this.#known.size > MOST_KEYS) this.#known.delete(key);
     try {
       writeFileSync(`${this.#file}.new`, Buffer.concat([...this.anchors()].map(encode)));
       renameSync(`${this.#file}.new`, this.#file);
+      this.#brokenUntilMs = null;
     } catch {
-      return;
+      this.#brokenUntilMs = this.#now() + RETRY_MS;
+      this.#removeHalf();
     }
   }
 }

@@ -74,7 +74,14 @@ class ChoiceAnswer {
     const free = request.api !== "completions" && grammar === null;
     this.#reasoning = free ? new ReasoningParser({ open: THINKING.test(prompt) }) : null;
     const tools = free || grammar?.type === "tool_calls" ? callableTools(request) : [];
-    this.#calls = tools.length > 0 ? new ToolCallParser(tools.map((tool) => tool.function.name)) : null;
+    const where = grammar?.type !== "tool_calls" ? "free" : grammar.otherwise === null ? "forced" : "either";
+    this.#calls =
+      tools.length > 0
+        ? new ToolCallParser(
+            tools.map((tool) => tool.function.name),
+            where,
+          )
+        : null;
   }
 
   *delta(event: Extract<EngineEvent, { type: "delta" }>): Generator<AnswerEvent> {
@@ -90,11 +97,13 @@ class ChoiceAnswer {
   *finish(event: Finished, reason: "stop" | "length"): Generator<AnswerEvent> {
     yield* this.#echo();
     yield* this.#told(this.#reasoning?.end() ?? { reasoning: "", text: "" });
-    for (const parsed of this.#calls?.end() ?? []) yield this.#event(parsed);
+    const cut = reason === "length" || event.stopText !== null;
+    const isCallOpen = this.#calls?.isInCall ?? false;
+    for (const parsed of this.#calls?.end(cut) ?? []) yield this.#event(parsed);
     // Only ours, unless the caller asked for the same.
     const stopText = event.stopText === CALL_CLOSE && !this.#request.stop.includes(CALL_CLOSE) ? null : event.stopText;
     // A call that was cut off is no call to be made.
-    const called: FinishReason = this.#callCount > 0 && reason === "stop" ? "tool_calls" : reason;
+    const called: FinishReason = this.#callCount > 0 && reason === "stop" && !isCallOpen ? "tool_calls" : reason;
     yield { type: "finished", choice: this.#choice, reason: called, stopText };
   }
 

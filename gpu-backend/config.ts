@@ -23,6 +23,8 @@ const Environment = z.object({
     .string()
     .regex(/^[0-9A-Za-z._-]{1,64}$/)
     .optional(),
+  /** After SIGTERM, what runs here has so long to end. */
+  WARMPATH_DRAIN_SECONDS: z.coerce.number().min(0).max(86_400).default(60),
   /** KV blocks in this process's memory; 0 = no host tier. */
   WARMPATH_HOST_BYTES: z.coerce
     .number()
@@ -66,6 +68,7 @@ export interface ReplicaConfig {
   roles: ("prefill" | "decode")[];
   /** Null: shares its processors with no other replica. */
   machine: string | null;
+  drainMs: number;
   tiers: TierConfig;
 }
 
@@ -123,6 +126,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
       queueLimit: values.WARMPATH_QUEUE_LIMIT,
       roles: values.WARMPATH_ROLES === "both" ? ["prefill", "decode"] : [values.WARMPATH_ROLES],
       machine: values.WARMPATH_MACHINE ?? null,
+      drainMs: values.WARMPATH_DRAIN_SECONDS * 1_000,
       tiers: tiersOf(values),
     },
   };

@@ -2,48 +2,47 @@
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Tool } from "../src/prefix/prompt.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
-import type { EngineRefusal, EngineRequest, Grammar } from "./engine/engine.ts";
+import type { EngineRefusal, EngineRequest, FormatGrammar, Grammar, GrammarPlace } from "./engine/engine.ts";
 import { CALL_CLOSE } from "./tool-call-parser.ts";
 
 /** OpenAI's own default for text completions. */
 const COMPLETION_TOKENS = 16;
 
 export function toolsOf(request: InnerRequest): readonly Tool[] {
-  return "messages" in request.prompt ? request.prompt.tools : [];
+  return "messages" in request.prompt ? [...request.prompt.tools, ...request.laterTools] : [];
 }
 
 /** Tools the answer may call. */
 export function callableTools(request: InnerRequest): readonly Tool[] {
-  const { toolChoice } = request;
+  const { toolChoice, allowedTools } = request;
   if (toolChoice === "none") return [];
-  const tools = toolsOf(request);
+  const tools = toolsOf(request).filter((tool) => allowedTools?.includes(tool.function.name) !== false);
   return typeof toolChoice === "object" && toolChoice !== null ? tools.filter((tool) => tool.function.name === toolChoice.name) : tools;
 }
 
-/** `loose`: schemas only where the caller insists on them, for when the engine can't follow one. */
-export function grammarOf(request: InnerRequest, loose = false): Grammar | null {
-  const { toolChoice, responseFormat } = request;
-  if (toolChoice === "required" || (typeof toolChoice === "object" && toolChoice !== null)) {
-    const tools = callableTools(request).map(({ function: { name, parameters, strict } }) => ({
-      name,
-      parameters: (loose && strict !== true ? null : parameters) ?? { type: "object" },
-    }));
-    return { type: "tool_calls", tools, parallel: toolChoice === "required" && request.parallelToolCalls };
-  }
-  switch (responseFormat.type) {
-    case "text":
-      return null;
-    case "json_object":
-      return { type: "json_object" };
-    case "json_schema":
-      return loose && !responseFormat.strict ? { type: "json_object" } : { type: "json_schema", schema: responseFormat.schema };
-  }
+/** Calls where they are forced; beside a format, calls or text of the format; else the format; null = free text, calls or not. */
+export function grammarOf(request: InnerRequest): Grammar | null {
+  const { toolChoice } = request;
+  const isNamed = typeof toolChoice === "object" && toolChoice !== null;
+  const forced = toolChoice === "required" || isNamed;
+  const format = formatOf(request);
+  const callable = callableTools(request);
+  if (!forced && (format === null || callable.length === 0)) return format;
+  const tools = callable.map(({ function: { name, parameters, strict } }) => ({ name, parameters, strict: strict === true }));
+  const parallel = request.parallelToolCalls && !isNamed;
+  return { type: "tool_calls", tools, parallel, otherwise: forced ? null : format };
+}
+
+function formatOf({ responseFormat }: InnerRequest): FormatGrammar | null {
+  if (responseFormat.type === "text") return null;
+  if (responseFormat.type === "json_object") return { type: "json_object" };
+  return { type: "json_schema", schema: responseFormat.schema, strict: responseFormat.strict };
 }
 
 /** Choice 0's; the others differ in `id` and `seed`. */
 export function engineRequest(
   request: InnerRequest,
-  given: { id: string; prompt: string; salt: string; contextTokens: number; grammar: Grammar | null },
+  given: { id: string; prompt: string; cuts?: readonly number[]; salt: string; contextTokens: number; grammar: Grammar | null },
 ): EngineRequest {
   const fallback = request.api === "completions" ? COMPLETION_TOKENS : given.contextTokens;
   // At most one call, and nothing holds free text to that: it ends where the first call does.
@@ -51,6 +50,7 @@ export function engineRequest(
   return {
     id: given.id,
     prompt: given.prompt,
+    cuts: given.cuts ?? [],
     salt: given.salt,
     maxTokens: request.maxTokens ?? fallback,
     temperature: request.temperature ?? 1,
@@ -71,10 +71,10 @@ export function choiceRequest(first: EngineRequest, choice: number): EngineReque
 
 const PROMPT_PARAM: Record<ApiName, string> = { chat: "messages", completions: "prompt", responses: "input", messages: "messages" };
 const FORMAT_PARAM: Record<ApiName, string> = {
-  chat: "response_format",
+  chat: "response_format.json_schema.schema",
   completions: "response_format",
-  responses: "text.format",
-  messages: "output_config.format",
+  responses: "text.format.schema",
+  messages: "output_config.format.schema",
 };
 
 export function promptParam(request: InnerRequest): string {
@@ -95,8 +95,31 @@ export function refusalError(request: InnerRequest, refusal: EngineRefusal, gram
   if (refusal.reason === "context_length_exceeded")
     return apiError("context_length_exceeded", overflowMessage(request, refusal), promptParam(request));
   if (refusal.reason === "grammar") {
-    const param = grammar?.type === "tool_calls" ? "tools" : FORMAT_PARAM[request.api];
-    return apiError("invalid_request", refusal.message, param);
+    const param = grammarParam(request, refusal.place, grammar);
+    // Anthropic's errors have no field for it.
+    return apiError("invalid_request", `\`${param}\` can't be followed: ${refusal.message}.`, param);
   }
   return { ...apiError("overloaded", refusal.message), retryAfterSeconds: 1 };
+}
+
+/** The caller's own path to the schema, and on to the place inside it. */
+function grammarParam(request: InnerRequest, place: GrammarPlace | null, grammar: Grammar | null): string {
+  if (place === null) return grammar?.type === "tool_calls" ? "tools" : FORMAT_PARAM[request.api];
+  const name = place.tool === null || grammar?.type !== "tool_calls" ? null : grammar.tools[place.tool]?.name;
+  const schema = name === null ? FORMAT_PARAM[request.api] : (request.schemaPaths.get(name ?? "") ?? "tools");
+  return schema + pathOf(place.pointer);
+}
+
+const LISTS: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf"]);
+const MOST_NAMES = 16;
+
+/** `#/properties/a/anyOf/0` → `.properties.a.anyOf[0]`. */
+function pathOf(pointer: string): string {
+  const names = pointer.split("/").slice(1, 1 + MOST_NAMES);
+  return names
+    .map((name, index) => {
+      if (LISTS.has(names[index - 1] ?? "") && /^\d+$/.test(name)) return `[${name}]`;
+      return `.${name.replaceAll("~1", "/").replaceAll("~0", "~").slice(0, 64)}`;
+    })
+    .join("");
 }

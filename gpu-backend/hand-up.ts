@@ -8,6 +8,7 @@ import type { InnerRequest } from "../src/wire/inner.ts";
 import { inputItemsOf } from "../src/wire/responses-items.ts";
 import { responseId, responseObject } from "../src/wire/response-object.ts";
 import type { WholeAnswer } from "../src/wire/whole-answer.ts";
+import { withinLimit } from "./time-limit.ts";
 
 /** All tries together: the client waits for the end of its answer meanwhile. */
 const PATIENCE_MS = 5_000;
@@ -39,16 +40,16 @@ export async function handUp(
   const url = `${edgeOrigin(join)}/internal/results/${encodeURIComponent(responseId(head))}`;
   const response = responseObject(head, request, answer);
   const body = JSON.stringify({ response, inputItems: inputItemsOf(request.responses.input), messages: messagesAfter(request, answer) });
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  let why = "no answer in time";
-  for (let attempt = 1; attempt <= TRIES && !patience.aborted; attempt += 1) {
-    if (attempt > 1) await sleep(PAUSE_MS);
-    const result = await put(url, ticket, body, patience);
-    if (result === "stored") return;
-    why = result.why;
-    if (result.final) break;
-  }
-  process.stderr.write(`${responseId(head)} is not kept by the edge: ${why}\n`);
+  const tried = await withinLimit({ ms: PATIENCE_MS }, async (signal) => {
+    for (let attempt = 1; ; attempt += 1) {
+      const result = await put(url, ticket, body, signal);
+      if (result === "stored") return null;
+      if (result.final || attempt >= TRIES || signal.aborted) return result.why;
+      await sleep(PAUSE_MS);
+    }
+  });
+  const why = tried.type === "done" ? tried.result : "no answer in time";
+  if (why !== null) process.stderr.write(`${responseId(head)} is not kept by the edge: ${why}\n`);
 }
 
 async function put(url: string, ticket: string, body: string, signal: AbortSignal): Promise<"stored" | { why: string; final: boolean }> {

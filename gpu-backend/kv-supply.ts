@@ -7,19 +7,24 @@ import type { Agent } from "undici";
 import type { TransferReport } from "../src/wire/control.ts";
 import type { ApiName } from "../src/wire/inner.ts";
 import type { Source } from "../src/wire/ticket.ts";
-import type { OfferedBlock, TierStack } from "./blocks/tier-stack.ts";
-import type { Engine, EngineKey, Prepared, Restore } from "./engine/engine.ts";
+import type { OfferedBlock, TierStack, WantedBlock } from "./blocks/tier-stack.ts";
+import { PINNED_SHARE } from "./blocks/tier.ts";
+import type { Engine, EngineKey, KeyedBlock, Prefilled, Prepared, Restore } from "./engine/engine.ts";
 import type { PrefillTimes } from "./lease-reporter.ts";
 import { PinBudget } from "./pin-budget.ts";
 import { steadyNowMs } from "./steady-clock.ts";
+import { TransferCounts } from "./transfer-counts.ts";
 import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
+import type { Expectation } from "./transfer/patience.ts";
 import type { BlockSource } from "./transfer/send.ts";
 
 /** Share of the past that a new measurement leaves in the learnt prefill rate. */
 const KEEP = 0.8;
 const FIRST_PREFILL_MS_PER_TOKEN = 0.1;
-/** Of the host tier, one salt's pins may take so much. */
-const PINNED_SHARE = 0.25;
+/** Of the nearest tier, one salt's pins may take so much. */
+const PINNED_BY_ONE = 0.25;
+/** Longest wait for this replica's own tiers: what computing the same takes, and at least this. */
+const LEAST_LOAD_MS = 500;
 
 /** What the edge said about where KV is to be had, and the request as it came. */
 export interface SupplyOrder {
@@ -50,15 +55,20 @@ export class KvSupply {
   readonly #pins: PinBudget;
   /** Until when callers want what; a block may come to its tier after it was asked to stay. */
   readonly #wanted = new Map<EngineKey, number>();
+  /** By peer and outcome. */
+  readonly transfers = new TransferCounts();
   #prefillMsPerToken = FIRST_PREFILL_MS_PER_TOKEN;
+  /** Of replicas that computed for this one, the transfer included. */
+  #remoteMsPerToken = 0;
+  #measured = false;
 
   /** `tiers`: null where none is configured. */
   constructor(engine: Engine, tiers: TierStack | null) {
     this.#engine = engine;
     this.#tiers = tiers;
-    const host = tiers?.tiers.find((tier) => tier.name === "host")?.budgetBytes ?? 0;
     const { blockTokens, kvTokenBytes } = engine.card;
-    this.#pins = new PinBudget(Math.floor((host * PINNED_SHARE) / (blockTokens * kvTokenBytes)));
+    const blocks = (tiers?.tiers[0]?.budgetBytes ?? 0) / (blockTokens * kvTokenBytes);
+    this.#pins = new PinBudget({ ofOne: Math.floor(blocks * PINNED_BY_ONE), ofAll: Math.floor(blocks * PINNED_SHARE) });
   }
 
   /** For a peer that may have them: what rests below the device. */
@@ -66,7 +76,9 @@ export class KvSupply {
     const tiers = this.#tiers;
     if (tiers === null) return null;
     return {
-      load: (keys, signal) => tiers.load(keys, signal),
+      load: (wanted, signal) => tiers.load(wanted, signal),
+      restoreOf: async (prepared, signal) => (await this.#load(prepared, null, signal)).restore,
+      keep: (prepared, prefilled, restore) => this.#computedForAnother(prepared, prefilled, restore),
       pin: (keys, untilMs) => {
         for (const key of keys) tiers.pin([key], Math.max(untilMs, this.#wanted.get(key) ?? 0));
         return () => {
@@ -83,18 +95,21 @@ export class KvSupply {
     const from = prepared.heldBlocks + (loaded.restore?.blocks.length ?? 0);
     if (source === null || signal.aborted || (order.prefill === null && from >= prepared.reusableBlocks)) return loaded;
     const startedAtMs = performance.now();
-    const link = { url: source.url, ticket: source.ticket, card: this.#engine.card, prepared, signal, dispatcher: this.#agent };
+    const { card } = this.#engine;
+    const link = { url: source.url, ticket: source.ticket, card, prepared, signal, dispatcher: this.#agent, expected: this.#expected };
     const fetched =
       order.prefill === null
         ? await pullBlocks({ ...link, from, to: prepared.reusableBlocks })
         : await fetchPrefill({ ...link, have: from, api: order.api, historyBytes: order.historyBytes, body: order.body });
     const kind = order.prefill === null ? "pull" : "prefill";
     const transfer = reportOf(kind, source.replica, fetched, performance.now() - startedAtMs);
+    this.transfers.add(kind, source.replica, transfer.why ?? "used");
     if (!fetched.ok) return { ...loaded, transfer };
     this.#offer(prepared, from, fetched.restore);
     const restore = joined(loaded.restore, fetched.restore, prepared.heldBlocks);
     const whole = fetched.restore.tail !== null;
-    const cachedElsewhere = whole ? Math.max(fetched.cachedTokens, from * this.#engine.card.blockTokens) : undefined;
+    const cachedElsewhere = whole ? Math.max(fetched.cachedTokens, from * card.blockTokens) : undefined;
+    if (cachedElsewhere !== undefined) this.#learnRemote(prepared.tokens.length - cachedElsewhere, transfer.ms);
     return { ...loaded, restore, transfer, cachedElsewhere };
   }
 
@@ -102,8 +117,36 @@ export class KvSupply {
   learnPrefill({ computedTokens, elapsedMs, restoreMs }: PrefillTimes, supplied: Supplied | null): void {
     const restored = supplied?.restore?.blocks.reduce((sum, block) => sum + block.tokens.length, 0) ?? 0;
     if (restored > 0) this.#tiers?.learnRestore(restored, restoreMs);
+    this.#learnPrefill(computedTokens, elapsedMs);
+  }
+
+  #learnPrefill(computedTokens: number, elapsedMs: number): void {
     if (computedTokens < this.#engine.card.blockTokens || !(elapsedMs > 0)) return;
-    this.#prefillMsPerToken = KEEP * this.#prefillMsPerToken + ((1 - KEEP) * elapsedMs) / computedTokens;
+    const sample = elapsedMs / computedTokens;
+    this.#prefillMsPerToken = this.#measured ? KEEP * this.#prefillMsPerToken + (1 - KEEP) * sample : sample;
+    this.#measured = true;
+  }
+
+  #learnRemote(computedTokens: number, elapsedMs: number): void {
+    if (computedTokens < this.#engine.card.blockTokens) return;
+    const sample = elapsedMs / computedTokens;
+    this.#remoteMsPerToken = this.#remoteMsPerToken === 0 ? sample : KEEP * this.#remoteMsPerToken + (1 - KEEP) * sample;
+  }
+
+  get #expected(): Expectation {
+    const measured = this.#measured || this.#remoteMsPerToken > 0;
+    return { msPerToken: Math.max(this.#prefillMsPerToken, this.#remoteMsPerToken), measured };
+  }
+
+  #computedForAnother(
+    prepared: Prepared,
+    { promptTokens, cachedTokens, prefillMs, restoreMs }: Prefilled,
+    restore: Restore | undefined,
+  ): void {
+    const restored = restore?.blocks.reduce((sum, block) => sum + block.tokens.length, 0) ?? 0;
+    if (restored > 0) this.#tiers?.learnRestore(restored, restoreMs);
+    this.#learnPrefill(promptTokens - cachedTokens, prefillMs - restoreMs);
+    void this.keep(prepared, null).catch(() => undefined);
   }
 
   /** Copies the prompt's blocks below the device, off the caller's path; what is there already is not read again. `pin`: they stay so long, as far as this salt may. */
@@ -130,6 +173,7 @@ export class KvSupply {
   }
 
   async #copy(prepared: Prepared, tiers: TierStack): Promise<void> {
+    await tiers.checked();
     const missing = prepared.blockKeys.slice(0, prepared.reusableBlocks).filter((key) => tiers.bitsOf(key) === 0);
     if (missing.length === 0) return;
     const parents = parentsOf(prepared);
@@ -159,7 +203,13 @@ export class KvSupply {
     const load = told ?? tiers.worthLoading(count * blockTokens, bits === 0 ? 8 : bits, this.#prefillMsPerToken);
     if (!load) return NOTHING;
     const startedAtMs = performance.now();
-    const blocks = await tiers.load(keys.slice(0, count), signal);
+    const wanted = keys.slice(0, count).map((key, index): WantedBlock => {
+      const at = (prepared.heldBlocks + index) * blockTokens;
+      return { key, tokens: prepared.tokens.subarray(at, at + blockTokens) };
+    });
+    // A tier that stands still must not cost more than computing what it has.
+    const ms = Math.max(LEAST_LOAD_MS, count * blockTokens * this.#prefillMsPerToken);
+    const blocks = await loadWithin(tiers, wanted, ms, signal);
     if (blocks.length === 0) return NOTHING;
     const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };
     return { ...NOTHING, restore, loadedTokens: blocks.length * blockTokens, loadMs: performance.now() - startedAtMs };
@@ -172,6 +222,21 @@ export class KvSupply {
       return key === undefined ? [] : [{ ...payload, key, parent: prepared.blockKeys[from + index - 1] ?? null }];
     });
     this.#tiers?.offer(offered);
+  }
+}
+
+/** What has come by then. */
+async function loadWithin(tiers: TierStack, wanted: readonly WantedBlock[], ms: number, signal: AbortSignal): Promise<KeyedBlock[]> {
+  const stop = new AbortController();
+  const end = (): void => stop.abort();
+  const timer = setTimeout(end, ms);
+  signal.addEventListener("abort", end);
+  if (signal.aborted) end();
+  try {
+    return await tiers.load(wanted, stop.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
   }
 }
 

@@ -2,26 +2,29 @@
 import { type MetricFamily, prometheusText } from "../src/prometheus.ts";
 import type { TierCounters } from "./blocks/tier.ts";
 import type { TierStack } from "./blocks/tier-stack.ts";
-import type { EngineLoad } from "./engine/engine.ts";
+import type { EngineFaults, EngineLoad } from "./engine/engine.ts";
+import type { TransferCount } from "./transfer-counts.ts";
 
-const TIER_COUNTERS: Readonly<Record<keyof TierCounters, string>> = {
+const TIER_COUNTERS: Readonly<Record<Exclude<keyof TierCounters, "damaged">, string>> = {
   hits: "Blocks read from the tier",
   misses: "Blocks asked of the tier that it did not have",
   evicted: "Blocks thrown out for lack of room",
   refused: "Blocks not taken: no room, disk full, store down",
-  damaged: "Blocks that were not what had been written; they are forgotten and computed again",
   errors: "Reads and writes that failed",
+  full: "Writes that found the medium full: the oldest blocks then make room, as at the budget",
 };
 
 export interface ReplicaCounts {
   load: EngineLoad;
+  faults: EngineFaults;
+  transfers: readonly TransferCount[];
   /** Requests that run, and what is computed or sent for other replicas. */
   running: number;
   /** Null: only the device. */
   tiers: TierStack | null;
 }
 
-export function replicaMetricsText(replica: string, { load, running, tiers }: ReplicaCounts): string {
+export function replicaMetricsText(replica: string, { load, faults, transfers, running, tiers }: ReplicaCounts): string {
   const one = (value: number): MetricFamily["samples"] => [{ labels: { replica }, value }];
   const gauge = (name: string, help: string, value: number): MetricFamily => ({ name, type: "gauge", help, samples: one(value) });
   const counter = (name: string, help: string, value: number): MetricFamily => ({ name, type: "counter", help, samples: one(value) });
@@ -30,6 +33,18 @@ export function replicaMetricsText(replica: string, { load, running, tiers }: Re
     gauge("warmpath_engine_running", "Sequences that the engine computes", load.running),
     gauge("warmpath_engine_queued", "Requests in the engine's queue", load.queued),
     gauge("warmpath_engine_used_kv_tokens", "Tokens in live sequences", load.usedKvTokens),
+    counter(
+      "warmpath_engine_restores_refused_total",
+      "KV that came with a request and was not used: it did not fit, or was not finite",
+      faults.restores,
+    ),
+    counter("warmpath_engine_not_finite_total", "Runs that ended with an error because their logits were not finite", faults.notFinite),
+    {
+      name: "warmpath_transfers_total",
+      type: "counter" as const,
+      help: "Transfers to this replica, by peer and outcome: used, or why not all of it came",
+      samples: transfers.map(({ kind, peer, outcome, count }) => ({ labels: { replica, kind, peer, outcome }, value: count })),
+    },
   ];
   if (tiers === null) return prometheusText(families);
   const each = (value: (tier: TierStack["tiers"][number]) => number): MetricFamily["samples"] =>
@@ -39,12 +54,26 @@ export function replicaMetricsText(replica: string, { load, running, tiers }: Re
     ...families,
     { name: "warmpath_tier_used_bytes", type: "gauge", help: "Bytes of blocks in the tier", samples: each(({ usedBytes }) => usedBytes) },
     { name: "warmpath_tier_budget_bytes", type: "gauge", help: "Bytes that it may take", samples: each(({ budgetBytes }) => budgetBytes) },
-    ...(Object.keys(TIER_COUNTERS) as (keyof TierCounters)[]).map((name): MetricFamily => ({
+    {
+      name: "warmpath_tier_pinned_bytes",
+      type: "gauge",
+      help: "Of these, bytes that are pinned: at most half of the budget",
+      samples: each(({ pinnedBytes }) => pinnedBytes),
+    },
+    ...(Object.keys(TIER_COUNTERS) as (keyof typeof TIER_COUNTERS)[]).map((name): MetricFamily => ({
       name: `warmpath_tier_${name}_total`,
       type: "counter",
       help: TIER_COUNTERS[name],
       samples: each((tier) => tier.counters[name]),
     })),
+    {
+      name: "warmpath_tier_damaged_total",
+      type: "counter",
+      help: "Blocks that were not what they should be, by what was wrong; they are forgotten and computed again",
+      samples: tiers.tiers.flatMap(({ name, counters: { damaged } }) =>
+        Object.entries(damaged).map(([reason, value]) => ({ labels: { replica, tier: name, reason }, value })),
+      ),
+    },
     gauge("warmpath_tiers_queued_bytes", "Bytes of blocks that wait to be written", tiers.queuedBytes),
     counter("warmpath_tiers_offered_total", "Blocks taken to be written below the device", counters.offered),
     counter("warmpath_tiers_dropped_total", "Blocks that found a tier's queue full", counters.dropped),

@@ -23,7 +23,7 @@ export async function openTiers(
   card: EngineCard,
   onChange: (key: EngineKey, tierBits: number) => void,
 ): Promise<OpenedTiers | null> {
-  const { kvSpace, kvTokenBytes } = card;
+  const { kvSpace, kvTokenBytes, kvNumbers } = card;
   const tiers: Tier[] = [];
   let listed = Promise.resolve(true);
   if (config.hostBytes > 0) tiers.push(new HostTier({ budgetBytes: config.hostBytes, now }));
@@ -40,5 +40,5 @@ export async function openTiers(
     listed = store.refresh();
     tiers.push(store);
   }
-  return tiers.length === 0 ? null : { stack: createTierStack({ tiers, now, kvSpace, kvTokenBytes, onChange }), listed };
+  return tiers.length === 0 ? null : { stack: createTierStack({ tiers, now, kvSpace, kvTokenBytes, kvNumbers, onChange }), listed };
 }

@@ -1,18 +1,29 @@
-/** How much each salt has pinned: a bound, so that nobody's pins push out everybody else's prefixes. */
+/** How much each salt has pinned, and all together: bounds, so that pins leave room for the prefixes of those who pin nothing. */
 import type { EngineKey } from "./engine/engine.ts";
 
 /** Salts remembered at once; beyond it pins of new ones wait until old ones run out. */
 const MOST_SALTS = 4_096;
 
+export interface PinLimits {
+  /** Blocks of one salt. */
+  ofOne: number;
+  /** Of all salts. */
+  ofAll: number;
+}
+
 export class PinBudget {
-  readonly #mostBlocks: number;
+  readonly #limits: PinLimits;
   readonly #bySalt = new Map<string, Map<EngineKey, number>>();
 
-  constructor(mostBlocks: number) {
-    this.#mostBlocks = mostBlocks;
+  constructor(limits: PinLimits) {
+    this.#limits = limits;
   }
 
-  /** The leading keys that fit what is left of the salt's share; counted until `untilMs`. A key that was pinned already costs nothing more. */
+  get blocks(): number {
+    return [...this.#bySalt.values()].reduce((sum, pinned) => sum + pinned.size, 0);
+  }
+
+  /** The leading keys that fit what is left of the salt's share and of everybody's; counted until `untilMs`. A key that was pinned already costs nothing more. */
   take(salt: string, keys: readonly EngineKey[], untilMs: number, nowMs: number): EngineKey[] {
     this.#forgetPast(nowMs);
     let pinned = this.#bySalt.get(salt);
@@ -21,8 +32,9 @@ export class PinBudget {
       this.#bySalt.set(salt, (pinned = new Map()));
     }
     const taken: EngineKey[] = [];
+    let left = Math.min(this.#limits.ofOne - pinned.size, this.#limits.ofAll - this.blocks);
     for (const key of keys) {
-      if (!pinned.has(key) && pinned.size >= this.#mostBlocks) break;
+      if (!pinned.has(key) && left-- <= 0) break;
       pinned.set(key, Math.max(untilMs, pinned.get(key) ?? 0));
       taken.push(key);
     }

@@ -2,25 +2,29 @@
 import xxhash from "xxhash-wasm";
 import { type ApiError, apiError } from "../src/errors.ts";
 import { chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
+import type { ChatPrompt } from "../src/prefix/prompt.ts";
 import { PromptEncoder } from "../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { anchorsOf } from "./anchor.ts";
+import { ClientMarks } from "./client-marks.ts";
 import type { EngineCard, EngineEvent } from "./engine/engine.ts";
-import { promptParam } from "./engine-request.ts";
+import { promptParam, refusalError } from "./engine-request.ts";
 import type { Anchor } from "./held-segments.ts";
 import { ChatTemplate } from "./template.ts";
 
 const xxh = await xxhash();
 const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 
-export type Rendered = { ok: true; text: string } | { ok: false; error: ApiError };
+/** `cuts`: as an engine request has them. */
+export type Rendered = { ok: true; text: string; cuts: readonly number[] } | { ok: false; error: ApiError };
 type Queued = Pick<Extract<EngineEvent, { type: "queued" }>, "tokenEnds" | "blockKeys">;
 
 export interface Opened {
   ok: true;
   /** As the engine gets it. */
   text: string;
+  cuts: readonly number[];
   anchors(queued: Queued): Anchor[];
 }
 
@@ -30,11 +34,13 @@ export class Prompts {
   readonly exact: boolean;
   readonly #card: EngineCard;
   readonly #template: ChatTemplate;
+  readonly #marks: ClientMarks;
   readonly #encoder = new PromptEncoder(hash64, { recordPieces: true });
 
   private constructor(card: EngineCard, template: ChatTemplate) {
     this.#card = card;
     this.#template = template;
+    this.#marks = new ClientMarks(card.marks ?? []);
     const order = template.findTemplateOrder();
     this.exact = order !== null;
     this.hashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: order ?? "system-then-tools" };
@@ -46,11 +52,25 @@ export class Prompts {
   }
 
   render(request: InnerRequest): Rendered {
-    if ("text" in request.prompt) return { ok: true, text: request.prompt.text };
-    const rendered = this.#template.withReasoning(request.reasoningEffort).render(request.prompt, true);
-    if (rendered.ok) return rendered;
-    const message = `The model's chat template refuses these messages: ${rendered.message}`;
-    return { ok: false, error: apiError("invalid_request", message, promptParam(request)) };
+    // Such a prompt is the caller's own rendering, marks and all.
+    if ("text" in request.prompt) return { ok: true, text: request.prompt.text, cuts: [] };
+    const refused = (message: string): Rendered => ({ ok: false, error: apiError("invalid_request", message, promptParam(request)) });
+    const { contextTokens } = this.#card;
+    const tooLong = (promptTokens: number): Rendered => {
+      const refusal = { type: "refused", reason: "context_length_exceeded", promptTokens, contextTokens, message: "" } as const;
+      return { ok: false, error: refusalError(request, refusal, null) };
+    };
+    // Each is a token at least. A template takes long for many, and all else in this process waits for it.
+    const pieces = piecesOf(request.prompt);
+    if (pieces > contextTokens) return tooLong(pieces);
+    const template = this.#template.withReasoning(request.reasoningEffort);
+    const rendered = template.render(request.prompt, true);
+    if (!rendered.ok) return refused(`The model's chat template refuses these messages: ${rendered.message}`);
+    // Where there is a mark, a token ends.
+    const cuts = this.#marks.cuts(template, request.prompt, rendered.text, contextTokens);
+    if (cuts === "too-many") return tooLong(contextTokens + 1);
+    if (cuts !== "rewritten") return { ok: true, text: rendered.text, cuts };
+    return refused("A text spells one of the model's control tokens where its chat template rewrites texts; spell it in another way.");
   }
 
   /** `chainTip`: of the admission or ticket that came with it, which was given for one prompt only. */
@@ -64,11 +84,18 @@ export class Prompts {
     }
     const rendered = this.render(request);
     if (!rendered.ok) return rendered;
-    const { text } = rendered;
+    const { text, cuts } = rendered;
     const { blockTokens } = this.#card;
     const template = this.#template.withReasoning(request.reasoningEffort);
     const anchors = (queued: Queued): Anchor[] =>
       this.exact ? anchorsOf(template, request.prompt, this.hashSpec.order, { chain, pieces, rendered: text, queued, blockTokens }) : [];
-    return { ok: true, text, anchors };
+    return { ok: true, text, cuts, anchors };
   }
+}
+
+/** Messages, their parts and calls, and tools. */
+function piecesOf({ messages, tools }: ChatPrompt): number {
+  const within = ({ content, tool_calls: calls }: ChatPrompt["messages"][number]): number =>
+    1 + (typeof content === "string" ? 0 : (content?.length ?? 0)) + (calls?.length ?? 0);
+  return messages.reduce((sum, message) => sum + within(message), tools.length);
 }

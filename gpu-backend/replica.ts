@@ -58,7 +58,6 @@ export class Replica {
   #anchors: AnchorLog | null = null;
   #announcer: Announcer | null = null;
   #epoch = Date.now();
-  #onIdle: (() => void) | null = null;
 
   private constructor(engine: Engine, config: ReplicaConfig, prompts: Prompts) {
     this.config = config;
@@ -106,7 +105,8 @@ export class Replica {
   }
 
   get counts(): ReplicaCounts {
-    return { load: this.#engine.load(), running: this.runningCount, tiers: this.#tiers };
+    const [load, { faults }] = [this.#engine.load(), this.#engine];
+    return { load, faults, transfers: this.#supply.transfers.all(), running: this.runningCount, tiers: this.#tiers };
   }
 
   join(url: string, onState: (joined: boolean) => void): void {
@@ -140,11 +140,6 @@ export class Replica {
     this.#announcer?.drain();
   }
 
-  /** Resolves when nothing runs. */
-  idle(): Promise<void> {
-    return this.#live.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#onIdle = resolve));
-  }
-
   async close(): Promise<void> {
     this.#announcer?.close();
     this.sender.close();
@@ -175,7 +170,7 @@ export class Replica {
     const rendered = this.prompts.render(request);
     if (!rendered.ok) return rendered;
     try {
-      return { ok: true, tokens: await this.#engine.countTokens(rendered.text) };
+      return { ok: true, tokens: await this.#engine.countTokens(rendered.text, rendered.cuts) };
     } catch {
       return { ok: false, error: { ...apiError("overloaded", "The engine is down. Try again."), retryAfterSeconds: 1 } };
     }
@@ -198,31 +193,22 @@ export class Replica {
     });
   }
 
-  /** A schema that the engine can't follow is let go where the caller does not insist on it. */
   async #submit(request: InnerRequest, { id, attempt, salt }: Admission, opened: Opened, order: SupplyOrder): Promise<Submitted> {
-    const given = { id: `${id}/${attempt}`, prompt: opened.text, salt, contextTokens: this.#engine.card.contextTokens };
+    const given = { id: `${id}/${attempt}`, prompt: opened.text, cuts: opened.cuts, salt, contextTokens: this.#engine.card.contextTokens };
     const first = engineRequest(request, { ...given, grammar: grammarOf(request) });
     const prepared = await this.#engine.prepare(first);
     if (prepared.type === "refused") return { ok: false, first, refusal: prepared };
     const supplied: { now: Supplied | null } = { now: null };
-    const begin = async (engineFirst: EngineRequest, signal: AbortSignal): Promise<EngineRun | EngineRefusal> => {
+    const begin = async (signal: AbortSignal): Promise<EngineRun | EngineRefusal> => {
       supplied.now ??= await this.#supply.supply(prepared, order, signal);
-      return this.#engine.submit(engineFirst, supplied.now.restore);
+      return this.#engine.submit(first, supplied.now.restore);
     };
     // What another replica computes may take a while: the edge is told at once that the request is here.
     if (order.prefill !== null || order.pull !== null) {
-      return { ok: true, first, prepared, supplied, run: suppliedRun((signal) => begin(first, signal)) };
+      return { ok: true, first, prepared, supplied, run: suppliedRun(begin) };
     }
-    const { signal } = new AbortController();
-    const run = await begin(first, signal);
-    if (run.type === "accepted") return { ok: true, first, prepared, supplied, run };
-    const loose = engineRequest(request, { ...given, grammar: grammarOf(request, true) });
-    if (run.reason !== "grammar" || JSON.stringify(loose.grammar) === JSON.stringify(first.grammar))
-      return { ok: false, first, refusal: run };
-    const again = await begin(loose, signal);
-    return again.type === "accepted"
-      ? { ok: true, first: loose, prepared, supplied, run: again }
-      : { ok: false, first: loose, refusal: again };
+    const run = await begin(new AbortController().signal);
+    return run.type === "accepted" ? { ok: true, first, prepared, supplied, run } : { ok: false, first, refusal: run };
   }
 
   /** Passes the runs' events on and tells the pool of each step. */
@@ -253,7 +239,6 @@ export class Replica {
       endInterest();
       reporter.end();
       this.#live.delete(name);
-      if (this.#live.size === 0) this.#onIdle?.();
     }
   }
 }

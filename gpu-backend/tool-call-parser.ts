@@ -9,6 +9,12 @@ export const CALL_CLOSE = "</tool_call>";
 
 export type Parsed = { type: "text"; text: string } | { type: "call"; name: string } | { type: "arguments"; text: string };
 
+/**
+ * Where calls stand. `free`: anywhere between texts. `forced`: the answer is nothing but calls, and what is left of a cut one is no text.
+ * `either`: nothing but calls or nothing but text, as its first characters say (a JSON text may spell a call inside a string).
+ */
+export type CallsIn = "free" | "forced" | "either";
+
 /** Characters of a call that is looked at only when whole. */
 const MOST_HELD = 65_536;
 
@@ -41,7 +47,8 @@ class ObjectScanner {
 
 export class ToolCallParser {
   readonly #tools: ReadonlySet<string>;
-  #state: "text" | "call" | "arguments" | "closing" = "text";
+  #where: CallsIn;
+  #state: "text" | "call" | "arguments" | "closing" | "all text" = "text";
   /** Not certain yet; in state "call" all since the opening tag. */
   #held = "";
   #scanner = new ObjectScanner();
@@ -50,29 +57,55 @@ export class ToolCallParser {
   /** White space is dropped here: a call came just before. */
   #afterCall = false;
 
-  constructor(tools: Iterable<string>) {
+  constructor(tools: Iterable<string>, where: CallsIn = "free") {
     this.#tools = new Set(tools);
+    this.#where = where;
+  }
+
+  /** A call has begun whose arguments have not ended. */
+  get isInCall(): boolean {
+    return this.#state === "arguments";
   }
 
   push(piece: string): Parsed[] {
     this.#held += piece;
     const parsed: Parsed[] = [];
+    if (this.#where === "either" && !this.#choose()) return [];
     while (this.#step(parsed));
-    return merged(parsed);
+    return merged(this.#where === "forced" ? parsed.filter(({ type }) => type !== "text") : parsed);
   }
 
-  /** What was held back, when no more comes. */
-  end(): Parsed[] {
+  /** What was held back, when no more comes. `cut`: before the model had ended. */
+  end(cut: boolean): Parsed[] {
     const held = this.#held;
     this.#held = "";
-    if (this.#state === "call") return this.#whole(held) ?? [{ type: "text", text: this.#space + CALL_OPEN + held }];
-    if (this.#state !== "text" || (this.#afterCall && held.trim() === "")) return [];
+    if (this.#state === "call") {
+      const isText = this.#where === "free" && !cut;
+      return this.#whole(held) ?? (isText ? [{ type: "text", text: this.#space + CALL_OPEN + held }] : []);
+    }
+    // What may be the beginning of a tag is text only where text may be.
+    if (this.#state !== "text" || this.#where !== "free" || (this.#afterCall && held.trim() === "")) return [];
     return held === "" ? [] : [{ type: "text", text: held }];
+  }
+
+  /** Whether the answer is known to be calls or text. */
+  #choose(): boolean {
+    if (this.#held.startsWith(CALL_OPEN)) this.#where = "forced";
+    else if (CALL_OPEN.startsWith(this.#held)) return false;
+    else {
+      this.#where = "free";
+      this.#state = "all text";
+    }
+    return true;
   }
 
   /** Whether there may be more to do. */
   #step(parsed: Parsed[]): boolean {
     switch (this.#state) {
+      case "all text":
+        if (this.#held !== "") parsed.push({ type: "text", text: this.#held });
+        this.#held = "";
+        return false;
       case "text":
         return this.#text(parsed);
       case "call":

@@ -47,7 +47,9 @@ export function senderOf({ engine, prompts, source, report }: SenderParts): Send
   const gate = new TicketGate();
   const running = new Map<string, Running>();
   const lazySource: BlockSource = {
-    load: async (keys, signal) => (await source()?.load(keys, signal)) ?? [],
+    load: async (wanted, signal) => (await source()?.load(wanted, signal)) ?? [],
+    restoreOf: async (prepared, signal) => source()?.restoreOf(prepared, signal),
+    keep: (prepared, prefilled, restore) => source()?.keep(prepared, prefilled, restore),
     pin: (keys, untilMs) => source()?.pin(keys, untilMs) ?? (() => undefined),
   };
   return new Sender(
@@ -63,6 +65,7 @@ export function senderOf({ engine, prompts, source, report }: SenderParts): Send
         const given = {
           id: `${ticket.id}/${ticket.attempt}`,
           prompt: opened.text,
+          cuts: opened.cuts,
           salt: ticket.salt,
           contextTokens: engine.card.contextTokens,
         };

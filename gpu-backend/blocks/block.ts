@@ -15,10 +15,11 @@
  *
  * llama.cpp trusts what it loads: other weights load silently, one flipped length allocates without limit (facts: llama.md §4). So
  * nothing is read here before the length it needs was checked, and no byte leaves before the checksum was. The checksum finds
- * damage, not malice: whoever can write a tier can write a valid block. That it fits the prompt is for the caller to check (`tokens`).
+ * damage, not malice: whoever can write a tier can write a valid block. Therefore tokens and numbers are checked besides.
  */
 import { createHash } from "node:crypto";
 import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
+import { isFiniteKv, type KvNumbers } from "../engine/kv-numbers.ts";
 import type { SealedBlock } from "./tier.ts";
 
 const MAGIC = 0x564b5057;
@@ -30,21 +31,13 @@ const MAX_TOKENS = 1 << 16;
 
 export const HEADER_BYTES = AT.tokens;
 
-/** Why bytes were not opened. */
-export type BlockFault =
-  /** Shorter or longer than its own header says. */
-  | "length"
-  | "magic"
-  | "version"
-  /** A count or length no block of this engine has. */
-  | "size"
-  /** Of another engine, weights or layout. */
-  | "kv_space"
-  /** Another block than the one asked for. */
-  | "key"
-  /** Not the prompt's tokens. */
-  | "tokens"
-  | "checksum";
+/**
+ * Why bytes were not opened.
+ * length: shorter or longer than their own header says · size: a count or length that no block of this engine has · kv_space: of another engine, weights or layout ·
+ * key: another block than the one asked for · tokens: not the prompt's · not_finite: a number that would make answers garbage.
+ */
+export const BLOCK_FAULTS = ["length", "magic", "version", "size", "kv_space", "key", "checksum", "tokens", "not_finite"] as const;
+export type BlockFault = (typeof BLOCK_FAULTS)[number];
 
 export interface BlockHeader {
   kvSpace: string;
@@ -59,6 +52,7 @@ export interface BlockExpectation {
   key: EngineKey;
   kvSpace: string;
   kvTokenBytes: number;
+  kvNumbers: readonly KvNumbers[];
   /** The tokens the block must hold, when they are known. */
   tokens?: Uint32Array;
 }
@@ -137,7 +131,17 @@ export function openBlock(bytes: Uint8Array, expected: BlockExpectation): Opened
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const tokens = Uint32Array.from({ length: tokenCount }, (_, index) => view.getUint32(AT.tokens + 4 * index, true));
   if (expected.tokens !== undefined && !sameTokens(tokens, expected.tokens)) return { ok: false, why: "tokens" };
-  return { ok: true, block: { key, tokens, data: bytes.subarray(AT.tokens + 4 * tokenCount, end) }, parent };
+  const data = bytes.subarray(AT.tokens + 4 * tokenCount, end);
+  if (!isFiniteKv(data, tokenCount, expected.kvNumbers)) return { ok: false, why: "not_finite" };
+  return { ok: true, block: { key, tokens, data }, parent };
+}
+
+/** What a tier can say itself: whether the bytes have a header, are as long as it says, and are this key's. */
+export function inspectHeader(bytes: Uint8Array, key: EngineKey): { parent: EngineKey | null } | { fault: BlockFault } {
+  const read = readHeader(bytes);
+  if (!read.ok) return { fault: read.why };
+  if (read.header.key !== key) return { fault: "key" };
+  return read.header.totalBytes === bytes.length ? { parent: read.header.parent } : { fault: "length" };
 }
 
 function sameTokens(one: Uint32Array, other: Uint32Array): boolean {

@@ -7,14 +7,18 @@
  *
  * The directory belongs to one replica at a time (directory-owner.ts). It is marked as ours when it is made; one that has other things in it is refused, since what
  * lies in it and is no block of this engine is deleted at open.
+ *
+ * A disk that is full before the budget is used counts as a smaller budget for a while (ceiling.ts).
  */
-import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineKey } from "../engine/engine.ts";
-import { HEADER_BYTES, isEngineKey, readHeader, type BlockHeader } from "./block.ts";
-import { ownDirectory } from "./directory-owner.ts";
+import { inspectHeader, isEngineKey } from "./block.ts";
+import { inspectFile, readWhole, unlessAborted, writeSynced } from "./block-files.ts";
+import { Ceiling } from "./ceiling.ts";
+import { OWNER, ownDirectory } from "./directory-owner.ts";
 import { Residents } from "./residents.ts";
-import { freshCounters, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
 
 const MARK = "warmpath-blocks";
 const INCOMING = "incoming";
@@ -29,7 +33,15 @@ export interface DiskTierOptions {
   kvSpace: string;
   /** How bytes get to a file that does not exist yet, durably. Tests put a full disk here. */
   writeNew?: (path: string, bytes: Uint8Array) => Promise<void>;
+  /** How a file is read: at most so many bytes, none when it is longer. Tests put a slow disk here. */
+  readWhole?: (path: string, bytes: number) => Promise<Uint8Array>;
 }
+
+/** Evicted for one block that finds the disk full; then it is refused, since others take what we free. */
+const MOST_TRIES = 4;
+const NO_ROOM: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);
+/** Of file systems: what lies at the root of one. */
+const LOST_AND_FOUND = "lost+found";
 
 /** Finds again what an earlier run left. Rejects when the directory can't be made or read, is not ours, or is used by another replica. */
 export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
@@ -48,7 +60,7 @@ async function claim(directory: string): Promise<() => Promise<void>> {
   await mkdir(directory, { recursive: true });
   const names = await readdir(directory);
   if (!names.includes(MARK)) {
-    if (names.some((name) => name !== "lost+found"))
+    if (names.some((name) => name !== LOST_AND_FOUND))
       throw new Error(`${directory} has other things in it: the disk tier needs a directory of its own`);
     await writeFile(join(directory, MARK), "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n");
   }
@@ -65,6 +77,7 @@ class DiskTier implements Tier {
   readonly #options: DiskTierOptions;
   readonly #disown: () => Promise<void>;
   readonly #residents: Residents;
+  readonly #ceiling: Ceiling;
   /** Folders that were made. */
   readonly #folders = new Set<string>();
   /** Changes to files, one after the other: a name is never written and deleted at once. */
@@ -76,11 +89,16 @@ class DiskTier implements Tier {
     this.#options = options;
     this.#disown = disown;
     this.budgetBytes = options.budgetBytes;
-    this.#residents = new Residents(options.now);
+    this.#residents = new Residents(options);
+    this.#ceiling = new Ceiling(options);
   }
 
   get usedBytes(): number {
     return this.#residents.usedBytes;
+  }
+
+  get pinnedBytes(): number {
+    return this.#residents.pinnedBytes;
   }
 
   has(key: EngineKey): boolean {
@@ -99,45 +117,35 @@ class DiskTier implements Tier {
     return this.#residents.pin(key, untilMs);
   }
 
-  async get(key: EngineKey): Promise<SealedBlock | null> {
+  async get(key: EngineKey, signal?: AbortSignal, inspect?: Inspect): Promise<SealedBlock | null> {
     if (!this.has(key)) return this.#missed();
-    let bytes: Uint8Array;
+    let bytes: Uint8Array | null;
     try {
-      bytes = await this.#read(key);
+      const read = this.#options.readWhole ?? readWhole;
+      bytes = await unlessAborted(read(this.#path(key), this.#residents.bytesOf(key)), signal);
     } catch {
       // Evicted meanwhile, or the disk fails.
       if (this.has(key)) this.counters.errors++;
       await this.forget(key);
       return this.#missed();
     }
-    const read = readHeader(bytes);
-    if (!read.ok || read.header.key !== key || read.header.totalBytes !== bytes.length) {
-      this.counters.damaged++;
+    if (bytes === null) return this.#missed();
+    const header = inspectHeader(bytes, key);
+    const fault = "fault" in header ? header.fault : (inspect?.(bytes) ?? null);
+    if ("fault" in header || fault !== null) {
+      // Evicted and written anew meanwhile is no damage.
+      if (this.has(key) && fault !== null) this.counters.damaged[fault]++;
       await this.forget(key);
       return this.#missed();
     }
     this.counters.hits++;
     this.#residents.use(key);
-    return { key, parent: read.header.parent, bytes };
+    return { key, parent: header.parent, bytes };
   }
 
   #missed(): null {
     this.counters.misses++;
     return null;
-  }
-
-  /** No more than the block is long, whatever the file has become. */
-  async #read(key: EngineKey): Promise<Uint8Array> {
-    const expected = this.#residents.bytesOf(key);
-    const file = await open(this.#path(key), "r");
-    try {
-      const { size } = await file.stat();
-      const bytes = new Uint8Array(Math.min(size, expected));
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-      return size === expected ? bytes.subarray(0, bytesRead) : bytes.subarray(0, 0);
-    } finally {
-      await file.close();
-    }
   }
 
   put(block: SealedBlock): Promise<PutOutcome> {
@@ -147,7 +155,7 @@ class DiskTier implements Tier {
         return "present";
       }
       if (block.parent !== null) this.#residents.expect(block.parent);
-      const stored = (await this.#makeRoom(block.bytes.length)) && (await this.#write(block));
+      const stored = await this.#place(block);
       if (block.parent !== null) this.#residents.unexpect(block.parent);
       if (!stored) {
         this.counters.refused++;
@@ -159,8 +167,19 @@ class DiskTier implements Tier {
     });
   }
 
+  async #place(block: SealedBlock): Promise<boolean> {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      if (!(await this.#makeRoom(block.bytes.length))) return false;
+      const written = await this.#write(block);
+      if (written !== "full") return written === "written";
+      this.counters.full++;
+      this.#ceiling.full(this.usedBytes);
+    }
+    return false;
+  }
+
   async #makeRoom(bytes: number): Promise<boolean> {
-    const limit = this.budgetBytes - bytes;
+    const limit = this.#ceiling.bytes - bytes;
     while (limit >= 0 && this.usedBytes > limit) {
       const victim = this.#residents.victim();
       if (victim === null) return false;
@@ -170,8 +189,8 @@ class DiskTier implements Tier {
     return limit >= 0;
   }
 
-  /** False when the disk is full or fails; then nothing of it is left. */
-  async #write({ key, bytes }: SealedBlock): Promise<boolean> {
+  /** Unless "written", nothing of it is left. */
+  async #write({ key, bytes }: SealedBlock): Promise<"written" | "full" | "failed"> {
     const incoming = join(this.#options.directory, INCOMING, `${this.#written++}`);
     try {
       const folder = this.#folder(key);
@@ -179,12 +198,13 @@ class DiskTier implements Tier {
       this.#folders.add(folder);
       await (this.#options.writeNew ?? writeSynced)(incoming, bytes);
       await rename(incoming, this.#path(key));
-      return true;
-    } catch {
-      this.counters.errors++;
+      return "written";
+    } catch (error) {
       this.#folders.delete(this.#folder(key));
       await rm(incoming, { force: true }).catch(() => {});
-      return false;
+      if (NO_ROOM.has((error as NodeJS.ErrnoException).code)) return "full";
+      this.counters.errors++;
+      return "failed";
     }
   }
 
@@ -205,20 +225,19 @@ class DiskTier implements Tier {
 
   async recover(): Promise<void> {
     const found: { key: EngineKey; parent: EngineKey | null; bytes: number; mtimeMs: number }[] = [];
-    const folders = (await readdir(this.#options.directory)).filter((name) => /^[0-9a-f]{2}$/.test(name));
-    for (const folder of folders) {
+    for (const folder of await this.#blockFolders()) {
       const path = join(this.#options.directory, folder);
       const names = await readdir(path);
       this.#folders.add(path);
       const readOn = async (): Promise<void> => {
         for (let name = names.pop(); name !== undefined; name = names.pop()) {
           const file = join(path, name);
-          const block = isEngineKey(name) && name.startsWith(folder) ? await inspect(file) : null;
-          if (block !== null && block.key === name && block.kvSpace === this.#options.kvSpace) {
+          const block = isEngineKey(name) && name.startsWith(folder) ? await inspectFile(file, name, this.#options.kvSpace) : "key";
+          if (typeof block !== "string") {
             found.push({ key: block.key, parent: block.parent, bytes: block.totalBytes, mtimeMs: block.mtimeMs });
             continue;
           }
-          this.counters.damaged++;
+          this.counters.damaged[block]++;
           await rm(file, { recursive: true, force: true });
         }
       };
@@ -226,6 +245,18 @@ class DiskTier implements Tier {
     }
     for (const block of found.toSorted((one, other) => one.mtimeMs - other.mtimeMs)) this.#residents.add(block);
     await this.#makeRoom(0);
+  }
+
+  /** Whatever else lies beside them goes, as the mark says. */
+  async #blockFolders(): Promise<string[]> {
+    const { directory } = this.#options;
+    const folders: string[] = [];
+    for (const entry of await readdir(directory, { withFileTypes: true })) {
+      if ([MARK, OWNER, INCOMING, LOST_AND_FOUND].includes(entry.name)) continue;
+      if (entry.isDirectory() && /^[0-9a-f]{2}$/.test(entry.name)) folders.push(entry.name);
+      else await rm(join(directory, entry.name), { recursive: true, force: true });
+    }
+    return folders;
   }
 
   #folder(key: EngineKey): string {
@@ -240,32 +271,5 @@ class DiskTier implements Tier {
     const result = this.#lane.then(work);
     this.#lane = result.catch(() => {});
     return result;
-  }
-}
-
-async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, "wx");
-  try {
-    await file.writeFile(bytes);
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** What a file says it is, if its size agrees; null when it says nothing. */
-async function inspect(path: string): Promise<(BlockHeader & { mtimeMs: number }) | null> {
-  try {
-    const file = await open(path, "r");
-    try {
-      const stat = await file.stat();
-      const { bytesRead, buffer } = await file.read(new Uint8Array(HEADER_BYTES), 0, HEADER_BYTES, 0);
-      const read = readHeader(buffer.subarray(0, bytesRead));
-      return stat.isFile() && read.ok && read.header.totalBytes === stat.size ? { ...read.header, mtimeMs: stat.mtimeMs } : null;
-    } finally {
-      await file.close();
-    }
-  } catch {
-    return null;
   }
 }

@@ -1,7 +1,7 @@
 /** Blocks in this process's memory. */
 import type { EngineKey } from "../engine/engine.ts";
 import { Residents } from "./residents.ts";
-import { freshCounters, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
 
 export interface HostTierOptions {
   budgetBytes: number;
@@ -19,11 +19,15 @@ export class HostTier implements Tier {
 
   constructor(options: HostTierOptions) {
     this.budgetBytes = options.budgetBytes;
-    this.#residents = new Residents(options.now);
+    this.#residents = new Residents(options);
   }
 
   get usedBytes(): number {
     return this.#residents.usedBytes;
+  }
+
+  get pinnedBytes(): number {
+    return this.#residents.pinnedBytes;
   }
 
   has(key: EngineKey): boolean {
@@ -38,11 +42,17 @@ export class HostTier implements Tier {
     this.#changed = listener;
   }
 
-  get(key: EngineKey): Promise<SealedBlock | null> {
+  get(key: EngineKey, _signal?: AbortSignal, inspect?: Inspect): Promise<SealedBlock | null> {
     const block = this.#blocks.get(key) ?? null;
-    this.counters[block === null ? "misses" : "hits"]++;
+    const fault = block === null ? null : (inspect?.(block.bytes) ?? null);
+    if (fault !== null) {
+      this.counters.damaged[fault]++;
+      this.#remove(key);
+    }
+    const found = fault === null ? block : null;
+    this.counters[found === null ? "misses" : "hits"]++;
     this.#residents.use(key);
-    return Promise.resolve(block);
+    return Promise.resolve(found);
   }
 
   put(block: SealedBlock): Promise<PutOutcome> {

@@ -6,6 +6,7 @@
  * every operation is O(log n) amortised. Pins that come up are put back.
  */
 import type { EngineKey } from "../engine/engine.ts";
+import { PINNED_SHARE } from "./tier.ts";
 
 interface Resident {
   key: EngineKey;
@@ -27,12 +28,22 @@ export class Residents {
   /** Held children by parent, whether the parent itself is held or not. */
   readonly #children = new Map<EngineKey, number>();
   #leaves: Leaf[] = [];
+  /** Held blocks whose pin has not been seen to end. */
+  readonly #pinned = new Set<Resident>();
+  readonly #mostPinnedBytes: number;
+  #pinnedBytes = 0;
   #clock = 0;
   #usedBytes = 0;
 
-  /** Milliseconds, for pins. */
-  constructor(now: () => number) {
+  /** `now`: milliseconds, for pins. */
+  constructor({ now, budgetBytes }: { now: () => number; budgetBytes: number }) {
     this.#now = now;
+    this.#mostPinnedBytes = budgetBytes * PINNED_SHARE;
+  }
+
+  get pinnedBytes(): number {
+    this.#endPins();
+    return this.#pinnedBytes;
   }
 
   get usedBytes(): number {
@@ -58,9 +69,10 @@ export class Residents {
   /** As the most recently used. False when it is held already. */
   add(block: { key: EngineKey; parent: EngineKey | null; bytes: number }): boolean {
     if (this.#held.has(block.key)) return false;
-    this.#held.set(block.key, { ...block, usedAt: 0, pinnedUntilMs: -Infinity });
+    const parent = this.#comesBeforeItself(block) ? null : block.parent;
+    this.#held.set(block.key, { ...block, parent, usedAt: 0, pinnedUntilMs: -Infinity });
     this.#usedBytes += block.bytes;
-    if (block.parent !== null) this.expect(block.parent);
+    if (parent !== null) this.expect(parent);
     this.use(block.key);
     return true;
   }
@@ -69,6 +81,7 @@ export class Residents {
     const resident = this.#held.get(key);
     if (resident === undefined) return false;
     this.#held.delete(key);
+    this.#unpin(resident);
     this.#usedBytes -= resident.bytes;
     if (resident.parent !== null) this.unexpect(resident.parent);
     return true;
@@ -101,8 +114,37 @@ export class Residents {
   pin(key: EngineKey, untilMs: number): boolean {
     const resident = this.#held.get(key);
     if (resident === undefined) return false;
+    if (untilMs <= this.#now()) {
+      this.#unpin(resident);
+      return true;
+    }
+    if (!this.#pinned.has(resident)) {
+      if (this.#pinnedBytes + resident.bytes > this.#mostPinnedBytes) this.#endPins();
+      if (this.#pinnedBytes + resident.bytes > this.#mostPinnedBytes) return false;
+      this.#pinned.add(resident);
+      this.#pinnedBytes += resident.bytes;
+    }
     resident.pinnedUntilMs = untilMs;
     return true;
+  }
+
+  #unpin(resident: Resident): void {
+    resident.pinnedUntilMs = -Infinity;
+    if (this.#pinned.delete(resident)) this.#pinnedBytes -= resident.bytes;
+  }
+
+  #endPins(): void {
+    const now = this.#now();
+    for (const resident of this.#pinned) if (resident.pinnedUntilMs <= now) this.#unpin(resident);
+  }
+
+  /** What a block says of its parent may be a lie: in a ring nobody would ever be a leaf, and nobody could leave. */
+  #comesBeforeItself({ key, parent }: { key: EngineKey; parent: EngineKey | null }): boolean {
+    if (key === parent) return true;
+    // Only what is somebody's parent can close a ring.
+    if (!this.#children.has(key)) return false;
+    for (let at = parent; at !== null; at = this.#held.get(at)?.parent ?? null) if (at === key) return true;
+    return false;
   }
 
   /** Who leaves next; null when all that is left is pinned. It stays until `remove`. */

@@ -4,6 +4,7 @@
  * is recomputed sooner than a store answers twice). Payloads are not signed: blocks carry a checksum of their own.
  */
 import { AwsClient } from "aws4fetch";
+import { withinLimit } from "../time-limit.ts";
 
 export interface S3Location {
   /** Without bucket: "https://<account>.r2.cloudflarestorage.com". */
@@ -19,6 +20,8 @@ export type S3Failure =
   | { type: "absent" }
   /** More than the limit; it was not read to its end. */
   | { type: "oversized" }
+  /** It has no room for what was written; otherwise it works. */
+  | { type: "full" }
   /** The caller's signal ended it. */
   | { type: "cancelled" }
   /** Down, too slow, or it refuses us. */
@@ -30,6 +33,8 @@ export interface S3Object {
   modifiedAtMs: number;
 }
 
+/** What MinIO, Ceph and others answer when a disk or a quota is used up. */
+const INSUFFICIENT_STORAGE = 507;
 const PAGE_LIMIT_BYTES = 4 * 1024 * 1024;
 
 export class S3Bucket {
@@ -44,28 +49,33 @@ export class S3Bucket {
     this.#timeoutMs = timeoutMs;
   }
 
-  async get(name: string, limitBytes: number, signal: AbortSignal): Promise<{ type: "ok"; bytes: Uint8Array } | S3Failure> {
-    return this.#call({ method: "GET", path: `/${name}`, limitBytes, signal });
+  /** `ends`: signals that end it. */
+  async get(
+    name: string,
+    limitBytes: number,
+    ends: readonly (AbortSignal | undefined)[],
+  ): Promise<{ type: "ok"; bytes: Uint8Array } | S3Failure> {
+    return this.#call({ method: "GET", path: `/${name}`, limitBytes }, ends);
   }
 
   async head(name: string, signal: AbortSignal): Promise<{ type: "ok"; contentLength: number } | S3Failure> {
-    return this.#call({ method: "HEAD", path: `/${name}`, limitBytes: 0, signal });
+    return this.#call({ method: "HEAD", path: `/${name}`, limitBytes: 0 }, [signal]);
   }
 
   async put(name: string, bytes: Uint8Array, signal: AbortSignal): Promise<{ type: "ok" } | S3Failure> {
-    return this.#call({ method: "PUT", path: `/${name}`, limitBytes: PAGE_LIMIT_BYTES, signal, body: bytes });
+    return this.#call({ method: "PUT", path: `/${name}`, limitBytes: PAGE_LIMIT_BYTES, body: bytes }, [signal]);
   }
 
   /** What was not there counts as deleted. */
   async delete(name: string, signal: AbortSignal): Promise<{ type: "ok" } | S3Failure> {
-    const answer = await this.#call({ method: "DELETE", path: `/${name}`, limitBytes: PAGE_LIMIT_BYTES, signal });
+    const answer = await this.#call({ method: "DELETE", path: `/${name}`, limitBytes: PAGE_LIMIT_BYTES }, [signal]);
     return answer.type === "absent" ? { type: "ok" } : answer;
   }
 
   /** One page, in the order of names, after the name `after`. For names that XML does not escape. */
   async list(prefix: string, after: string, signal: AbortSignal): Promise<{ type: "ok"; objects: S3Object[]; more: boolean } | S3Failure> {
     const query = new URLSearchParams({ "list-type": "2", prefix, ...(after === "" ? {} : { "start-after": after }) });
-    const answer = await this.#call({ method: "GET", path: `/?${query.toString()}`, limitBytes: PAGE_LIMIT_BYTES, signal });
+    const answer = await this.#call({ method: "GET", path: `/?${query.toString()}`, limitBytes: PAGE_LIMIT_BYTES }, [signal]);
     if (answer.type !== "ok") return answer;
     const xml = new TextDecoder().decode(answer.bytes);
     if (!xml.includes("<ListBucketResult")) return { type: "failed", message: "not a listing" };
@@ -77,40 +87,65 @@ export class S3Bucket {
     return { type: "ok", objects, more: xml.includes("<IsTruncated>true</IsTruncated>") };
   }
 
-  async #call(call: {
-    method: string;
-    path: string;
-    limitBytes: number;
-    signal: AbortSignal;
-    body?: Uint8Array;
-  }): Promise<{ type: "ok"; bytes: Uint8Array; contentLength: number } | S3Failure> {
-    const { method, path, limitBytes, signal, body } = call;
+  async #call(call: Call, signals: readonly (AbortSignal | undefined)[]): Promise<Answered | S3Failure> {
     try {
-      const init = { method, signal: AbortSignal.any([signal, AbortSignal.timeout(this.#timeoutMs)]), redirect: "error" as const };
-      const response = await this.#client.fetch(this.#base + path, body === undefined ? init : { ...init, body });
-      if (!response.ok) {
-        await response.body?.cancel();
-        return response.status === 404 ? { type: "absent" } : { type: "failed", message: `${method} answered ${response.status}` };
-      }
-      const bytes = await readAtMost(response, limitBytes);
-      const contentLength = Number(response.headers.get("content-length") ?? -1);
-      return bytes === null ? { type: "oversized" } : { type: "ok", bytes, contentLength };
+      const limited = await withinLimit({ ms: this.#timeoutMs, signals }, (signal) => this.#ask(call, signal));
+      if (limited.type === "done") return limited.result;
+      return limited.type === "aborted" ? { type: "cancelled" } : { type: "failed", message: `no answer within ${this.#timeoutMs} ms` };
     } catch (error) {
-      if (signal.aborted) return { type: "cancelled" };
+      if (signals.some((signal) => signal?.aborted === true)) return { type: "cancelled" };
       return { type: "failed", message: error instanceof Error ? error.message : String(error) };
     }
   }
+
+  async #ask({ method, path, limitBytes, body }: Call, signal: AbortSignal): Promise<Answered | S3Failure> {
+    const init = { method, signal, redirect: "error" as const };
+    const response = await this.#client.fetch(this.#base + path, body === undefined ? init : { ...init, body });
+    if (!response.ok) {
+      await response.body?.cancel();
+      if (response.status === 404) return { type: "absent" };
+      return response.status === INSUFFICIENT_STORAGE
+        ? { type: "full" }
+        : { type: "failed", message: `${method} answered ${response.status}` };
+    }
+    const bytes = await readAtMost(response, limitBytes, signal);
+    const contentLength = Number(response.headers.get("content-length") ?? -1);
+    return bytes === null ? { type: "oversized" } : { type: "ok", bytes, contentLength };
+  }
 }
 
-/** Null when there is more. */
-async function readAtMost(response: Response, limitBytes: number): Promise<Uint8Array | null> {
+interface Call {
+  method: string;
+  path: string;
+  limitBytes: number;
+  body?: Uint8Array;
+}
+
+interface Answered {
+  type: "ok";
+  bytes: Uint8Array;
+  contentLength: number;
+}
+
+/** Null when there is more. Rejects when the signal ends it. */
+async function readAtMost(response: Response, limitBytes: number, signal: AbortSignal): Promise<Uint8Array | null> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return new Uint8Array(0);
   const pieces: Uint8Array[] = [];
   let length = 0;
-  // Leaving the loop cancels the rest.
-  for await (const piece of response.body ?? []) {
-    length += piece.length;
-    if (length > limitBytes) return null;
-    pieces.push(piece);
+  const cancel = (): void => void reader.cancel().catch(() => undefined);
+  // Of its own: fetch may have forgotten the signal by now.
+  signal.addEventListener("abort", cancel);
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      length += read.value.length;
+      if (length > limitBytes) return null;
+      pieces.push(read.value);
+    }
+    signal.throwIfAborted();
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    cancel();
   }
   const bytes = new Uint8Array(length);
   let at = 0;

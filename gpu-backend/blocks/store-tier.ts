@@ -6,17 +6,24 @@
  * that were only listed have no known parent, so among these the oldest leave first, leaves or not.
  *
  * A store that is down costs a few time limits, then nothing: a breaker refuses at once and tries again after a pause; when the store
- * is back, the tier lists it again.
+ * is back, the tier lists it again. So it does when an object that it knew is gone: whoever deleted it may have deleted more.
+ *
+ * Objects belong to all replicas: one is deleted as damaged only when two reads in a row were, since a read that went wrong on its way here is more likely.
  */
 import type { EngineKey } from "../engine/engine.ts";
-import { isEngineKey, readHeader } from "./block.ts";
+import { type BlockFault, inspectHeader, isEngineKey } from "./block.ts";
 import { Breaker } from "./breaker.ts";
+import { Ceiling } from "./ceiling.ts";
 import { Residents } from "./residents.ts";
 import { S3Bucket, type S3Failure, type S3Location } from "./s3-bucket.ts";
-import { freshCounters, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
 
 const FAILURES = 3;
 const PAUSE_MS = 5_000;
+/** Between two listings that missing objects ask for. */
+const LIST_AGAIN_MS = 10_000;
+/** Evicted for one block that finds the store full. */
+const MOST_TRIES = 4;
 const MAX_BLOCK_BYTES = 64 * 1024 * 1024;
 
 export interface StoreTierOptions extends S3Location {
@@ -44,6 +51,8 @@ export function createStoreTier(options: StoreTierOptions): StoreTier {
   return new S3Tier(options);
 }
 
+type Read = { type: "read"; block: SealedBlock } | { type: "damaged"; fault: BlockFault } | { type: "absent" | "failed" | "cancelled" };
+
 class S3Tier implements StoreTier {
   readonly name = "store";
   readonly budgetBytes: number;
@@ -53,6 +62,9 @@ class S3Tier implements StoreTier {
   readonly #maxKnown: number;
   readonly #residents: Residents;
   readonly #breaker: Breaker;
+  readonly #ceiling: Ceiling;
+  readonly #now: () => number;
+  #listedAtMs = -Infinity;
   readonly #closing = new AbortController();
   /** Bytes of blocks on their way. */
   #comingBytes = 0;
@@ -66,7 +78,9 @@ class S3Tier implements StoreTier {
     this.#bucket = new S3Bucket(options, options.timeoutMs ?? 2_000);
     this.#folder = `${options.prefix}${options.prefix === "" ? "" : "/"}${options.kvSpace.slice(0, 16)}/`;
     this.#maxKnown = options.maxKnown ?? 200_000;
-    this.#residents = new Residents(options.now);
+    this.#residents = new Residents(options);
+    this.#ceiling = new Ceiling(options);
+    this.#now = options.now;
     this.#breaker = new Breaker({ failures: FAILURES, pauseMs: PAUSE_MS, now: options.now });
   }
 
@@ -76,6 +90,10 @@ class S3Tier implements StoreTier {
 
   get down(): boolean {
     return this.#breaker.open;
+  }
+
+  get pinnedBytes(): number {
+    return this.#residents.pinnedBytes;
   }
 
   has(key: EngineKey): boolean {
@@ -94,26 +112,40 @@ class S3Tier implements StoreTier {
     return this.#residents.pin(key, untilMs);
   }
 
-  async get(key: EngineKey, signal?: AbortSignal): Promise<SealedBlock | null> {
-    const either = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])]);
-    const limit = this.#residents.bytesOf(key) || MAX_BLOCK_BYTES;
-    const answer = await this.#ask(() => this.#bucket.get(this.#folder + key, limit, either));
-    if (answer.type === "cancelled") return this.#missed();
-    if (answer.type === "failed" || answer.type === "absent") {
-      this.#drop(key);
-      return this.#missed();
+  async get(key: EngineKey, signal?: AbortSignal, inspect?: Inspect): Promise<SealedBlock | null> {
+    const ends = [this.#closing.signal, signal];
+    let read = await this.#read(key, ends, inspect);
+    if (read.type === "damaged") {
+      this.counters.damaged[read.fault]++;
+      read = await this.#read(key, ends, inspect);
+      if (read.type === "damaged") await this.forget(key);
     }
-    const read = answer.type === "ok" ? readHeader(answer.bytes) : null;
-    if (answer.type !== "ok" || read?.ok !== true || read.header.key !== key || read.header.totalBytes !== answer.bytes.length) {
-      this.counters.damaged++;
-      await this.forget(key);
-      return this.#missed();
-    }
+    if (read.type === "absent") this.#listAgain(this.has(key));
+    if (read.type === "absent" || read.type === "failed") this.#drop(key);
+    if (read.type !== "read") return this.#missed();
     this.counters.hits++;
-    const { parent } = read.header;
+    const { parent, bytes } = read.block;
     if (this.has(key)) this.#residents.use(key);
-    else if (this.usedBytes + this.#comingBytes + answer.bytes.length <= this.budgetBytes) this.#learn(key, parent, answer.bytes.length);
-    return { key, parent, bytes: answer.bytes };
+    else if (this.usedBytes + this.#comingBytes + bytes.length <= this.budgetBytes) this.#learn(key, parent, bytes.length);
+    return read.block;
+  }
+
+  async #read(key: EngineKey, ends: readonly (AbortSignal | undefined)[], inspect: Inspect | undefined): Promise<Read> {
+    const limit = this.#residents.bytesOf(key) || MAX_BLOCK_BYTES;
+    const answer = await this.#ask(() => this.#bucket.get(this.#folder + key, limit, ends));
+    if (answer.type === "oversized") return { type: "damaged", fault: "length" };
+    if (answer.type === "full") return { type: "failed" };
+    if (answer.type !== "ok") return { type: answer.type };
+    const { bytes } = answer;
+    const header = inspectHeader(bytes, key);
+    const fault = "fault" in header ? header.fault : (inspect?.(bytes) ?? null);
+    if ("fault" in header || fault !== null) return { type: "damaged", fault: fault ?? "length" };
+    return { type: "read", block: { key, parent: header.parent, bytes } };
+  }
+
+  #listAgain(wasKnown: boolean): void {
+    if (!wasKnown || this.#now() - this.#listedAtMs < LIST_AGAIN_MS) return;
+    void this.refresh();
   }
 
   #missed(): null {
@@ -137,7 +169,7 @@ class S3Tier implements StoreTier {
     }
     this.#comingBytes += bytes.length;
     if (parent !== null) this.#residents.expect(parent);
-    const outcome = (await this.#makeRoom()) ? await this.#upload(key, bytes) : "refused";
+    const outcome = await this.#place(key, bytes);
     this.#comingBytes -= bytes.length;
     if (parent !== null) this.#residents.unexpect(parent);
     if (outcome === "refused") this.counters.refused++;
@@ -145,20 +177,33 @@ class S3Tier implements StoreTier {
     return outcome;
   }
 
+  async #place(key: EngineKey, bytes: Uint8Array): Promise<PutOutcome> {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      if (!(await this.#makeRoom())) return "refused";
+      const outcome = await this.#upload(key, bytes);
+      if (outcome !== "full") return outcome;
+      this.counters.full++;
+      this.#ceiling.full(this.usedBytes);
+    }
+    return "refused";
+  }
+
   /** Asks first: another replica may have written it, and a block is much larger than a question. */
-  async #upload(key: EngineKey, bytes: Uint8Array): Promise<PutOutcome> {
+  async #upload(key: EngineKey, bytes: Uint8Array): Promise<PutOutcome | "full"> {
     const { signal } = this.#closing;
     const there = await this.#ask(() => this.#bucket.head(this.#folder + key, signal));
     if (there.type === "ok" && there.contentLength === bytes.length) return "present";
     if (there.type !== "ok" && there.type !== "absent") return "refused";
     const written = await this.#ask(() => this.#bucket.put(this.#folder + key, bytes, signal));
+    if (written.type === "full") return "full";
     return written.type === "ok" ? "stored" : "refused";
   }
 
   /** For all that is on its way. A store that is down is asked for nothing. */
   async #makeRoom(): Promise<boolean> {
-    while (this.usedBytes + this.#comingBytes > this.budgetBytes) {
-      const victim = this.#comingBytes > this.budgetBytes || this.#breaker.open ? null : this.#residents.victim();
+    const limit = this.#ceiling.bytes;
+    while (this.usedBytes + this.#comingBytes > limit) {
+      const victim = this.#comingBytes > limit || this.#breaker.open ? null : this.#residents.victim();
       if (victim === null) return false;
       this.counters.evicted++;
       this.#drop(victim);
@@ -212,6 +257,7 @@ class S3Tier implements StoreTier {
   }
 
   async #list(): Promise<boolean> {
+    this.#listedAtMs = this.#now();
     const gone = new Set(this.#residents.keys());
     const found: { key: EngineKey; bytes: number; modifiedAtMs: number }[] = [];
     let after = "";

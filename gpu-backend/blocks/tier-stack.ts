@@ -4,20 +4,31 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
+import { isFiniteKv, type KvNumbers } from "../engine/kv-numbers.ts";
 import { openBlock, sealBlock } from "./block.ts";
 import { LoadCost } from "./load-cost.ts";
+import { freshStackCounters, type TierStackCounters } from "./stack-counters.ts";
 import { TIER_BIT, type SealedBlock, type Tier, type TierName } from "./tier.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 const QUEUE_BYTES = 64 * 1024 * 1024;
 const READ_AT_ONCE = 4;
 const MAX_REFUSED = 10_000;
+/** Longest check of the blocks behind a bad one. */
+const CHECK_MS = 10_000;
 /** A store answers slowly but to many. */
 const WRITE_AT_ONCE: Readonly<Record<TierName, number>> = { host: 1, disk: 1, store: 4 };
 
 export interface OfferedBlock extends KeyedBlock {
   /** Key of the block before it in its chain; null for the first. */
   parent: EngineKey | null;
+}
+
+/** A block that a prompt needs. */
+export interface WantedBlock {
+  key: EngineKey;
+  /** The prompt's own. */
+  tokens: Uint32Array;
 }
 
 export interface TierStackOptions {
@@ -27,25 +38,11 @@ export interface TierStackOptions {
   now: () => number;
   kvSpace: string;
   kvTokenBytes: number;
+  kvNumbers: readonly KvNumbers[];
   /** A block came to a tier or left one: where it is now, device aside. Not called for what is there from the start: see `entries`. */
   onChange: (key: EngineKey, tierBits: number) => void;
   /** Bytes that may wait for each tier. */
   queueBytes?: number;
-}
-
-export interface TierStackCounters {
-  /** Blocks that were taken by `offer`. */
-  offered: number;
-  /** Blocks that found a queue full, once a queue. */
-  dropped: number;
-  /** Blocks that a tier was not given, because it had refused what comes before them. */
-  orphaned: number;
-  /** Blocks that contradict themselves or the card. */
-  invalid: number;
-  loadedBlocks: number;
-  loadedTokens: number;
-  /** Blocks that were read and not what they should be. */
-  damaged: number;
 }
 
 export interface TierStack {
@@ -58,8 +55,10 @@ export interface TierStack {
   entries(): Generator<[key: EngineKey, tierBits: number]>;
   /** Takes blocks for all tiers, off the caller's path; the data must not change afterwards. Parents before children. */
   offer(blocks: readonly OfferedBlock[]): void;
-  /** The longest leading run of `keys` that could be read and checked, from the nearest tier each. Never rejects; an abort shortens it. */
-  load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** The longest leading run of `wanted` that could be read and checked, from the nearest tier each. Never rejects; an abort shortens it. */
+  load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** When the blocks behind one that was not what it should be are looked at too: whoever wrote one wrong may have written them all. */
+  checked(): Promise<void>;
   /** In every tier that has them. */
   pin(keys: readonly EngineKey[], untilMs: number): void;
   loadMsPerToken(tier: TierName): number;
@@ -91,16 +90,15 @@ interface Load {
 }
 
 class Stack implements TierStack {
-  readonly counters: TierStackCounters = { offered: 0, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 0, loadedTokens: 0, damaged: 0 };
+  readonly counters: TierStackCounters = freshStackCounters();
   readonly #options: TierStackOptions;
   readonly #cost: LoadCost;
   readonly #intake: WriteBehind<OfferedBlock>;
   /** Keys in the intake. */
   readonly #taken = new Set<EngineKey>();
   readonly #queues: TierQueue[];
-  /** Of the block seen last: what a failed load should have brought. */
-  #blockTokens = 32;
   #closed = false;
+  #checking: Promise<unknown> = Promise.resolve();
 
   constructor(options: TierStackOptions) {
     this.#options = options;
@@ -152,6 +150,8 @@ class Stack implements TierStack {
     // The checksum of a large block takes milliseconds: let streams go first.
     await nextTurn();
     try {
+      const { data, tokens } = block;
+      if (!isFiniteKv(data, tokens.length, this.#options.kvNumbers)) throw new RangeError("a number is not finite");
       this.#spread(sealBlock(block, { ...this.#options, parent: block.parent }), "all");
     } catch {
       this.counters.invalid++;
@@ -179,22 +179,24 @@ class Stack implements TierStack {
     else refused.delete(key);
   }
 
-  async load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]> {
+  async load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]> {
     const startedAtMs = this.#options.now();
     const loads: (Load | null)[] = [];
-    let end = keys.findIndex((key) => this.bitsOf(key) === 0);
-    if (end < 0) end = keys.length;
+    let end = wanted.findIndex(({ key }) => this.bitsOf(key) === 0);
+    if (end < 0) end = wanted.length;
     let next = 0;
+    const faults = new Set<EngineKey>();
     const readOn = async (): Promise<void> => {
       while (next < end && !signal.aborted) {
         const index = next++;
-        const key = keys[index];
-        const load = key === undefined ? null : await this.#loadOne(key, signal);
+        const block = wanted[index];
+        const load = block === undefined ? null : await this.#loadOne(block, signal, faults);
         loads[index] = load;
         if (load === null) end = Math.min(end, index);
       }
     };
     await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
+    if (faults.size > 0) this.#checking = Promise.all([this.#checking, this.#check(wanted.slice(next))]);
     this.#learn(loads, this.#options.now() - startedAtMs);
     const blocks: KeyedBlock[] = [];
     for (const load of loads) {
@@ -218,28 +220,49 @@ class Stack implements TierStack {
     }
   }
 
-  async #loadOne(key: EngineKey, signal: AbortSignal): Promise<Load | null> {
-    const { now, kvSpace, kvTokenBytes } = this.#options;
+  async #check(wanted: readonly WantedBlock[]): Promise<void> {
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), CHECK_MS);
+    for (const block of wanted) if (!stop.signal.aborted && !this.#closed) await this.#loadOne(block, stop.signal, new Set());
+    clearTimeout(timer);
+  }
+
+  /** `faults`: where a key is noted of which a tier had something else. */
+  async #loadOne({ key, tokens }: WantedBlock, signal: AbortSignal, faults: Set<EngineKey>): Promise<Load | null> {
+    const { now, kvSpace, kvTokenBytes, kvNumbers } = this.#options;
     for (const tier of this.tiers) {
       if (signal.aborted) return null;
       if (!tier.has(key)) continue;
       const startedAtMs = now();
-      const sealed = await tier.get(key, signal);
-      if (signal.aborted) return null;
-      const opened = sealed === null ? null : openBlock(sealed.bytes, { key, kvSpace, kvTokenBytes });
+      let block: KeyedBlock | null = null;
+      const sealed = await tier.get(key, signal, (bytes) => {
+        const opened = openBlock(bytes, { key, tokens, kvSpace, kvTokenBytes, kvNumbers });
+        if (!opened.ok) {
+          faults.add(key);
+          return opened.why;
+        }
+        block = opened.block;
+        return null;
+      });
       const elapsedMs = now() - startedAtMs;
-      if (sealed !== null && opened?.ok === true) {
-        this.#blockTokens = opened.block.tokens.length;
-        if (tier.name !== "host") this.#spread(sealed, "host");
-        await nextTurn();
-        return { block: opened.block, tier: tier.name, elapsedMs };
+      if (signal.aborted) {
+        // The wait was given up, perhaps because it was too long: what it took until then is the least that the tier would have.
+        if (elapsedMs / tokens.length > this.#cost.loadMsPerToken(tier.name)) this.#cost.learn(tier.name, tokens.length, elapsedMs);
+        return null;
       }
-      this.#cost.learn(tier.name, this.#blockTokens, elapsedMs);
-      if (sealed === null) continue;
-      this.counters.damaged++;
-      await tier.forget(key);
+      if (sealed === null || block === null) {
+        this.#cost.learn(tier.name, tokens.length, elapsedMs);
+        continue;
+      }
+      if (tier.name !== "host") this.#spread(sealed, "host");
+      await nextTurn();
+      return { block, tier: tier.name, elapsedMs };
     }
     return null;
+  }
+
+  async checked(): Promise<void> {
+    await this.#checking;
   }
 
   pin(keys: readonly EngineKey[], untilMs: number): void {

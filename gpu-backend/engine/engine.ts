@@ -8,6 +8,8 @@
  *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0}
  */
 
+import type { KvNumbers } from "./kv-numbers.ts";
+
 /** The engine's own id of a block: lower-case hex SHA-256 over the root (engine, weights, layout, salt) and all tokens up to the block's end. */
 export type EngineKey = string & { readonly __brand: "EngineKey" };
 
@@ -31,12 +33,16 @@ export interface EngineCard {
   chatTemplate: string;
   /** Text of the end-of-turn and other special tokens the template may use, by name (bos_token, eos_token). */
   specialTokens: Readonly<Record<string, string>>;
+  /** Texts that the tokenizer reads as one token each wherever they stand: control tokens, tags. Absent: none are known. */
+  marks?: readonly string[];
   /** Name and exact version of the engine. */
   release: string;
   /** Hex SHA-256 over engine release, weights, KV types and layout, and block size: blocks of equal spaces can be exchanged. */
   kvSpace: string;
   /** KV bytes of one token outside the engine. */
   kvTokenBytes: number;
+  /** Where the floating-point numbers lie in a block's data: those that are not finite are refused before the engine. Empty: the data is opaque. */
+  kvNumbers: readonly KvNumbers[];
 }
 
 export interface EngineRequest {
@@ -44,6 +50,8 @@ export interface EngineRequest {
   id: string;
   /** The rendered prompt, special tokens spelled as text. */
   prompt: string;
+  /** UTF-16 offsets in `prompt`, rising, at each of which a token ends, so that a mark around it is read as text. Absent: none. */
+  cuts?: readonly number[];
   /** Requests of different salts never share a block. */
   salt: string;
   /** At least 1. */
@@ -74,12 +82,30 @@ export const plainSampling = {
   grammar: null,
 } satisfies Partial<EngineRequest>;
 
+/** Text of one JSON value. `strict`: what of the schema can't be held is refused; else it alone is left out. */
+export type FormatGrammar = { type: "json_object" } | { type: "json_schema"; schema: unknown; strict: boolean };
+
+export interface GrammarTool {
+  name: string;
+  /** JSON Schema of the arguments, which are an object always; nothing in it: `{}`. */
+  parameters: unknown;
+  strict: boolean;
+}
+
 /** Without free white space, so that an untrained model ends too. */
 export type Grammar =
-  | { type: "json_object" }
-  | { type: "json_schema"; schema: unknown }
-  /** One call or more (one if not parallel) of these tools, each `<tool_call>{"name":…,"arguments":…}</tool_call>`. */
-  | { type: "tool_calls"; tools: readonly { name: string; parameters: unknown }[]; parallel: boolean };
+  | FormatGrammar
+  /**
+   * One call or more (one if not parallel) of these tools, each `<tool_call>{"name":…,"arguments":…}</tool_call>`; or text of the format
+   * instead, where one is given.
+   */
+  | { type: "tool_calls"; tools: readonly GrammarTool[]; parallel: boolean; otherwise: FormatGrammar | null };
+
+/** Where in a grammar's schemas: of the format (null) or of the tool at this index, and a JSON pointer that begins with #. */
+export interface GrammarPlace {
+  tool: number | null;
+  pointer: string;
+}
 
 export interface TokenLogprob {
   token: string;
@@ -117,8 +143,8 @@ export type EngineEvent =
 export type EngineRefusal =
   | { type: "refused"; reason: "busy"; message: string }
   | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; contextTokens: number; message: string }
-  /** The grammar can't be made: what is not supported, in words. */
-  | { type: "refused"; reason: "grammar"; message: string }
+  /** The grammar can't be made: what is not supported, in words, and where. */
+  | { type: "refused"; reason: "grammar"; message: string; place: GrammarPlace | null }
   | { type: "refused"; reason: "unavailable"; message: string };
 
 /** Keys and values of consecutive tokens outside the engine: what `exportBlocks` gives and `Restore` takes back, opaque to all others. */
@@ -166,11 +192,21 @@ export interface Prefilled {
   type: "prefilled";
   promptTokens: number;
   cachedTokens: number;
+  /** What it took to put a restore in place, 0 without one; part of `prefillMs`. */
+  restoreMs: number;
   prefillMs: number;
   first: FirstToken;
   /** Full blocks of the prompt that `wanted` named and that are held. */
   blocks: KeyedBlock[];
   tail: BlockPayload;
+}
+
+/** What helps a prefill for another replica, and who hears of it. */
+export interface PrefillOptions {
+  /** KV from a lower tier of this replica. */
+  restore?: Restore | undefined;
+  /** Prompt tokens that are computed or held so far; grows. */
+  progressed?: (tokens: number) => void;
 }
 
 export interface EngineRun {
@@ -194,17 +230,29 @@ export interface EngineLoad {
   usedKvTokens: number;
 }
 
+/** Counted since the replica's start. */
+export interface EngineFaults {
+  /** KV that came with a request and was not used: it did not fit the prompt, had a number that is not finite, or the engine could not take it. */
+  restores: number;
+  /** Runs that ended with "error" because their logits were not finite; nothing of them stays. */
+  notFinite: number;
+}
+
 export interface Engine {
   readonly card: EngineCard;
+  readonly faults: EngineFaults;
   /** Tokenises only; names what could be reused or restored. */
   prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
   /** `restore`: KV from a lower tier or another replica. `started.cachedTokens` counts what was restored as well. */
   submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal>;
+  /** Keys of the full blocks of these tokens, as a prompt of this salt would have them. */
+  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]>;
   /** Computes the prompt and its first token, and gives the KV away. `wanted`: keys the other side lacks. The signal ends it within one step. */
   prefill(
     request: EngineRequest,
     wanted: ReadonlySet<EngineKey>,
     signal: AbortSignal,
+    options?: PrefillOptions,
   ): Promise<Prefilled | EngineRefusal | { type: "failed"; message: string }>;
   /** Reads blocks out of device memory, between steps; those that are gone by then are left out. */
   exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]>;
@@ -213,7 +261,7 @@ export interface Engine {
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
   onRestart(listener: () => void): void;
   load(): EngineLoad;
-  /** How many tokens a rendered prompt is. Rejects while the engine is down. */
-  countTokens(prompt: string): Promise<number>;
+  /** How many tokens a rendered prompt is; `cuts` as in a request. Rejects while the engine is down. */
+  countTokens(prompt: string, cuts?: readonly number[]): Promise<number>;
   close(): Promise<void>;
 }

@@ -5,66 +5,52 @@ const words = (...lines: readonly string[]): ReadonlySet<string> => new Set(line
 
 export type Schema = Readonly<Record<string, unknown>>;
 
-/** Say nothing about what is valid, or nothing that a closed grammar could break. */
-const annotations = words(
-  "title description default examples example deprecated readOnly writeOnly $comment $schema $id $defs",
-  "definitions $anchor format contentEncoding contentMediaType contentSchema nullable strict",
-);
-
 /** Keywords that bind values of one type only. */
 export const typeKeywords = {
-  object: new Set(["properties", "required", "additionalProperties"]),
-  array: new Set(["items", "minItems", "maxItems"]),
-  string: new Set(["minLength", "maxLength"]),
-  number: new Set(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]),
+  object: words("properties required additionalProperties"),
+  array: words("items minItems maxItems"),
+  string: words("minLength maxLength pattern format"),
+  number: words("minimum maximum exclusiveMinimum exclusiveMaximum multipleOf"),
 } as const;
 
 /** Decide alone, or nearly so. */
 const deciders = words("type enum const anyOf oneOf allOf $ref");
-const refusedKeywords = words(
+const unheldKeywords = words(
   "not if then else dependentRequired dependentSchemas dependencies patternProperties propertyNames",
   "minProperties maxProperties unevaluatedProperties unevaluatedItems contains minContains maxContains",
-  "uniqueItems prefixItems additionalItems multipleOf pattern $dynamicRef $recursiveRef",
+  "uniqueItems prefixItems additionalItems $dynamicRef $recursiveRef",
 );
-const harmless: Readonly<Record<string, unknown>> = {
-  uniqueItems: false,
-  unevaluatedProperties: false,
-  unevaluatedItems: false,
-  multipleOf: 1,
-};
+/** Say nothing, or nothing that a closed grammar could break. */
+const harmless: Readonly<Record<string, unknown>> = { uniqueItems: false, unevaluatedProperties: false, unevaluatedItems: false };
 
 export function isSchema(value: unknown): value is Schema {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-export function refuse(path: string, what: string): never {
-  throw new UnsupportedError(`${path}: ${what}`);
+export function refuse(pointer: string, what: string): never {
+  throw new UnsupportedError(what, pointer);
 }
 
-/** Refuses what would change the meaning and cannot be made. */
-export function checkKeywords(schema: Schema, path: string): void {
-  for (const [keyword, value] of Object.entries(schema)) {
-    const whole = keyword === "multipleOf" && schema["type"] !== "integer";
-    if (refusedKeywords.has(keyword) && (harmless[keyword] !== value || whole)) {
-      refuse(`${path}/${keyword}`, "this keyword is not supported");
-    }
-  }
+/** The keywords that change the meaning and cannot be held. */
+export function unheld(schema: Schema): string[] {
+  return Object.keys(schema).filter((keyword) => unheldKeywords.has(keyword) && harmless[keyword] !== schema[keyword]);
 }
 
-/** Refuses keywords beside one that decides alone. */
-export function checkAlone(schema: Schema, path: string, decider: string, ...also: readonly string[]): void {
-  for (const keyword of Object.keys(schema)) {
-    const bound = Object.values(typeKeywords).some((keywords) => keywords.has(keyword)) || deciders.has(keyword);
-    if (keyword === decider || also.includes(keyword) || annotations.has(keyword) || !bound) continue;
-    refuse(`${path}/${keyword}`, `not supported beside ${decider}`);
-  }
+/** The keyword says which values are valid; annotations do not. */
+export function binds(keyword: string): boolean {
+  return deciders.has(keyword) || Object.values(typeKeywords).some((keywords) => keywords.has(keyword));
+}
+
+/** The schema but for one keyword, as far as it binds. */
+export function bindingBeside(schema: Schema, keyword: string): Schema {
+  return Object.fromEntries(Object.entries(schema).filter(([name]) => name !== keyword && binds(name)));
 }
 
 /** A count the schema gives, or undefined. */
-export function countOf(schema: Schema, keyword: string, path: string): number | undefined {
+export function countOf(schema: Schema, keyword: string, pointer: string): number | undefined {
   const value = schema[keyword];
   if (value === undefined) return undefined;
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) refuse(`${path}/${keyword}`, "must be a whole number");
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) refuse(`${pointer}/${keyword}`, "must be a whole number");
   return value;
 }
 

@@ -19,6 +19,9 @@ export interface GrammarLimits {
   calls: number;
 }
 
+/** Falling, from the first to the last. */
+type GrammarSteps = readonly [GrammarLimits, ...GrammarLimits[]];
+
 /** Digits stay within what a double holds. */
 const wide: GrammarLimits = {
   string: Infinity,
@@ -33,10 +36,10 @@ const wide: GrammarLimits = {
 };
 
 /** For models that know when to end: the first that makes a grammar of sane size. */
-export const wideLimits: readonly GrammarLimits[] = [wide, { ...wide, depth: 4, recursion: 4 }];
+export const wideLimits: GrammarSteps = [wide, { ...wide, depth: 4, recursion: 4 }];
 
 /** For a model that ends by chance: the first under which the longest text fits the budget is taken, else the last. */
-export const shortLimits: readonly GrammarLimits[] = [
+export const shortLimits: GrammarSteps = [
   { string: 128, key: 24, items: 8, entries: 6, digits: 12, fraction: 4, depth: 3, recursion: 5, calls: 4 },
   { string: 128, key: 24, items: 8, entries: 4, digits: 12, fraction: 4, depth: 2, recursion: 4, calls: 3 },
   { string: 96, key: 16, items: 6, entries: 4, digits: 9, fraction: 4, depth: 2, recursion: 4, calls: 3 },

@@ -35,13 +35,13 @@ export class References {
     this.#root = root;
   }
 
-  /** Refuses what is not local or not there. */
-  find(pointer: unknown, path: string): Reference {
+  /** Undefined for what is not local or not there. */
+  find(pointer: unknown, path: string): Reference | undefined {
     if (typeof pointer !== "string") return refuse(path, "must be a text");
     const known = this.#known.get(pointer);
     if (known !== undefined) return known;
     const schema = this.#resolve(pointer);
-    if (schema === undefined) return refuse(path, `${JSON.stringify(pointer)} names nothing in this schema`);
+    if (schema === undefined) return undefined;
     const found = { pointer, schema, recursive: this.#reaches(pointer) };
     this.#known.set(pointer, found);
     return found;

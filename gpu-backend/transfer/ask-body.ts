@@ -1,5 +1,7 @@
 /** The body of an ask: its own JSON, then what the edge forwarded. */
 import type { IncomingMessage } from "node:http";
+import { BlocksAsk, decodeTokens, PrefillAsk } from "../../src/wire/kv-ask.ts";
+import type { Ticket } from "../../src/wire/ticket.ts";
 
 const MOST_ASK_BYTES = 2 * 1024 * 1024;
 const MOST_BODY_BYTES = MOST_ASK_BYTES + 8 * 1024 * 1024;
@@ -30,4 +32,17 @@ export async function readAsk(
   } finally {
     clearTimeout(tooLate);
   }
+}
+
+export type Asked = { kind: "prefill"; ask: PrefillAsk; body: Uint8Array } | { kind: "pull"; ask: BlocksAsk; tokens: Uint32Array };
+
+/** Null: not of that kind. */
+export function parseAsk(kind: Ticket["kind"], ask: unknown, body: Uint8Array): Asked | null {
+  if (kind === "prefill") {
+    const parsed = PrefillAsk.safeParse(ask);
+    return parsed.success ? { kind, ask: parsed.data, body } : null;
+  }
+  const parsed = BlocksAsk.safeParse(ask);
+  const tokens = decodeTokens(body);
+  return parsed.success && tokens !== null ? { kind, ask: parsed.data, tokens } : null;
 }

@@ -3,27 +3,24 @@
  * prompt or a reason; the receiver computes what it did not get.
  */
 import { Agent, type Dispatcher, request } from "undici";
-import { type BlocksAsk, KV_HEADER, KV_PATH, type PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
+import { type BlocksAsk, encodeTokens, KV_HEADER, KV_PATH, type PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
 import type { EngineCard, KeyedBlock, Prepared, Restore } from "../engine/engine.ts";
+import { type Expectation, Patience } from "./patience.ts";
 import { Reception, type Shortfall } from "./receive.ts";
 
-export interface TransferTimes {
-  /** Without a byte; a sender that computes sends pulses. */
-  stallMs: number;
-  /** All of it, with the second trial. */
-  totalMs: number;
-}
-
-export const TRANSFER_TIMES: TransferTimes = { stallMs: 2_000, totalMs: 30_000 };
+/** Without a byte; a sender that computes sends pulses. How long all of it may take: patience.ts. */
+export const STALL_MS = 2_000;
 
 interface Link {
   /** The sender's: Ticket.from. */
   url: string;
   ticket: string;
-  card: Pick<EngineCard, "kvSpace" | "blockTokens" | "kvTokenBytes">;
+  card: Pick<EngineCard, "kvSpace" | "blockTokens" | "kvTokenBytes" | "kvNumbers">;
   prepared: Pick<Prepared, "tokens" | "blockKeys">;
   signal: AbortSignal;
-  times?: Partial<TransferTimes>;
+  /** What computing the same here would take. */
+  expected: Expectation;
+  stallMs?: number;
   dispatcher: Dispatcher;
 }
 
@@ -74,7 +71,15 @@ export function transferAgent(): Agent {
 export async function fetchPrefill(options: PrefillFetch): Promise<Fetched> {
   const { card, prepared, have } = options;
   const to = prepared.blockKeys.length;
-  return carry(options, { from: have, to, tail: true }, (next) => {
+  const patience = new Patience({
+    kind: "prefill",
+    tokens: prepared.tokens.length - have * card.blockTokens,
+    ...options.expected,
+    nowMs: performance.now(),
+  });
+  // Computed first, then sent.
+  const computed = ({ computedTokens, blocks }: Reception): number => computedTokens + (blocks.length - have) * card.blockTokens;
+  return carry(options, { from: have, to, tail: true, patience, done: computed }, (next) => {
     const ask: PrefillAsk = {
       kvSpace: card.kvSpace,
       promptTokens: prepared.tokens.length,
@@ -89,37 +94,49 @@ export async function fetchPrefill(options: PrefillFetch): Promise<Fetched> {
 
 export async function pullBlocks(options: BlocksPull): Promise<Fetched> {
   const { card, prepared, from, to } = options;
-  return carry(options, { from, to, tail: false }, (next) => {
-    const ask: BlocksAsk = { kvSpace: card.kvSpace, keys: prepared.blockKeys.slice(next, to) };
-    return { path: KV_PATH.blocks, ask, body: new Uint8Array(0) };
+  const { blockTokens, kvSpace } = card;
+  const patience = new Patience({ kind: "pull", tokens: (to - from) * blockTokens, ...options.expected, nowMs: performance.now() });
+  const came = (reception: Reception): number => reception.blocks.length * blockTokens;
+  const body = encodeTokens(prepared.tokens.subarray(0, to * blockTokens));
+  return carry(options, { from, to, tail: false, patience, done: came }, (next) => {
+    const ask: BlocksAsk = { kvSpace, from: next, to };
+    return { path: KV_PATH.blocks, ask, body };
   });
 }
 
 type Ask = (next: number) => { path: string; ask: PrefillAsk | BlocksAsk; body: Uint8Array };
 
-async function carry(link: Link, range: { from: number; to: number; tail: boolean }, ask: Ask): Promise<Fetched> {
-  const times = { ...TRANSFER_TIMES, ...link.times };
-  const untilMs = performance.now() + times.totalMs;
-  const reception = new Reception({ card: link.card, prepared: link.prepared, ...range }, streamContext(link.ticket, 1));
+interface Course {
+  from: number;
+  to: number;
+  tail: boolean;
+  patience: Patience;
+  /** Tokens asked for that are computed or have come. */
+  done: (reception: Reception) => number;
+}
+
+async function carry(link: Link, course: Course, ask: Ask): Promise<Fetched> {
+  const { from, to, tail: withTail } = course;
+  const reception = new Reception({ card: link.card, prepared: link.prepared, from, to, tail: withTail }, streamContext(link.ticket, 1));
   let trials = 1;
-  let why = await tryOnce({ link, reception, times, untilMs, trial: 1, ...ask(reception.next) });
+  let why = await tryOnce({ link, reception, course, trial: 1, ...ask(reception.next) });
   // Only what moved at all is worth a second trial.
   if (why === "cut" && reception.blocks.length > 0) {
     trials = 2;
     reception.again(streamContext(link.ticket, 2));
     // A pull that was cut behind its last block asks for nothing.
-    const done = !range.tail && reception.next === range.to;
+    const done = !withTail && reception.next === to;
     if (done) why = null;
-    else why = await tryOnce({ link, reception, times, untilMs, trial: 2, ...ask(reception.next) });
+    else why = await tryOnce({ link, reception, course, trial: 2, ...ask(reception.next) });
   }
   const { blocks, bytes, tail } = reception;
-  if (why === "lied" || why === "cancelled" || (blocks.length === 0 && tail === null)) {
+  if (why === "lied" || why === "not_finite" || why === "cancelled" || (blocks.length === 0 && tail === null)) {
     return { ok: false, why: why ?? "gone", bytes, trials };
   }
-  const all = range.tail ? tail !== null : reception.next === range.to;
+  const all = withTail ? tail !== null : reception.next === to;
   return {
     ok: true,
-    restore: { from: range.from, blocks, tail },
+    restore: { from, blocks, tail },
     blocks,
     cachedTokens: reception.cachedTokens,
     bytes,
@@ -131,13 +148,12 @@ async function carry(link: Link, range: { from: number; to: number; tail: boolea
 interface Trial extends ReturnType<Ask> {
   link: Link;
   reception: Reception;
-  times: TransferTimes;
-  untilMs: number;
+  course: Course;
   trial: number;
 }
 
 /** Null: the sender has said all. */
-async function tryOnce({ link, reception, times, untilMs, trial, path, ask, body }: Trial): Promise<Shortfall | null> {
+async function tryOnce({ link, reception, course: { patience, done }, trial, path, ask, body }: Trial): Promise<Shortfall | null> {
   const stop = new AbortController();
   let why: Shortfall | null = null;
   let answered = false;
@@ -148,8 +164,13 @@ async function tryOnce({ link, reception, times, untilMs, trial, path, ask, body
   const cancel = (): void => end("cancelled");
   if (link.signal.aborted) return "cancelled";
   link.signal.addEventListener("abort", cancel);
-  const stall = setTimeout(() => end("stalled"), times.stallMs);
-  const total = setTimeout(() => end("timeout"), Math.max(0, untilMs - performance.now()));
+  const stall = setTimeout(() => end("stalled"), link.stallMs ?? STALL_MS);
+  let total: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    clearTimeout(total);
+    total = setTimeout(() => end("timeout"), Math.max(0, patience.endMs - performance.now()));
+  };
+  wait();
   try {
     const json = Buffer.from(JSON.stringify(ask));
     const answer = await request(new URL(path, link.url), {
@@ -174,6 +195,9 @@ async function tryOnce({ link, reception, times, untilMs, trial, path, ask, body
       stall.refresh();
       const wrong = reception.push(chunk);
       if (wrong !== null) return wrong;
+      const before = patience.endMs;
+      patience.progressed(done(reception), performance.now());
+      if (patience.endMs !== before) wait();
     }
     return reception.ended ? null : "cut";
   } catch {

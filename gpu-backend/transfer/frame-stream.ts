@@ -15,6 +15,9 @@ export class FrameStream {
   readonly #writer: FrameWriter;
   readonly #times: StreamTimes;
   readonly #pulse: NodeJS.Timeout;
+  #computedTokens = 0;
+  /** When the receiver last began not to take what is there; null: it takes all. */
+  #waitsSinceMs: number | null = null;
 
   constructor(response: ServerResponse, context: string, times: StreamTimes) {
     this.#response = response;
@@ -23,8 +26,18 @@ export class FrameStream {
     response.writeHead(200, { "content-type": "application/octet-stream" });
     response.flushHeaders();
     this.#pulse = setInterval(() => {
-      if (!response.writableNeedDrain && !response.writableEnded) this.#write({ type: "pulse" });
+      if (!response.writableNeedDrain && !response.writableEnded) this.#write({ type: "pulse", tokens: this.#computedTokens });
     }, times.pulseMs);
+  }
+
+  /** What the next pulses say is computed. */
+  progressed(tokens: number): void {
+    this.#computedTokens = Math.max(this.#computedTokens, tokens);
+  }
+
+  /** For how long the receiver has taken nothing, though something is there. */
+  get stuckMs(): number {
+    return this.#waitsSinceMs === null ? 0 : performance.now() - this.#waitsSinceMs;
   }
 
   /** False once the receiver is gone: nothing more is worth sending. */
@@ -57,8 +70,10 @@ export class FrameStream {
 
   #when(event: "drain" | "finish"): Promise<boolean> {
     const response = this.#response;
+    this.#waitsSinceMs = performance.now();
     return new Promise((resolve) => {
       const settle = (reached: boolean): void => {
+        this.#waitsSinceMs = null;
         clearTimeout(timer);
         response.off(event, reach);
         response.off("close", part);

@@ -1,6 +1,7 @@
 /** What has come of one transfer, held against what the receiver knows itself: its engine's card and its own tokens. */
 import { type Frame, FrameReader, type FirstLogprobs, mostFrameBytes } from "../../src/wire/kv.ts";
 import type { EngineCard, FirstToken, KeyedBlock, Prepared, Restore } from "../engine/engine.ts";
+import { isFiniteKv } from "../engine/kv-numbers.ts";
 import { sha256 } from "./digest.ts";
 
 /** Why a transfer gave less than was asked. */
@@ -15,6 +16,8 @@ export type Shortfall =
   | "cut"
   /** Damaged, or not what was asked for: nothing of it is used. */
   | "lied"
+  /** A number of the KV is not finite: nothing of it is used. */
+  | "not_finite"
   /** The sender said no, or its engine failed. */
   | "refused"
   /** The sender no longer holds the blocks. */
@@ -23,7 +26,7 @@ export type Shortfall =
   | "cancelled";
 
 export interface Expected {
-  card: Pick<EngineCard, "kvSpace" | "blockTokens" | "kvTokenBytes">;
+  card: Pick<EngineCard, "kvSpace" | "blockTokens" | "kvTokenBytes" | "kvNumbers">;
   prepared: Pick<Prepared, "tokens" | "blockKeys">;
   /** Indices of the blocks that are asked for: from … to - 1. */
   from: number;
@@ -40,6 +43,8 @@ export class Reception {
   bytes = 0;
   /** Of a prompt computed elsewhere, what was not computed for it there. */
   cachedTokens = 0;
+  /** Of a prompt computed elsewhere: how much of it is, by its sender's word. */
+  computedTokens = 0;
   readonly #expected: Expected;
   #reader: FrameReader;
   /** Of this trial: index of the next block; null before the head. */
@@ -95,6 +100,8 @@ export class Reception {
   #take(frame: Frame): Shortfall | null {
     switch (frame.type) {
       case "pulse":
+        if (frame.tokens > this.#expected.prepared.tokens.length) return "lied";
+        this.computedTokens = Math.max(this.computedTokens, frame.tokens);
         return null;
       case "head":
         return this.#head(frame);
@@ -124,10 +131,12 @@ export class Reception {
       // Pulled blocks are counted from the first key asked.
       head.first === (tail ? this.next : 0) &&
       head.promptTokens === (tail ? prepared.tokens.length : 0) &&
+      head.cachedTokens <= head.promptTokens &&
       head.blocks <= to - this.next;
     // A second trial finds what the first one computed.
     if (fits && this.#before === 0) this.cachedTokens = head.cachedTokens;
     if (fits) this.#next = this.next;
+    if (fits) this.computedTokens = head.promptTokens;
     return fits ? null : "lied";
   }
 
@@ -140,6 +149,7 @@ export class Reception {
     const numbered = index === (tail ? at : this.blocks.length - this.#before);
     const fits = numbered && key === own && sameTokens(tokens, prepared.tokens.subarray(from, from + card.blockTokens));
     if (!fits || own === undefined || data.byteLength !== tokens.length * card.kvTokenBytes) return "lied";
+    if (!isFiniteKv(data, tokens.length, card.kvNumbers)) return "not_finite";
     this.blocks.push({ key: own, tokens, data });
     return null;
   }
@@ -149,6 +159,7 @@ export class Reception {
     const own = prepared.tokens.subarray(prepared.blockKeys.length * card.blockTokens);
     const due = tail && this.#next !== null && this.#tail === null && this.next === to;
     if (!due || !sameTokens(tokens, own) || data.byteLength !== tokens.length * card.kvTokenBytes) return "lied";
+    if (!isFiniteKv(data, tokens.length, card.kvNumbers)) return "not_finite";
     this.#tail = { tokens, data };
     return null;
   }

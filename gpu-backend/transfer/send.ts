@@ -1,43 +1,32 @@
 /** The sender's side of a transfer: computes a prompt for another replica, or gives away blocks that it holds. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TransferError } from "../../src/wire/kv.ts";
-import { BlocksAsk, KV_HEADER, KV_PATH, PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
+import { KV_HEADER, KV_PATH, type PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
 import type { Ticket } from "../../src/wire/ticket.ts";
-import type { Engine, EngineKey, EngineRequest, KeyedBlock, Prefilled } from "../engine/engine.ts";
+import type { WantedBlock } from "../blocks/tier-stack.ts";
+import type { Engine, EngineKey, EngineRequest, KeyedBlock, Prefilled, Prepared, Restore } from "../engine/engine.ts";
 import { steadyNowMs } from "../steady-clock.ts";
-import { readAsk } from "./ask-body.ts";
-import { FrameStream, type StreamTimes } from "./frame-stream.ts";
+import { type Asked, parseAsk, readAsk } from "./ask-body.ts";
+import { FrameStream } from "./frame-stream.ts";
+import { leading, sendPrefilled, space } from "./give.ts";
 import { Promised } from "./promised.ts";
+import { SENDER_LIMITS, type SenderLimits } from "./sender-limits.ts";
 import type { TicketGate } from "./ticket-gate.ts";
 
-/** Blocks below the device. */
+/** What this replica has below the device. */
 export interface BlockSource {
-  /** Those that are there, whole and checked. */
-  load(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** The leading ones that are there, whole and checked. */
+  load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]>;
+  /** Of a prompt that is to be computed here, the blocks that come sooner from there. */
+  restoreOf(prepared: Prepared, signal: AbortSignal): Promise<Restore | undefined>;
+  /** A prompt was computed here: its blocks rest there too from now on. */
+  keep(prepared: Prepared, prefilled: Prefilled, restore: Restore | undefined): void;
   /** Keeps what is there from eviction; the function lets it go before that time. */
   pin(keys: readonly EngineKey[], untilMs: number): () => void;
 }
 
-export interface SenderLimits extends StreamTimes {
-  prefills: number;
-  pulls: number;
-  /** For what was computed and not fetched whole. */
-  promisedBytes: number;
-  /** Read from device or tiers at once when blocks are pulled. */
-  batchBytes: number;
-}
-
-export const SENDER_LIMITS: SenderLimits = {
-  prefills: 4,
-  pulls: 4,
-  promisedBytes: 256 * 1024 * 1024,
-  batchBytes: 64 * 1024 * 1024,
-  pulseMs: 500,
-  drainMs: 10_000,
-};
-
 export interface SenderParts {
-  engine: Pick<Engine, "card" | "prepare" | "prefill" | "exportBlocks">;
+  engine: Pick<Engine, "card" | "prepare" | "prefill" | "blockKeys" | "exportBlocks">;
   gate: TicketGate;
   /** The forwarded body as the engine would get it; null: it can't be read, or its chain is not the ticket's. */
   request(ask: PrefillAsk, body: Uint8Array, ticket: Ticket): Promise<EngineRequest | null>;
@@ -76,7 +65,9 @@ export class Sender {
   readonly #limits: SenderLimits;
   readonly #promised: Promised;
   readonly #active = { prefills: 0, pulls: 0 };
-  readonly #jobs = new Map<string, AbortController>();
+  /** Asks that are being read. */
+  #asking = 0;
+  readonly #jobs = new Map<string, { kind: Kind; stop: AbortController; stream: FrameStream }>();
   #pinned = 0;
 
   constructor(parts: SenderParts) {
@@ -104,13 +95,13 @@ export class Sender {
   cancel(id: string, attempt: number): void {
     for (const kind of ["prefill", "pull"]) {
       const name = `${kind}/${id}/${attempt}`;
-      this.#jobs.get(name)?.abort(UNWANTED);
+      this.#jobs.get(name)?.stop.abort(UNWANTED);
       this.#promised.drop(name);
     }
   }
 
   close(): void {
-    for (const stop of this.#jobs.values()) stop.abort(UNWANTED);
+    for (const { stop } of this.#jobs.values()) stop.abort(UNWANTED);
     this.#promised.clear();
   }
 
@@ -120,38 +111,60 @@ export class Sender {
     const spent = this.#parts.gate.spend(text, kind, trial, steadyNowMs());
     if (!spent.ok) return refuse(response, 403, `The ticket is not accepted: ${spent.why}.`);
     const { ticket, untilMs } = spent;
-    const slots = SLOTS[kind];
-    if (this.#active[slots] >= this.#limits[slots]) {
-      this.#parts.watch?.({ event: "refused", ticket });
-      return refuse(response, 503, "Too many transfers are under way.");
-    }
-    const name = `${kind}/${ticket.id}/${ticket.attempt}`;
-    // A second trial means that the receiver has given up the first, however alive its socket looks here.
-    this.#jobs.get(name)?.abort();
     const stop = new AbortController();
     const part = (): void => stop.abort();
     response.once("close", part);
-    this.#jobs.set(name, stop);
+    try {
+      // Whoever is slow to ask takes no place from those who have asked.
+      if (this.#asking >= this.#limits.asks) return this.#turnAway(ticket, response);
+      this.#asking += 1;
+      const read = await readAsk(request, headerText(request, KV_HEADER.askBytes), stop.signal).finally(() => (this.#asking -= 1));
+      const asked = read === null ? null : parseAsk(kind, read.ask, read.body);
+      if (asked === null) {
+        this.#parts.watch?.({ event: "refused", ticket });
+        return refuse(response, 400, "The ask is not understood.");
+      }
+      if (!this.#hasPlace(kind)) return this.#turnAway(ticket, response);
+      await this.#run({ name: `${kind}/${ticket.id}/${ticket.attempt}`, trial, ticket, untilMs, stop }, asked, response, text);
+    } finally {
+      response.off("close", part);
+    }
+  }
+
+  #turnAway(ticket: Ticket, response: ServerResponse): void {
+    this.#parts.watch?.({ event: "refused", ticket });
+    refuse(response, 503, "Too many transfers are under way.");
+  }
+
+  /** A receiver that takes nothing is left for one that asks now. */
+  #hasPlace(kind: Kind): boolean {
+    if (this.#active[SLOTS[kind]] < this.#limits[SLOTS[kind]]) return true;
+    const stuck = [...this.#jobs.values()]
+      .filter((job) => job.kind === kind && job.stream.stuckMs >= this.#limits.yieldMs)
+      .toSorted((one, other) => other.stream.stuckMs - one.stream.stuckMs)[0];
+    stuck?.stop.abort();
+    return stuck !== undefined;
+  }
+
+  async #run(spent: Omit<Job, "stream">, asked: Asked, response: ServerResponse, context: string): Promise<void> {
+    const { name, trial, ticket, stop } = spent;
+    const slots = SLOTS[asked.kind];
+    // A second trial means that the receiver has given up the first, however alive its socket looks here.
+    this.#jobs.get(name)?.stop.abort();
+    const stream = new FrameStream(response, streamContext(context, Number(trial)), this.#limits);
+    stop.signal.addEventListener("abort", stream.close.bind(stream));
+    const job: Job = { ...spent, stream };
+    const listed = { kind: asked.kind, stop, stream };
+    this.#jobs.set(name, listed);
     this.#active[slots] += 1;
     this.#parts.watch?.({ event: "started", ticket });
     let outcome: Outcome = "failed";
-    let stream: FrameStream | null = null;
     try {
-      const read = await readAsk(request, headerText(request, KV_HEADER.askBytes), stop.signal);
-      const ask = kind === "prefill" ? PrefillAsk.safeParse(read?.ask) : BlocksAsk.safeParse(read?.ask);
-      if (read === null || !ask.success) {
-        outcome = stop.signal.aborted ? "cut" : "mismatch";
-        return refuse(response, 400, "The ask is not understood.");
-      }
-      stream = new FrameStream(response, streamContext(text, Number(trial)), this.#limits);
-      stop.signal.addEventListener("abort", stream.close.bind(stream));
-      const job: Job = { name, trial, ticket, untilMs, stop, stream };
-      outcome = await ("keys" in ask.data ? this.#give(job, ask.data) : this.#compute(job, ask.data, read.body));
+      outcome = await (asked.kind === "pull" ? this.#give(job, asked) : this.#compute(job, asked.ask, asked.body));
     } finally {
       this.#active[slots] -= 1;
-      response.off("close", part);
-      stream?.close();
-      if (this.#jobs.get(name) === stop) this.#jobs.delete(name);
+      stream.close();
+      if (this.#jobs.get(name) === listed) this.#jobs.delete(name);
       this.#parts.watch?.({ event: "ended", ticket, outcome });
     }
   }
@@ -171,7 +184,11 @@ export class Sender {
     const { prefilled, keys } = computed;
     const blocks = leading(keys.slice(ask.have), prefilled.blocks);
     const whole = ask.have + blocks.length === keys.length;
-    if (await sendPrefilled(this.#parts.engine.card, stream, ask, { prefilled, blocks, whole })) return "sent";
+    const bytes = blocks.reduce((sum, { data }) => sum + data.byteLength, prefilled.tail.data.byteLength);
+    const ends = this.#endsWithin(job.stop, bytes);
+    const sent = await sendPrefilled(this.#parts.engine.card, stream, ask, { prefilled, blocks, whole });
+    clearTimeout(ends);
+    if (sent) return "sent";
     this.#keep(job, prefilled);
     return "cut";
   }
@@ -180,8 +197,8 @@ export class Sender {
     if (stop.signal.reason !== UNWANTED) this.#promised.keep(name, prefilled, untilMs - steadyNowMs());
   }
 
-  async #prefilled({ name, trial, ticket, stop }: Job, ask: PrefillAsk, body: Uint8Array): Promise<Computed> {
-    const { engine } = this.#parts;
+  async #prefilled({ name, trial, ticket, stop, stream }: Job, ask: PrefillAsk, body: Uint8Array): Promise<Computed> {
+    const { engine, source } = this.#parts;
     if (ask.kvSpace !== engine.card.kvSpace) return { ok: false, reason: "mismatch" };
     const asked = await this.#parts.request(ask, body, ticket);
     if (asked === null) return { ok: false, reason: "mismatch" };
@@ -194,94 +211,68 @@ export class Sender {
     if (!same) return { ok: false, reason: "mismatch" };
     const promised = this.#promised.take(name);
     if (promised !== null) return { ok: true, prefilled: promised, keys };
-    const result = await engine.prefill(request, new Set(keys.slice(ask.have)), stop.signal);
-    if (result.type === "prefilled") return { ok: true, prefilled: result, keys };
-    return { ok: false, reason: result.type === "refused" ? refusal(result.reason) : "failed" };
+    const restore = await source?.restoreOf(prepared, stop.signal);
+    const progressed = (count: number): void => stream.progressed(count);
+    const result = await engine.prefill(request, new Set(keys.slice(ask.have)), stop.signal, { restore, progressed });
+    if (result.type !== "prefilled") return { ok: false, reason: result.type === "refused" ? refusal(result.reason) : "failed" };
+    source?.keep(prepared, result, restore);
+    return { ok: true, prefilled: result, keys };
   }
 
-  async #give({ stream, stop, untilMs }: Job, ask: BlocksAsk): Promise<Outcome> {
+  async #give({ stream, stop, ticket, untilMs }: Job, { ask: { kvSpace, from, to }, tokens }: Asked & { kind: "pull" }): Promise<Outcome> {
     const { engine, source } = this.#parts;
     const { card } = engine;
-    if (ask.kvSpace !== card.kvSpace) {
-      await stream.end({ type: "error", reason: "mismatch" });
-      return "mismatch";
+    const { blockTokens } = card;
+    const fits = kvSpace === card.kvSpace && tokens.length === to * blockTokens && tokens.length <= card.contextTokens;
+    const keys = fits ? await engine.blockKeys(tokens, ticket.salt) : [];
+    if (keys.length !== to) {
+      await stream.end({ type: "error", reason: fits ? "failed" : "mismatch" });
+      return fits ? "failed" : "mismatch";
     }
-    const keys = ask.keys as EngineKey[];
+    const wanted = keys.map((key, at): WantedBlock => ({ key, tokens: tokens.subarray(at * blockTokens, (at + 1) * blockTokens) }));
     const release = source?.pin(keys, untilMs);
     if (release !== undefined) this.#pinned += 1;
+    const ends = this.#endsWithin(stop, (to - from) * blockTokens * card.kvTokenBytes);
     try {
-      await stream.send({ type: "head", ...space(card), promptTokens: 0, first: 0, blocks: keys.length, cachedTokens: 0 });
-      const batch = Math.max(1, Math.floor(this.#limits.batchBytes / (card.blockTokens * card.kvTokenBytes)));
-      let sent = 0;
-      for (let at = 0; at < keys.length && sent === at; at += batch) {
-        for (const block of await this.#held(keys.slice(at, at + batch), stop.signal)) {
-          if (!(await stream.send({ type: "block", index: sent, ...block }))) return "cut";
-          sent += 1;
-        }
-      }
-      const dataBytes = sent * card.blockTokens * card.kvTokenBytes;
-      if (sent > 0) return (await stream.end({ type: "end", blocks: sent, tail: false, dataBytes })) ? "sent" : "cut";
-      await stream.end({ type: "error", reason: "gone" });
-      return "gone";
+      return await this.#giveBlocks(stream, wanted.slice(from), stop.signal);
     } finally {
+      clearTimeout(ends);
       release?.();
       if (release !== undefined) this.#pinned -= 1;
     }
   }
 
+  #endsWithin(stop: AbortController, bytes: number): NodeJS.Timeout {
+    return setTimeout(() => stop.abort(), this.#limits.giveMs + bytes / this.#limits.leastBytesPerMs);
+  }
+
+  async #giveBlocks(stream: FrameStream, wanted: readonly WantedBlock[], signal: AbortSignal): Promise<Outcome> {
+    const { card } = this.#parts.engine;
+    await stream.send({ type: "head", ...space(card), promptTokens: 0, first: 0, blocks: wanted.length, cachedTokens: 0 });
+    const blockBytes = card.blockTokens * card.kvTokenBytes;
+    const batch = Math.max(1, Math.floor(this.#limits.batchBytes / blockBytes));
+    let sent = 0;
+    for (let at = 0; at < wanted.length && sent === at; at += batch) {
+      for (const block of await this.#held(wanted.slice(at, at + batch), signal)) {
+        if (!(await stream.send({ type: "block", index: sent, ...block }))) return "cut";
+        sent += 1;
+      }
+    }
+    if (sent > 0) return (await stream.end({ type: "end", blocks: sent, tail: false, dataBytes: sent * blockBytes })) ? "sent" : "cut";
+    await stream.end({ type: "error", reason: "gone" });
+    return "gone";
+  }
+
   /** From the device, else from the tiers; up to the first that is in neither. */
-  async #held(keys: readonly EngineKey[], signal: AbortSignal): Promise<KeyedBlock[]> {
+  async #held(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]> {
+    const keys = wanted.map(({ key }) => key);
     const found = await this.#parts.engine.exportBlocks(keys);
     const here = new Set(found.map(({ key }) => key));
-    const missing = keys.filter((key) => !here.has(key));
+    const missing = wanted.filter(({ key }) => !here.has(key));
     const { source } = this.#parts;
     if (missing.length === 0 || source === null || signal.aborted) return leading(keys, found);
     return leading(keys, [...found, ...(await source.load(missing, signal))]);
   }
-}
-
-/** In the order of their chain, up to the first that is missing: what follows a gap can't be used. */
-function leading(keys: readonly EngineKey[], found: readonly KeyedBlock[]): KeyedBlock[] {
-  const byKey = new Map(found.map((block) => [block.key, block]));
-  const blocks: KeyedBlock[] = [];
-  for (const key of keys) {
-    const block = byKey.get(key);
-    if (block === undefined) break;
-    blocks.push(block);
-  }
-  return blocks;
-}
-
-function space(card: Engine["card"]): { kvSpace: string; blockTokens: number; tokenBytes: number } {
-  return { kvSpace: card.kvSpace, blockTokens: card.blockTokens, tokenBytes: card.kvTokenBytes };
-}
-
-/** False: the receiver is gone before all was handed to the network. */
-async function sendPrefilled(
-  card: Engine["card"],
-  stream: FrameStream,
-  ask: PrefillAsk,
-  { prefilled, blocks, whole }: { prefilled: Prefilled; blocks: readonly KeyedBlock[]; whole: boolean },
-): Promise<boolean> {
-  const { first, tail, promptTokens, cachedTokens } = prefilled;
-  await stream.send({ type: "head", ...space(card), promptTokens, first: ask.have, blocks: blocks.length, cachedTokens });
-  let dataBytes = 0;
-  for (const [i, block] of blocks.entries()) {
-    if (!(await stream.send({ type: "block", index: ask.have + i, ...block }))) return false;
-    dataBytes += block.data.byteLength;
-  }
-  if (whole) {
-    await stream.send({ type: "tail", ...tail });
-    await stream.send({ type: "first", token: first.token, bytes: first.bytes, logprobs: copyOf(first.logprobs) });
-    dataBytes += tail.data.byteLength;
-  }
-  return stream.end({ type: "end", blocks: blocks.length, tail: whole, dataBytes });
-}
-
-/** Readonly lists as the wire's. */
-function copyOf(logprobs: Prefilled["first"]["logprobs"]) {
-  if (logprobs === null) return null;
-  return { ...logprobs, bytes: [...logprobs.bytes], top: logprobs.top.map((other) => ({ ...other, bytes: [...other.bytes] })) };
 }
 
 function refusal(reason: string): TransferError {

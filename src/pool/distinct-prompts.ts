@@ -2,7 +2,7 @@
  * How many bytes the prompts on one replica have together, where what several of them begin with counts once.
  *
  * Prompts are kept sorted by their chains. Then a trie of them has as many segments as all have together, less what each shares with the one before it,
- * so that adding or removing one takes two comparisons with its neighbours.
+ * so that adding or removing one takes three comparisons: of itself with its neighbours, and of those with each other.
  *
  * Example: segments of 100 bytes, prompts [a, b, c] of 310 bytes and [a, b, d] of 350: 310 + 350 - 200 = 460.
  */
@@ -25,7 +25,7 @@ export class DistinctPrompts {
 
   add(prompt: ChainedPrompt): void {
     const at = this.#placeOf(prompt);
-    this.#bytes += prompt.bytes - this.#sharedAt(at - 1, at, prompt);
+    this.#bytes += this.#ownBytes(at - 1, at, prompt);
     this.#sorted.splice(at, 0, prompt);
   }
 
@@ -34,12 +34,13 @@ export class DistinctPrompts {
     const at = this.#sorted.indexOf(prompt);
     if (at === -1) return;
     this.#sorted.splice(at, 1);
-    this.#bytes = this.#sorted.length === 0 ? 0 : this.#bytes - prompt.bytes + this.#sharedAt(at - 1, at, prompt);
+    this.#bytes -= this.#ownBytes(at - 1, at, prompt);
   }
 
-  /** The most that it shares with one of two neighbours. */
-  #sharedAt(before: number, after: number, prompt: ChainedPrompt): number {
-    return Math.max(sharedBytes(this.#sorted[before], prompt), sharedBytes(this.#sorted[after], prompt));
+  /** What it brings between two neighbours. What they share with each other is asked, not derived: where ends of segments are guesses it may be less than what both share with it. */
+  #ownBytes(before: number, after: number, prompt: ChainedPrompt): number {
+    const [left, right] = [this.#sorted[before], this.#sorted[after]];
+    return prompt.bytes - sharedBytes(left, prompt) - sharedBytes(prompt, right) + sharedBytes(left, right);
   }
 
   #placeOf(prompt: ChainedPrompt): number {
@@ -60,12 +61,16 @@ function isBefore({ chain: left }: ChainedPrompt, { chain: right }: ChainedPromp
   return one === undefined ? other !== undefined : other !== undefined && one < other;
 }
 
-function sharedBytes(other: ChainedPrompt | undefined, prompt: ChainedPrompt): number {
-  if (other === undefined) return 0;
-  const segments = sharedSegments(other.chain, prompt.chain);
-  if (segments === 0) return 0;
-  const end = prompt.segmentEnds[segments - 1] ?? (prompt.bytes * segments) / prompt.chain.length;
-  return Math.min(end, prompt.bytes, other.bytes);
+/** Whole bytes, the same from both sides, and no more than either has: what is added is taken away again. */
+function sharedBytes(left: ChainedPrompt | undefined, right: ChainedPrompt | undefined): number {
+  if (left === undefined || right === undefined) return 0;
+  const segments = sharedSegments(left.chain, right.chain);
+  return segments === 0 ? 0 : Math.min(endOf(left, segments), endOf(right, segments));
+}
+
+/** Byte at which so many of its segments end; where the schedule is not known, by their share of all. */
+function endOf({ chain, segmentEnds, bytes }: ChainedPrompt, segments: number): number {
+  return Math.min(bytes, segmentEnds[segments - 1] ?? Math.floor((bytes * segments) / chain.length));
 }
 
 /** Leading segments in common: hashes are cumulative, so that equal ones have equal ones before them. */

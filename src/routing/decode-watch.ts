@@ -4,7 +4,7 @@
  */
 import { type LoadReading, meansBetween } from "../pool/load.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
-import type { DecodeReport } from "./predict.ts";
+import type { DecodeReport } from "./rate-reports.ts";
 
 /** A running request, as a heartbeat names it. */
 export interface RunningDecode {

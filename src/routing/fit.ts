@@ -26,9 +26,7 @@ const PRIOR_SHARE = 0.002;
 /** Weight of a size class's mean, in recent reports. */
 const CLASS_WEIGHT = 0.3;
 /** A sparse term has to explain more than this share of the times. */
-const SPARSE_SHARE = 0.1;
-/** … unless it explains as much as this: then all that it does is believed. */
-const FIRM_SHARE = 0.5;
+const SPARSE_SHARE = 0.05;
 /** Of what the first term is where reports leave it open, it is always at least this. */
 const LEAST_OF_FIRST = 0.5;
 /** Keeps terms that reports do not tell apart finite. */
@@ -44,6 +42,8 @@ export interface FitShape {
   sparse?: readonly number[];
   /** Where reports can't tell the first term from the others, what does not depend on size is taken to be worth so many units of it. */
   fixedUnits?: number;
+  /** Taken to have been reported so often, and never forgotten: what is believed of sizes that nobody has reported. */
+  presumed?: { features: readonly number[]; target: number; reports: number };
 }
 
 /** As a checkpoint keeps it. */
@@ -150,21 +150,21 @@ export class DecayingFit {
   }
 
   #solve(prior: ArrayLike<number> | null): void {
-    const { size, sparse = [], fixedUnits } = this.#shape;
+    const { size, sparse = [], fixedUnits, presumed } = this.#shape;
     const sums = new Normal(size, this.#recent);
     for (const one of this.#classes.all) {
       // What took far less than expected would weigh without bound.
       const expected = Math.max(one.target, this.#expected(one.features, prior) / 2);
       sums.add(one.features, one.target, CLASS_WEIGHT * beliefIn(one), expected);
     }
+    if (presumed !== undefined) sums.add(presumed.features, presumed.target, presumed.reports, presumed.target);
     const first = fixedUnits === undefined ? NaN : this.#classes.firstTerm(fixedUnits);
     for (let term = 0; term < size; term++)
       sums.pull(term, term === 0 && fixedUnits !== undefined ? first : numberOr(prior?.[term], NaN), PRIOR_SHARE);
     const discount = new Float64Array(size);
-    const full = sums.solve(discount);
-    for (const term of sparse) discount[term] = SPARSE_SHARE * Math.max(0, 1 - sums.shareOf(term, full) / FIRM_SHARE);
+    for (const term of sparse) discount[term] = SPARSE_SHARE;
     this.#solved = true;
-    this.#solution.set(sparse.length === 0 ? full : sums.solve(discount));
+    this.#solution.set(sums.solve(discount));
     if (fixedUnits !== undefined) this.#solution[0] = Math.max(this.#solution[0] ?? 0, LEAST_OF_FIRST * first);
   }
 }
@@ -209,12 +209,6 @@ class Normal {
     if (!Number.isFinite(value) || own <= 0) return;
     this.matrix[term * this.#size + term] = own * (1 + share);
     this.vector[term] = (this.vector[term] ?? 0) + share * own * value;
-  }
-
-  /** Of all that was reported, what a term of a solution explains. */
-  shareOf(term: number, solution: ArrayLike<number>): number {
-    const whole = this.vector[term] ?? 0;
-    return whole > 0 ? ((solution[term] ?? 0) * this.#at(term, term)) / whole : 0;
   }
 
   /**

@@ -3,7 +3,9 @@ import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { Rates } from "./decision.ts";
 import { Evidence } from "./evidence.ts";
 import { PacedFits, type SavedFits } from "./paced-fits.ts";
+import type { DecodeReport, PrefillReport } from "./rate-reports.ts";
 import { SideBySide } from "./side-by-side.ts";
+import { coldPrefill, PREFILL, prefillFeatures, prefillRates } from "./prefill-fit.ts";
 import { DecayingRatio, ReplicaRatios, type SavedRatio, type SavedRatios } from "./ratio.ts";
 
 /** Until anything was reported. Overestimating a prefill is harmless, as nobody is refused for a guess; underestimating it costs. */
@@ -21,8 +23,8 @@ const LEAST_DECODED_TOKENS = 8;
 const FULLY_TRUSTED_TOKENS = 64;
 /** At least this share of a decode's time was its own. */
 const LEAST_OWN_SHARE = 0.1;
-/** Tokens, pairs of tokens, and what every prefill takes. Where all reports look alike any of the three explains them; then the last is taken to be worth 32 tokens. */
-const PREFILL = { size: 3, sparse: [1], fixedUnits: 32 };
+/** Work, and what comes on top: after long work a first token is taken to come when that is done, until reports say otherwise. */
+const FIRST_TOKEN = { size: 2, presumed: { features: [1_000, 1], target: 1_000, reports: 1 } };
 /**
  * Times to the first token are believed to be within these of what queue and prefill add up to. Never less: what waits ahead may be computed in the same
  * step and add nothing, and reports of such waits would say of a long prompt, too, that it takes less than its own prefill.
@@ -31,36 +33,12 @@ const TTFT_STRETCH = { least: 1, most: 8 };
 const MOST_TTFT_EXTRA_MS = 60_000;
 /** Waits of predictions are learnt from no more than this. */
 const LEAST_TTFT_MS = 0.1;
-const COLD_PREFILL = [COLD_PREFILL_MS_PER_TOKEN, 0, NaN];
+const COLD_PREFILL = coldPrefill(COLD_PREFILL_MS_PER_TOKEN);
 /** How fast belief in a silent replica's slowness fades: by half in 30 s. */
 const FADE_EVERY_MS = 5_000;
 const FADE_KEEP = 0.89;
 /** A report counts by so much less for each prefill that was under way beside it and has not ended. */
 const UNTOLD_COST = 10;
-
-/** A prefill that ended. */
-export interface PrefillReport {
-  uncachedTokens: number;
-  /** What lay before them. */
-  cachedTokens: number;
-  /** Spent computing: from its start to the first token, loads and transfer not counted. */
-  prefillMs: number;
-  /** Pool clock. */
-  endedAtMs: number;
-  /** Others that had started there and had no first token yet. */
-  untold: number;
-}
-
-/** A decode that ended, and what ran beside it: means over its time. */
-export interface DecodeReport {
-  outputTokens: number;
-  /** From the first token to the last. */
-  decodeMs: number;
-  sequences: number;
-  contextTokens: number;
-  /** Predicted time of the prefills that its replica did meanwhile. */
-  prefilledMs: number;
-}
 
 /** As a checkpoint keeps what was learnt. */
 export interface SavedRates {
@@ -82,7 +60,7 @@ export class RateBook {
   readonly #prefill = new PacedFits(PREFILL);
   readonly #decode = new PacedFits(3);
   /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. A slow replica's steps are slow, too. */
-  readonly #firstToken = new PacedFits(2);
+  readonly #firstToken = new PacedFits(FIRST_TOKEN);
   readonly #evidence = new Evidence();
   readonly #sideBySide = new SideBySide();
   /** Side by side in one report, of all. */
@@ -113,8 +91,8 @@ export class RateBook {
     this.#heard.add(replica);
     const pairsOfOwn = uncachedTokens * (cachedTokens + uncachedTokens / 2);
     const own = { fromMs: endedAtMs - prefillMs, toMs: endedAtMs, tokens: uncachedTokens, pairs: pairsOfOwn };
-    const { tokens, pairs } = this.#sideBySide.add(replica, own);
-    this.#prefill.add(replica, [tokens, pairs, 1], prefillMs, COLD_PREFILL, 1 / (1 + UNTOLD_COST * untold));
+    const work = this.#sideBySide.add(replica, own);
+    this.#prefill.add(replica, prefillFeatures(work), prefillMs, COLD_PREFILL, 1 / (1 + UNTOLD_COST * untold));
     this.#evidence.add(uncachedTokens);
     this.#changed();
   }
@@ -200,12 +178,13 @@ export class RateBook {
   of(replica: number): Rates {
     const known = this.#rates[replica];
     if (known !== undefined) return known;
+    const prefill = this.#prefill.of(replica);
     const decode = this.#decode.of(replica);
     const [coldSequence, coldContext] = this.#coldDecode(replica);
     const [stretch = 1, extraMs = 0] = this.#firstToken.of(replica) ?? [];
     const rates: Rates = {
       prefillMsPerToken: this.prefillMsPerToken(replica),
-      attentionMsPerPair: this.#prefill.of(replica)?.[1] ?? 0,
+      attentionMsPerPair: prefill === null ? 0 : prefillRates(prefill).perPair,
       decodeMsPerSequence: decode?.[1] ?? coldSequence,
       decodeMsPerStep: decode?.[0] ?? 0,
       decodeSequencesSeen: this.#mostSequences,
@@ -233,7 +212,8 @@ export class RateBook {
 
   /** ms per uncached prompt token; the pool's until the replica has reported. */
   prefillMsPerToken(replica: number): number {
-    return this.#prefill.of(replica)?.[0] ?? COLD_PREFILL_MS_PER_TOKEN;
+    const prefill = this.#prefill.of(replica);
+    return prefill === null ? COLD_PREFILL_MS_PER_TOKEN : prefillRates(prefill).perToken;
   }
 
   /** ms per token loaded from a lower tier. */

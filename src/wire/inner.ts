@@ -1,6 +1,6 @@
 /** The inner request: one shape for what a replica runs, whichever API the client spoke. Each API's file makes one out of its own body. */
 import type { ApiError } from "../errors.ts";
-import type { ChatPrompt, TextPrompt } from "../prefix/prompt.ts";
+import type { ChatPrompt, TextPrompt, Tool } from "../prefix/prompt.ts";
 
 export type ApiName = "chat" | "completions" | "responses" | "messages";
 
@@ -21,6 +21,12 @@ export interface InnerRequest {
   /** The caller's own objects where the API allows it, uncopied; the same conversation is the same prompt through every API. */
   prompt: ChatPrompt | TextPrompt;
   toolChoice: ToolChoice | null;
+  /** Tools whose definitions stand in messages, not at the prompt's place for tools; they can be called too. */
+  laterTools: readonly Tool[];
+  /** Names of the tools that can be called, of all that the prompt has; null = all. */
+  allowedTools: readonly string[] | null;
+  /** Where each tool's schema stands in the caller's body, by the tool's name: the start of an error's `param`. */
+  schemaPaths: ReadonlyMap<string, string>;
   /** False: at most one call an answer. */
   parallelToolCalls: boolean;
   responseFormat: ResponseFormat;

@@ -36,8 +36,23 @@ export const PrefillAsk = z.object({
 });
 export type PrefillAsk = z.infer<typeof PrefillAsk>;
 
-export const MOST_ASKED_KEYS = 16_384;
-
-/** Blocks in the order of their chain. The sender stops at the first that it lacks. */
-export const BlocksAsk = z.object({ kvSpace: Hex, keys: z.array(Hex).min(1).max(MOST_ASKED_KEYS) });
+/**
+ * Blocks `from` … `to` - 1 of the prompt whose tokens follow as the body, u32 little-endian, up to the end of block `to` - 1. The sender makes the keys itself, under the
+ * ticket's salt: so a ticket gives the blocks of its own salt's prompts and no others, each once. The sender stops at the first block that it lacks.
+ */
+export const BlocksAsk = z.object({ kvSpace: Hex, from: Count, to: Count }).refine(({ from, to }) => from < to);
 export type BlocksAsk = z.infer<typeof BlocksAsk>;
+
+export function encodeTokens(tokens: Uint32Array): Uint8Array {
+  const bytes = new Uint8Array(tokens.length * 4);
+  const view = new DataView(bytes.buffer);
+  for (const [index, token] of tokens.entries()) view.setUint32(4 * index, token, true);
+  return bytes;
+}
+
+/** Null when the bytes are no whole number of tokens. */
+export function decodeTokens(bytes: Uint8Array): Uint32Array | null {
+  if (bytes.length % 4 !== 0) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Uint32Array.from({ length: bytes.length / 4 }, (_, index) => view.getUint32(4 * index, true));
+}

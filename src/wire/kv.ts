@@ -1,7 +1,7 @@
 /**
  * KV transfer, sender → receiver: a stream of frames, little-endian. docs/kv-transfer.md has the whole exchange.
  *   frame := u32 length of what follows | u8 kind | payload | 16 bytes check
- *   pulse 0: nothing; the sender is alive and not yet ready
+ *   pulse 0: u32 tokens of the prompt that are computed or held; the sender is alive and not yet ready
  *   head  1: u8 version, 3 × u8 0 | 32 bytes kvSpace | u32 promptTokens | u32 blockTokens | u32 tokenBytes | u32 first | u32 blocks | u32 cachedTokens
  *   block 2: u32 index | 32 bytes key | u32 tokens, u32 × tokens | data
  *   tail  3: u32 tokens, u32 × tokens | data
@@ -18,7 +18,7 @@ import { Fields, KEY_BYTES, Payload } from "./kv-fields.ts";
 /** SHA-256 over the parts as one string of bytes. The shells supply it. */
 export type Digest = (parts: readonly Uint8Array[]) => Uint8Array;
 
-export const KV_VERSION = 1;
+export const KV_VERSION = 2;
 const CHECK_BYTES = 16;
 const MOST_FIRST_BYTES = 65_536;
 
@@ -32,6 +32,7 @@ const Alternative = z.object({
   // JSON has no -Infinity.
   logprob: z
     .number()
+    .max(0)
     .nullable()
     .transform((value) => value ?? -Infinity),
 });
@@ -55,7 +56,7 @@ export interface HeadFrame {
 
 /** Keys and the KV space are lower-case hex of 32 bytes. */
 export type Frame =
-  | { type: "pulse" }
+  | { type: "pulse"; tokens: number }
   | HeadFrame
   | { type: "block"; index: number; key: string; tokens: Uint32Array; data: Uint8Array }
   | { type: "tail"; tokens: Uint32Array; data: Uint8Array }
@@ -78,7 +79,7 @@ function asciiJson(value: unknown): Uint8Array {
 function encode(frame: Frame): { fields: Uint8Array; data: Uint8Array } {
   switch (frame.type) {
     case "pulse":
-      return { fields: new Fields(0, 0).bytes, data: none };
+      return { fields: new Fields(0, 4).u32(frame.tokens).bytes, data: none };
     case "head": {
       const fields = new Fields(1, 60).u8(KV_VERSION).u8(0).u8(0).u8(0).key(frame.kvSpace);
       fields
@@ -147,7 +148,7 @@ function decodeHead(from: Payload): Frame | null {
 }
 
 function decode(kind: number, from: Payload): Frame | null {
-  if (kind === 0) return { type: "pulse" };
+  if (kind === 0) return { type: "pulse", tokens: from.u32() };
   if (kind === 1) return decodeHead(from);
   if (kind === 2) return { type: "block", index: from.u32(), key: from.key(), tokens: from.tokens(), data: from.take(from.rest) };
   if (kind === 3) return { type: "tail", tokens: from.tokens(), data: from.take(from.rest) };

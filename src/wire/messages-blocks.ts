@@ -1,7 +1,10 @@
 /** Blocks of Anthropic's messages API → messages as chat has them: a `tool_result` is a message of role `tool`, a `tool_use` a tool call. */
 import type { ChatMessage, ContentPart, Role, TextPart, ToolCall } from "../prefix/prompt.ts";
 import { check, clip, type Json, mustBe, Refused, refuse, wantObject, wantString } from "./check.ts";
+import type { OfferedTools } from "./offered-tools.ts";
 import { mediaProblem } from "./openai-messages.ts";
+import { functionTool, type GivenTool } from "./responses-tools.ts";
+import { wantSchema } from "./settings.ts";
 
 /** Earlier thinking, and what Anthropic's own tools did: not for this model's eyes. */
 const DROPPED: ReadonlySet<string> = new Set([
@@ -18,18 +21,24 @@ const DROPPED: ReadonlySet<string> = new Set([
   "mcp_tool_result",
 ]);
 
-export function messagesOfBlocks(system: unknown, messages: unknown, media: boolean): ChatMessage[] {
+export interface BlockContext {
+  /** The engine takes images. */
+  media: boolean;
+  tools: OfferedTools;
+}
+
+export function messagesOfBlocks(system: unknown, messages: unknown, context: BlockContext): ChatMessage[] {
   if (!Array.isArray(messages) || messages.length === 0)
     throw new Refused(mustBe("messages", "an array of at least one message", messages));
   const out: ChatMessage[] = [];
-  if (system !== undefined && system !== null) addSystem(system, "system", out);
-  for (let index = 0; index < messages.length; index += 1) addMessage(messages[index], `messages[${index}]`, media, out);
+  if (system !== undefined && system !== null) addSystem(system, "system", context, out);
+  for (let index = 0; index < messages.length; index += 1) addMessage(messages[index], `messages[${index}]`, context, out);
   return out;
 }
 
-function addMessage(value: unknown, at: string, media: boolean, out: ChatMessage[]): void {
+function addMessage(value: unknown, at: string, context: BlockContext, out: ChatMessage[]): void {
   const { role, content } = wantObject(value, at, "an object with `role` and `content`");
-  if (role === "system") return addSystem(content, `${at}.content`, out);
+  if (role === "system") return addSystem(content, `${at}.content`, context, out);
   if (role !== "user" && role !== "assistant") {
     if (typeof role !== "string") throw new Refused(mustBe(`${at}.role`, "one of 'user', 'assistant', 'system'", role));
     throw new Refused(refuse(`${at}.role`, `is '${clip(role)}'; use one of 'user', 'assistant', 'system'.`));
@@ -39,11 +48,11 @@ function addMessage(value: unknown, at: string, media: boolean, out: ChatMessage
     return;
   }
   if (!Array.isArray(content)) throw new Refused(mustBe(`${at}.content`, "a string or an array of blocks", content));
-  if (role === "user") addUser(content, `${at}.content`, media, out);
+  if (role === "user") addUser(content, `${at}.content`, context, out);
   else addAssistant(content, `${at}.content`, out);
 }
 
-function addSystem(value: unknown, at: string, out: ChatMessage[]): void {
+function addSystem(value: unknown, at: string, context: BlockContext, out: ChatMessage[]): void {
   if (typeof value === "string") {
     if (value !== "") out.push({ role: "system", content: value });
     return;
@@ -51,6 +60,7 @@ function addSystem(value: unknown, at: string, out: ChatMessage[]): void {
   if (!Array.isArray(value)) throw new Refused(mustBe(at, "a string or an array of text blocks", value));
   const parts = value.map((block, index): TextPart => {
     const [fields, type, where] = blockOf(block, `${at}[${index}]`);
+    if (type === "tool_addition" || type === "tool_removal") return { type: "text", text: changeOf(fields, type, where, context) };
     if (type !== "text") throw new Refused(refuse(`${where}.type`, `is '${clip(type)}'; a system prompt has 'text' blocks only.`));
     return textOf(fields, where);
   });
@@ -58,7 +68,7 @@ function addSystem(value: unknown, at: string, out: ChatMessage[]): void {
 }
 
 /** In the caller's order: results and the texts between them. */
-function addUser(blocks: readonly unknown[], at: string, media: boolean, out: ChatMessage[]): void {
+function addUser(blocks: readonly unknown[], at: string, context: BlockContext, out: ChatMessage[]): void {
   if (blocks.length === 0) throw new Refused(mustBe(at, "a string or an array of at least one block", blocks));
   let parts: ContentPart[] = [];
   const flush = (): void => {
@@ -70,10 +80,10 @@ function addUser(blocks: readonly unknown[], at: string, media: boolean, out: Ch
     if (type === "tool_result") {
       flush();
       const id = wantString(fields["tool_use_id"], `${where}.tool_use_id`);
-      out.push({ role: "tool", tool_call_id: id, content: resultOf(fields["content"], `${where}.content`, media) });
+      out.push({ role: "tool", tool_call_id: id, content: resultOf(fields["content"], `${where}.content`, context) });
     } else if (type === "tool_use") {
       throw new Refused(refuse(`${where}.type`, "is 'tool_use', which belongs to role 'assistant' only."));
-    } else if (!DROPPED.has(type)) parts.push(partOf(fields, type, where, media));
+    } else if (!DROPPED.has(type)) parts.push(partOf(fields, type, where, context.media));
   }
   flush();
 }
@@ -117,17 +127,42 @@ function callOf(fields: Json, at: string): ToolCall {
   return { id, type: "function", function: { name, arguments: JSON.stringify(wantObject(fields["input"], `${at}.input`)) } };
 }
 
-function resultOf(content: unknown, at: string, media: boolean): string | ContentPart[] {
+function resultOf(content: unknown, at: string, { media, tools }: BlockContext): string | ContentPart[] {
   if (content === undefined || content === null) return "";
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) throw new Refused(mustBe(at, "a string or an array of blocks", content));
-  const parts = content.map((block, index) => {
+  const parts = content.map((block, index): ContentPart => {
     const [fields, type, where] = blockOf(block, `${at}[${index}]`);
-    return partOf(fields, type, where, media);
+    if (type !== "tool_reference") return partOf(fields, type, where, media);
+    const text = tools.offer(wantString(fields["tool_name"], `${where}.tool_name`), `${where}.tool_name`);
+    return { type: "text", text: index === content.length - 1 ? text : `${text}\n` };
   });
   const [first] = parts;
   if (first === undefined) return "";
   return parts.length === 1 && first.type === "text" ? first.text : parts;
+}
+
+/** A tool that comes or goes in the middle of a conversation, as text. MCP servers' tools are not here. */
+function changeOf(fields: Json, type: "tool_addition" | "tool_removal", at: string, { tools }: BlockContext): string {
+  const tool = wantObject(fields["tool"], `${at}.tool`);
+  const kind = wantString(tool["type"], `${at}.tool.type`);
+  if (kind === "tool_reference") {
+    const name = wantString(tool["name"], `${at}.tool.name`);
+    return type === "tool_addition" ? tools.offer(name, `${at}.tool.name`) : tools.remove(name, `${at}.tool.name`);
+  }
+  if (kind === "tool_definition" && type === "tool_addition") {
+    const definition = wantObject(tool["definition"], `${at}.tool.definition`);
+    if ((definition["type"] ?? "custom") === "custom") return tools.define(customTool(definition, `${at}.tool.definition`));
+  }
+  throw new Refused(
+    refuse(`${at}.tool.type`, `is '${clip(kind)}', which is not supported here; use 'tool_reference' or define a custom tool.`),
+  );
+}
+
+/** A tool of the caller's own. */
+export function customTool(fields: Json, at: string): GivenTool {
+  wantSchema(fields["input_schema"], `${at}.input_schema`);
+  return functionTool(fields, at, "input_schema", null);
 }
 
 function partOf(fields: Json, type: string, at: string, media: boolean): ContentPart {

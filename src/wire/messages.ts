@@ -4,9 +4,10 @@ import type { ChatPrompt, Tool } from "../prefix/prompt.ts";
 import { clip, type Json, mustBe, parsing, quoted, Refused, refuse, wantObject, wantString } from "./check.ts";
 import { cleanMessages } from "./hygiene.ts";
 import type { InnerRequest, ParsedRequest, ReasoningEffort, ResponseFormat, ToolChoice } from "./inner.ts";
-import { messagesOfBlocks } from "./messages-blocks.ts";
+import { customTool, messagesOfBlocks } from "./messages-blocks.ts";
 import type { ParseOptions } from "./openai.ts";
-import { functionTool } from "./responses-tools.ts";
+import { type DeclaredTools, OfferedTools } from "./offered-tools.ts";
+import type { GivenTool } from "./responses-tools.ts";
 import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
 import { flag, model, needTools, plainRequest, topP, wantFlag, wantSchema } from "./settings.ts";
 
@@ -58,12 +59,16 @@ export function parseCountTokensRequest(body: unknown, headers: HeaderReader = N
 }
 
 function requestOf(fields: Settings, body: Json, headers: HeaderReader, options: ParseOptions): InnerRequest {
-  const messages = cleanMessages(messagesOfBlocks(body["system"], body["messages"], options.media ?? false));
-  const prompt: ChatPrompt = { messages, tools: toolsOf(body["tools"]) };
-  const choice = parseChoice(body["tool_choice"], prompt.tools);
+  const tools = new OfferedTools(toolsOf(body["tools"]));
+  const messages = cleanMessages(messagesOfBlocks(body["system"], body["messages"], { media: options.media ?? false, tools }));
+  const prompt: ChatPrompt = { messages, tools: tools.atStart };
+  const choice = parseChoice(body["tool_choice"], tools.callable);
   return {
     ...plainRequest("messages", fields.model, prompt, sessionOf(body, headers)),
     toolChoice: choice.choice,
+    laterTools: tools.later,
+    allowedTools: tools.allowed,
+    schemaPaths: tools.schemaPaths,
     parallelToolCalls: choice.parallel,
     responseFormat: formatOf(fields.output_config?.format),
     reasoningEffort: effortOf(fields),
@@ -75,18 +80,31 @@ function requestOf(fields: Settings, body: Json, headers: HeaderReader, options:
   };
 }
 
+/** Anthropic's own search for tools, which is not here: without it no deferred tool would ever be named. */
+const HOSTED_SEARCH = /^tool_search_tool_/;
+
 /** Tools with a `type` of Anthropic's own (web_search_…, bash_…) are left out: the model does without, unless one is forced. */
-function toolsOf(value: unknown): Tool[] {
-  if (value === undefined || value === null) return [];
+function toolsOf(value: unknown): DeclaredTools {
+  const given: GivenTool[] = [];
+  const [deferred, hosted] = [new Set<string>(), new Set<string>()];
+  if (value === undefined || value === null) return { given, deferred, hosted };
   if (!Array.isArray(value)) throw new Refused(mustBe("tools", "an array of tools", value));
-  return value.flatMap((tool, index): Tool[] => {
+  let isSearchHosted = false;
+  for (const [index, tool] of value.entries()) {
     const at = `tools[${index}]`;
     const fields = wantObject(tool, at, "an object with `name` and `input_schema`");
     const type = fields["type"] ?? "custom";
     if (typeof type !== "string") throw new Refused(mustBe(`${at}.type`, "a string", type));
-    if (type !== "custom") return [];
-    return [functionTool(fields, at, wantSchema(fields["input_schema"], `${at}.input_schema`), `${at}.input_schema`, null)];
-  });
+    if (type === "custom") {
+      const one = customTool(fields, at);
+      given.push(one);
+      if (wantFlag(fields["defer_loading"], `${at}.defer_loading`)) deferred.add(one.tool.function.name);
+    } else {
+      isSearchHosted ||= HOSTED_SEARCH.test(type);
+      if (typeof fields["name"] === "string") hosted.add(fields["name"]);
+    }
+  }
+  return { given, deferred: isSearchHosted ? new Set() : deferred, hosted };
 }
 
 function parseChoice(value: unknown, tools: readonly Tool[]): { choice: ToolChoice | null; parallel: boolean } {

@@ -8,6 +8,7 @@ import type { ParsedRequest } from "./inner.ts";
 import { messagesProblem, toolsProblem } from "./openai-messages.ts";
 import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
 import {
+  allowedToolNames,
   effort,
   flag,
   parseFormat,
@@ -53,6 +54,8 @@ export function parseChatRequest(body: unknown, headers: HeaderReader = NO_HEADE
       ...plainRequest("chat", fields.model, prompt, sessionOf(object, headers)),
       ...samplingOf(fields, object),
       toolChoice: parseToolChoice(object["tool_choice"], prompt.tools, true),
+      allowedTools: allowedToolNames(object["tool_choice"], prompt.tools, true),
+      schemaPaths: new Map(prompt.tools.map((tool, index) => [tool.function.name, `tools[${index}].function.parameters`])),
       parallelToolCalls: fields.parallel_tool_calls ?? true,
       responseFormat: parseFormat(object["response_format"], "response_format", true),
       reasoningEffort: fields.reasoning_effort ?? null,

@@ -8,36 +8,49 @@ import type { Tool } from "../prefix/prompt.ts";
 import { isObject, type Json, mustBe, Refused, refuse, wantObject, wantString } from "./check.ts";
 import { wantFlag, wantSchema } from "./settings.ts";
 
-export function toolsOfResponses(value: unknown): Tool[] {
+/** A tool, and the path of its schema in the caller's body. */
+export interface GivenTool {
+  tool: Tool;
+  schemaAt: string;
+}
+
+/** As an inner request has them. */
+export function schemaPathsOf(given: readonly GivenTool[]): ReadonlyMap<string, string> {
+  return new Map(given.map(({ tool, schemaAt }) => [tool.function.name, schemaAt]));
+}
+
+export function toolsOfResponses(value: unknown): GivenTool[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new Refused(mustBe("tools", "an array of tools", value));
-  return value.flatMap((tool, index): Tool[] => {
+  return value.flatMap((tool, index): GivenTool[] => {
     const at = `tools[${index}]`;
     const fields = wantObject(tool, at, "an object with `type`");
     const type = wantString(fields["type"], `${at}.type`);
-    if (type === "function") return [functionTool(fields, at, fields["parameters"], `${at}.parameters`, null)];
+    if (type === "function") return [functionTool(fields, at, "parameters", null)];
     return type === "namespace" ? namespaceTools(fields, at) : [];
   });
 }
 
-function namespaceTools(fields: Json, at: string): Tool[] {
+function namespaceTools(fields: Json, at: string): GivenTool[] {
   const namespace = wantString(fields["name"], `${at}.name`);
   const tools = fields["tools"];
   if (!Array.isArray(tools)) throw new Refused(mustBe(`${at}.tools`, "an array of tools", tools));
-  return tools.flatMap((tool, index): Tool[] => {
+  return tools.flatMap((tool, index): GivenTool[] => {
     const inner = `${at}.tools[${index}]`;
     const parts = wantObject(tool, inner, "an object with `type`");
-    return parts["type"] === "function" ? [functionTool(parts, inner, parts["parameters"], `${inner}.parameters`, namespace)] : [];
+    return parts["type"] === "function" ? [functionTool(parts, inner, "parameters", namespace)] : [];
   });
 }
 
 /** Keys in the order in which OpenAI's chat documents them, so that the same tool is the same bytes through every API. */
-export function functionTool(fields: Json, at: string, schema: unknown, schemaAt: string, namespace: string | null): Tool {
+export function functionTool(fields: Json, at: string, schemaKey: "parameters" | "input_schema", namespace: string | null): GivenTool {
+  const schema = fields[schemaKey];
+  const schemaAt = `${at}.${schemaKey}`;
   const name = wantString(fields["name"], `${at}.name`);
   if (name === "") throw new Refused(refuse(`${at}.name`, "must not be empty."));
   const description = fields["description"];
   if (description != null && typeof description !== "string") throw new Refused(mustBe(`${at}.description`, "a string", description));
-  return {
+  const tool: Tool = {
     type: "function",
     function: {
       name: namespace === null ? name : joinToolName(namespace, name),
@@ -46,6 +59,7 @@ export function functionTool(fields: Json, at: string, schema: unknown, schemaAt
       ...(wantFlag(fields["strict"], `${at}.strict`) ? { strict: true } : {}),
     },
   };
+  return { tool, schemaAt };
 }
 
 export function joinToolName(namespace: string, name: string): string {

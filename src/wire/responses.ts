@@ -6,9 +6,10 @@ import { cleanMessages, withoutBillingLine } from "./hygiene.ts";
 import type { InnerRequest, ParsedRequest, ResponsesSettings } from "./inner.ts";
 import type { ParseOptions } from "./openai.ts";
 import { messagesOfInput } from "./responses-items.ts";
-import { toolsOfResponses } from "./responses-tools.ts";
+import { schemaPathsOf, toolsOfResponses } from "./responses-tools.ts";
 import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
 import {
+  allowedToolNames,
   effort,
   flag,
   model,
@@ -76,10 +77,13 @@ export function parseResponsesRequest(
     const instructions: ChatMessage[] = fields.instructions ? [{ role: "system", content: fields.instructions }] : [];
     const messages = cleanMessages([...instructions, ...history, ...input]);
     if (messages.length === 0) throw new Refused(refuse("input", "has nothing for the model to read; add a message."));
-    const prompt: ChatPrompt = { messages, tools: toolsOfResponses(object["tools"]) };
+    const given = toolsOfResponses(object["tools"]);
+    const prompt: ChatPrompt = { messages, tools: given.map(({ tool }) => tool) };
     return {
       ...plainRequest("responses", fields.model, prompt, sessionOf(object, headers)),
       toolChoice: parseToolChoice(object["tool_choice"], prompt.tools, false),
+      allowedTools: allowedToolNames(object["tool_choice"], prompt.tools, false),
+      schemaPaths: schemaPathsOf(given),
       parallelToolCalls: fields.parallel_tool_calls ?? true,
       responseFormat: textFormat(object["text"]),
       reasoningEffort: fields.reasoning?.effort ?? null,

@@ -53,6 +53,9 @@ export function plainRequest(api: ApiName, name: string, prompt: ChatPrompt | Te
     model: name,
     prompt,
     toolChoice: null,
+    laterTools: [],
+    allowedTools: null,
+    schemaPaths: new Map(),
     parallelToolCalls: true,
     responseFormat: { type: "text" },
     reasoningEffort: null,
@@ -138,7 +141,7 @@ export function parseToolChoice(value: unknown, tools: readonly Tool[], deeper: 
   if (value === "none" || value === "auto") return value;
   if (value === "required") return needTools(tools, "tool_choice", "is 'required'");
   const type = isObject(value) ? value["type"] : undefined;
-  if (isObject(value) && type === "allowed_tools") return allowedTools(value, tools, deeper);
+  if (isObject(value) && type === "allowed_tools") return allowedMode(value, deeper);
   if (isObject(value) && type === "function") return { name: chosenName(value, "tool_choice", tools, deeper) };
   if (typeof type === "string") {
     throw new Refused(refuse("tool_choice.type", `is '${clip(type)}', a tool this model cannot call; choose a function.`));
@@ -161,20 +164,33 @@ function chosenName(choice: Json, at: string, tools: readonly Tool[], deeper: bo
   throw new Refused(refuse(where, "names a function that is not in `tools`; add the tool or change the name."));
 }
 
-/** All tools, or exactly one that is required: what lies between cannot be held to, and is refused rather than half kept. */
-function allowedTools(choice: Json, tools: readonly Tool[], deeper: boolean): ToolChoice {
-  const at = deeper ? "tool_choice.allowed_tools" : "tool_choice";
-  const holder = deeper ? wantObject(choice["allowed_tools"], at) : choice;
-  const { mode, tools: listed } = holder;
-  if (mode !== "auto" && mode !== "required") throw new Refused(refuse(`${at}.mode`, "must be 'auto' or 'required'."));
+/**
+ * Of `allowed_tools`: all tools are before the model, so that the prefix stays the same, and only these can be called; null = all can.
+ * Tools that are no functions are left out, as they are of `tools`.
+ */
+export function allowedToolNames(value: unknown, tools: readonly Tool[], deeper: boolean): readonly string[] | null {
+  if (!isObject(value) || value["type"] !== "allowed_tools") return null;
+  const [holder, at] = allowedHolder(value, deeper);
+  const { tools: listed } = holder;
   if (!Array.isArray(listed) || listed.length === 0) throw new Refused(mustBe(`${at}.tools`, "an array of at least one tool", listed));
-  const names = new Set(
-    listed.map((tool, index) => chosenName(wantObject(tool, `${at}.tools[${index}]`), `${at}.tools[${index}]`, tools, deeper)),
-  );
-  if (tools.every((tool) => names.has(tool.function.name))) return mode;
-  const [only] = names;
-  if (names.size === 1 && only !== undefined && mode === "required") return { name: only };
-  throw new Refused(
-    refuse(`${at}.tools`, "allows some of several tools, which is not supported; allow all, require one, or send fewer `tools`."),
-  );
+  const names = listed.flatMap((tool: unknown, index) => {
+    const where = `${at}.tools[${index}]`;
+    const fields = wantObject(tool, where);
+    return (fields["type"] ?? "function") === "function" ? [chosenName(fields, where, tools, deeper)] : [];
+  });
+  if (names.length === 0 && holder["mode"] === "required") {
+    throw new Refused(refuse(`${at}.tools`, "has no function, and this model calls functions only; add one."));
+  }
+  return names;
+}
+
+function allowedHolder(choice: Json, deeper: boolean): [holder: Json, at: string] {
+  return deeper ? [wantObject(choice["allowed_tools"], "tool_choice.allowed_tools"), "tool_choice.allowed_tools"] : [choice, "tool_choice"];
+}
+
+function allowedMode(choice: Json, deeper: boolean): "auto" | "required" {
+  const [holder, at] = allowedHolder(choice, deeper);
+  const { mode } = holder;
+  if (mode === "auto" || mode === "required") return mode;
+  throw new Refused(refuse(`${at}.mode`, "must be 'auto' or 'required'."));
 }

@@ -1,7 +1,18 @@
-/** `node test/bench/tiers.ts`: what KV that rests below the device, or at a peer, saves until the first token. Needs a quiet machine. */
+/** `node test/bench/tiers.ts [--only check]`: what KV that rests below the device, or at a peer, saves until the first token. Needs a quiet machine. */
+import { parseArgs } from "node:util";
 import { writeResult } from "./result.ts";
+import { type CheckRow, measureCheck } from "./tiers/check-cost.ts";
 import { measurePrefix, type PrefixRow, prefixParameters } from "./tiers/prefix.ts";
+import { modelFile, SHAPE, startEngine } from "./tiers/rig.ts";
 import { measureWorkingSet, type WorkingSetRow, workingSetParameters } from "./tiers/working-set.ts";
+
+/** Of the engine that the other parts run. */
+async function checkRows(): Promise<CheckRow[]> {
+  const engine = await startEngine(await modelFile());
+  const rows = measureCheck(engine.card);
+  await engine.close();
+  return rows;
+}
 
 const NOTES = [
   "prefix: in-process calls of the engine (prepare, load, submit with restore), no HTTP in front; peer and store are processes on loopback",
@@ -9,10 +20,17 @@ const NOTES = [
   "working set: end to end through the edge",
 ];
 
+const { values } = parseArgs({ options: { only: { type: "string" } } });
+const check = await checkRows();
+console.table(check);
+if (values.only === "check") {
+  console.log(writeResult("tiers-check", { shape: SHAPE }, check));
+  process.exit(0);
+}
 const prefix = await measurePrefix();
 const workingSet = await measureWorkingSet();
 const parameters = { prefix: prefixParameters, workingSet: workingSetParameters, notes: NOTES };
-const file = writeResult<PrefixRow | WorkingSetRow>("tiers", parameters, [...prefix, ...workingSet]);
+const file = writeResult<CheckRow | PrefixRow | WorkingSetRow>("tiers", parameters, [...check, ...prefix, ...workingSet]);
 console.table(prefix.map(({ ttftMs, ...row }) => ({ ...row, repeats: ttftMs.length })));
 console.table(workingSet.filter(({ pass }) => pass === "all"));
 console.log(file);

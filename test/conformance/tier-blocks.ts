@@ -7,7 +7,12 @@ import type { SealedBlock } from "../../gpu-backend/blocks/tier.ts";
 
 export const KV_TOKEN_BYTES = 24;
 export const kvSpace = hashOf("space");
-export const card = { kvSpace, kvTokenBytes: KV_TOKEN_BYTES };
+/** Every number is an f16. */
+export const card = {
+  kvSpace,
+  kvTokenBytes: KV_TOKEN_BYTES,
+  kvNumbers: [{ tokenBytes: KV_TOKEN_BYTES, float: "f16" as const, strideBytes: 2, floats: 1 }],
+};
 
 export function hashOf(name: string): string {
   return createHash("sha256").update(name).digest("hex");
@@ -21,6 +26,8 @@ export function keyOf(name: string): EngineKey {
 export function blockOf(name: string, parent: string | null = null, tokens = 4): OfferedBlock {
   const data = new Uint8Array(tokens * KV_TOKEN_BYTES);
   for (let at = 0; at < data.length; at++) data[at] = (name.length * 31 + name.charCodeAt(at % name.length) + at) & 255;
+  // Finite: not all bits of an exponent.
+  for (let at = 1; at < data.length; at += 2) data[at] = (data[at] ?? 0) & 0xbf;
   return {
     key: keyOf(name),
     parent: parent === null ? null : keyOf(parent),

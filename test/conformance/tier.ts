@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openBlock, sealedBytes } from "../../gpu-backend/blocks/block.ts";
-import type { PutOutcome, SealedBlock, Tier } from "../../gpu-backend/blocks/tier.ts";
+import { damagedIn, type PutOutcome, type SealedBlock, type Tier } from "../../gpu-backend/blocks/tier.ts";
 import type { EngineKey } from "../../gpu-backend/engine/engine.ts";
 import { card, Clock, keyOf, KV_TOKEN_BYTES, sealedOf } from "./tier-blocks.ts";
 
@@ -45,6 +45,19 @@ class ModelTier {
   use(key: EngineKey): void {
     const found = this.list.filter(({ block }) => block.key === key);
     this.list = [...this.list.filter(({ block }) => block.key !== key), ...found];
+  }
+
+  get pinnedBytes(): number {
+    return this.list.reduce((sum, { block, pinnedUntilMs }) => sum + (pinnedUntilMs > this.now() ? block.bytes.length : 0), 0);
+  }
+
+  pin(key: EngineKey, untilMs: number): boolean {
+    const held = this.list.find(({ block }) => block.key === key);
+    if (held === undefined) return false;
+    const pinned = held.pinnedUntilMs > this.now();
+    if (untilMs > this.now() && !pinned && this.pinnedBytes + held.block.bytes.length > this.budgetBytes / 2) return false;
+    held.pinnedUntilMs = untilMs;
+    return true;
   }
 
   put(block: SealedBlock): PutOutcome {
@@ -96,7 +109,8 @@ function byExample(create: CreateTier): void {
       [block.key, true, true],
       [block.key, false, false],
     ]);
-    expect(tier.counters).toMatchObject({ hits: 1, misses: 2, evicted: 0, refused: 0, damaged: 0, errors: 0 });
+    expect(tier.counters).toMatchObject({ hits: 1, misses: 2, evicted: 0, refused: 0, errors: 0, full: 0 });
+    expect(damagedIn(tier.counters)).toBe(0);
     await tier.close();
   });
 
@@ -123,19 +137,51 @@ function byExample(create: CreateTier): void {
   });
 
   it("keeps what is pinned while the pin lasts", async () => {
-    const tier = await open(2);
-    await tier.put(sealedOf("a"));
-    await tier.put(sealedOf("b"));
+    const tier = await open(4);
+    for (const name of ["a", "b", "x", "y"]) await tier.put(sealedOf(name));
     expect(tier.pin(keyOf("a"), clock.ms + 100)).toBe(true);
     expect(tier.pin(keyOf("b"), clock.ms + 200)).toBe(true);
     expect(tier.pin(keyOf("c"), clock.ms + 200)).toBe(false);
-    expect(await tier.put(sealedOf("c"))).toBe("refused");
+    for (const name of ["c", "d", "e"]) expect(await tier.put(sealedOf(name))).toBe("stored");
+    expect(["a", "b", "c", "d", "e"].map((name) => tier.has(keyOf(name)))).toEqual([true, true, false, true, true]);
     clock.ms += 150;
-    expect(await tier.put(sealedOf("c"))).toBe("stored");
-    expect(["a", "b", "c"].map((name) => tier.has(keyOf(name)))).toEqual([false, true, true]);
+    for (const name of ["f", "g"]) expect(await tier.put(sealedOf(name))).toBe("stored");
+    expect(["a", "b", "f", "g"].map((name) => tier.has(keyOf(name)))).toEqual([false, true, true, true]);
     tier.pin(keyOf("b"), 0);
-    expect(await tier.put(sealedOf("d"))).toBe("stored");
+    expect(await tier.put(sealedOf("h"))).toBe("stored");
     expect(tier.has(keyOf("b"))).toBe(false);
+    await tier.close();
+  });
+
+  it("lets pins take half of its budget together and no more, whoever asks", async () => {
+    const tier = await open(8);
+    const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for (const name of names) await tier.put(sealedOf(name));
+    expect(names.map((name) => tier.pin(keyOf(name), clock.ms + 100))).toEqual([true, true, true, true, false, false, false, false]);
+    expect(tier.pinnedBytes).toBe(4 * SIZE);
+    // What is pinned already costs nothing more; what is let go makes room.
+    expect(tier.pin(keyOf("a"), clock.ms + 300)).toBe(true);
+    expect(tier.pin(keyOf("b"), 0)).toBe(true);
+    expect(tier.pin(keyOf("e"), clock.ms + 100)).toBe(true);
+    await tier.forget(keyOf("c"));
+    expect(tier.pinnedBytes).toBe(3 * SIZE);
+    clock.ms += 200;
+    expect(tier.pinnedBytes).toBe(SIZE);
+    for (const name of ["s", "t", "u", "v", "w", "x", "y", "z"]) expect(await tier.put(sealedOf(name))).toBe("stored");
+    expect(tier.has(keyOf("a"))).toBe(true);
+    await tier.close();
+  });
+
+  it("lets a block go whose parents are a ring", async () => {
+    const tier = await open(2);
+    const ring = [
+      { ...sealedOf("a"), parent: keyOf("b") },
+      { ...sealedOf("b"), parent: keyOf("a") },
+      { ...sealedOf("c"), parent: keyOf("c") },
+    ];
+    for (const block of ring) expect(await tier.put(block)).toBe("stored");
+    for (const name of ["d", "e", "f"]) expect(await tier.put(sealedOf(name))).toBe("stored");
+    expect(tier.usedBytes).toBe(2 * SIZE);
     await tier.close();
   });
 
@@ -198,7 +244,7 @@ async function compare(tier: Tier, model: ModelTier, clock: Clock, step: Op): Pr
   }
   if (step.kind === "pin") {
     const untilMs = clock.ms + step.forMs;
-    expect(tier.pin(key, untilMs)).toBe(model.has(key));
-    for (const held of model.list) if (held.block.key === key) held.pinnedUntilMs = untilMs;
+    expect(tier.pin(key, untilMs)).toBe(model.pin(key, untilMs));
+    expect(tier.pinnedBytes).toBe(model.pinnedBytes);
   }
 }

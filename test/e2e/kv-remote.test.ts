@@ -79,7 +79,7 @@ async function underHarm(truth: Map<Message[], string>, harm: () => void): Promi
   const harmedMs = performance.now();
   harm();
   const answers = await Promise.all(asked);
-  expect(performance.now() - harmedMs).toBeLessThan(10_000);
+  expect(performance.now() - harmedMs).toBeLessThan(20_000);
   expect(answers.map(({ status, text }) => ({ status, text }))).toEqual([...truth.values()].map((text) => ({ status: 200, text })));
   return answers;
 }

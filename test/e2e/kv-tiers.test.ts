@@ -165,7 +165,12 @@ test("a peer that is frozen gives nothing: the replica that serves computes itse
   expect(answer).toMatchObject({ status: 200, text: cold.text });
   expect(answer.ms).toBeLessThan(10_000);
   expect(cachedOf(answer)).toBe(0);
-  expect((await outcomeOf(product, answer.id)).transfer).toMatchObject({ kind: "pull", outcome: "fallback", why: "stalled", tokens: 0 });
+  expect((await outcomeOf(product, answer.id)).transfer).toMatchObject({
+    kind: "pull",
+    outcome: "fallback",
+    why: expect.stringMatching(/^(stalled|timeout)$/),
+    tokens: 0,
+  });
   await until("both are ready", async () => (await metric(product, "warmpath_replicas_ready")) === 2, 5_000);
   await expectQuiet(product);
 });

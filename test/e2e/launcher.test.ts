@@ -4,9 +4,11 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { isAlive, launch, preparedStateDirectory, startProduct, until } from "./started.ts";
+import { isAlive, launch, metric, preparedStateDirectory, type Started, startProduct, until } from "./started.ts";
 
 const GONE_MS = 3_000;
+/** From the end of a drain. */
+const DRAINED_MS = 5_000;
 
 /** `root` and all that descends from it, zombies left out. */
 async function family(root: number): Promise<number[]> {
@@ -36,7 +38,7 @@ describe("ending the launcher", () => {
     ["SIGTERM", false],
     ["SIGINT", false],
     ["SIGKILL", false],
-    ["SIGTERM", true],
+    ["SIGINT", true],
     ["SIGKILL", true],
   ] as const)("by %s leaves no process (a stream running: %s)", async (signal, busy) => {
     const product = await startProduct({ replicas: 2 });
@@ -74,6 +76,91 @@ describe("ending the launcher", () => {
       await reader?.cancel().catch(() => undefined);
       if (signal !== "SIGKILL") expect(product.launcher.exitCode).toBe(0);
       await expect(fetch(`${product.url}/healthz`)).rejects.toThrow();
+    } finally {
+      await product.stop();
+    }
+  });
+});
+
+/** All of the stream's text; the tenth of a second that it takes to begin is over. */
+async function streamOf(product: Started, maxTokens: number): Promise<{ begun: Promise<void>; text: Promise<string> }> {
+  const response = await fetch(`${product.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: product.headers,
+    body: JSON.stringify({
+      model: product.model,
+      stream: true,
+      temperature: 0,
+      max_tokens: maxTokens,
+      // The end of a turn.
+      logit_bias: { "2045": -100 },
+      messages: [{ role: "user", content: `Tell me everything, ${Math.random()}.` }],
+    }),
+  });
+  const begun = Promise.withResolvers<void>();
+  const read = async (): Promise<string> => {
+    let text = "";
+    const decoder = new TextDecoder();
+    for await (const part of response.body ?? []) {
+      text += decoder.decode(part, { stream: true });
+      if (text.includes('"content"')) begun.resolve();
+    }
+    return text;
+  };
+  const text = read();
+  // A cut is for those to see who await it.
+  text.catch(() => undefined);
+  return { begun: begun.promise, text };
+}
+
+describe("draining the launcher", () => {
+  it("lets eight streams end whole, takes nothing new, and leaves no process", async () => {
+    const product = await startProduct({ replicas: 2 });
+    try {
+      const pids = await family(product.launcher.pid ?? 0);
+      const streams = await Promise.all(Array.from({ length: 8 }, () => streamOf(product, 1_000)));
+      await Promise.all(streams.map(({ begun }) => begun));
+      product.launcher.kill("SIGTERM");
+      await until("the launcher says so", () => product.output().includes("Ending"));
+      await until("nothing new is taken", async () => (await metric(product, "warmpath_replicas_ready")) === 0);
+      const texts = await Promise.all(streams.map(({ text }) => text));
+      expect(texts.map((text) => text.trimEnd().endsWith("data: [DONE]"))).toEqual(streams.map(() => true));
+      expect(texts.filter((text) => text.includes('"error"'))).toEqual([]);
+      await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), DRAINED_MS);
+      expect(product.launcher.exitCode).toBe(0);
+    } finally {
+      await product.stop();
+    }
+  });
+
+  it.each(["SIGTERM", "SIGINT"] as const)("is cut by a second signal, %s: no process is left", async (second) => {
+    const product = await startProduct({ replicas: 1 });
+    try {
+      const pids = await family(product.launcher.pid ?? 0);
+      const { begun, text } = await streamOf(product, 8_000);
+      await begun;
+      product.launcher.kill("SIGTERM");
+      await until("the launcher says so", () => product.output().includes("Ending"));
+      expect((await Promise.all(pids.map(isAlive))).every(Boolean)).toBe(true);
+      product.launcher.kill(second);
+      await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), GONE_MS);
+      await text.catch(() => undefined);
+    } finally {
+      await product.stop();
+    }
+  });
+
+  it("ends when its time is up: streams that still run end with an error event", async () => {
+    const product = await startProduct({ replicas: 1, extraArgs: ["--drain", "1"] });
+    try {
+      const pids = await family(product.launcher.pid ?? 0);
+      const { begun, text } = await streamOf(product, 8_000);
+      await begun;
+      product.launcher.kill("SIGTERM");
+      const said = await text;
+      expect(said).toContain('"error"');
+      expect(said).not.toContain("[DONE]");
+      await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), DRAINED_MS);
     } finally {
       await product.stop();
     }

@@ -38,7 +38,7 @@ export interface Started {
   output(): string;
   /** `authorization` and `content-type`. */
   headers: Record<string, string>;
-  /** SIGTERM to the launcher; resolves when it and all that it started have gone. Idempotent. */
+  /** SIGINT to the launcher, which cuts what runs; resolves when it and all that it started have gone. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -135,12 +135,12 @@ export async function startProduct(options: StartedOptions = {}): Promise<Starte
   const output = (): string => running.stdout() + running.stderr();
   let pids: readonly number[] = [];
   const end = async (): Promise<void> => {
-    launcher.kill("SIGTERM");
+    launcher.kill("SIGINT");
     const gone = await Promise.race([running.exited.then(() => true), sleep(STOP_MS, false, { ref: false })]);
     if (!gone) launcher.kill("SIGKILL");
     await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), STOP_MS);
     await rm(stateDirectory, { recursive: true, force: true, maxRetries: 5 });
-    if (!gone) throw new Error(`The launcher did not end on SIGTERM within ${STOP_MS} ms:\n${output()}`);
+    if (!gone) throw new Error(`The launcher did not end on SIGINT within ${STOP_MS} ms:\n${output()}`);
   };
   let ended: Promise<void> | null = null;
   const stop = (): Promise<void> => (ended ??= end());

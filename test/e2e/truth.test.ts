@@ -49,11 +49,12 @@ async function playAll({
       decided: true,
     });
     if (attempt === undefined) throw new Error(`no decision is kept for ${request.id}`);
-    expect(attempt.outcome.cachedTokens, "the pool was told what the client was told").toBe(request.cachedTokens);
+    const context = `${request.id}: attempt ${attempt.attempt} of ${request.decision?.attempts.length} on record, the client was answered by ${request.replica} at attempt ${request.attempts}: ${attempt.decision.reason}`;
+    expect(attempt.outcome.cachedTokens, `the pool was told what the client was told, ${context}`).toBe(request.cachedTokens);
     const own = attempt.candidates[attempt.decision.chosen ?? -1];
     const { transfer } = attempt.decision;
     const usable = transfer === null ? (own?.deviceTokens ?? 0) + (own?.loadedTokens ?? 0) : (own?.cachedTokens ?? 0) + transfer.tokens;
-    expect(usable, "what it holds and would use, and what it is to pull from a peer").toBe(request.predictedTokens);
+    expect(usable, `what it holds and would use, and what it is to pull from a peer, ${context}`).toBe(request.predictedTokens);
     return { ...request, attempt };
   });
 }

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -34,4 +34,28 @@ test("a torn end and a damaged record are skipped, the rest is kept", () => {
   writeFileSync(file, bytes);
   appendFileSync(file, Buffer.alloc(20, 7));
   expect(anchorsOf(new AnchorLog(file, () => true)).map(([, hash]) => hash)).toEqual([1n, 3n]);
+});
+
+test("what a full disk did not take is written when it has room again", (context) => {
+  if (!existsSync("/dev/full")) context.skip("this system has no /dev/full");
+  mkdirSync(directory, { recursive: true });
+  const clock = { ms: 0 };
+  const one = (n: number) => [{ key: keyOf(n), hash: BigInt(n), tokens: n }];
+  const log = new AnchorLog(
+    file,
+    () => true,
+    () => clock.ms,
+  );
+  log.add(one(1));
+  // Whatever is written here finds no space left on the device.
+  rmSync(file);
+  symlinkSync("/dev/full", file);
+  symlinkSync("/dev/full", `${file}.new`);
+  for (const n of [2, 3, 4]) log.add(one(n));
+  rmSync(file);
+  // As a disk that took half of a record would leave it.
+  writeFileSync(file, Buffer.alloc(20, 7));
+  clock.ms += 60_000;
+  log.add(one(5));
+  expect(anchorsOf(new AnchorLog(file, () => true)).map(([, hash]) => hash)).toEqual([1n, 2n, 3n, 4n, 5n]);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ReasoningParser } from "../../gpu-backend/reasoning-parser.ts";
-import { type Parsed, ToolCallParser } from "../../gpu-backend/tool-call-parser.ts";
+import { type CallsIn, type Parsed, ToolCallParser } from "../../gpu-backend/tool-call-parser.ts";
 
 /** The text cut in two at every place, in three at some, and into single characters. */
 function* splits(text: string): Generator<string[]> {
@@ -38,10 +38,10 @@ test.each([
 });
 
 /** Neighbours of one type as one. */
-function calls(pieces: readonly string[]): Parsed[] {
-  const parser = new ToolCallParser(["find", "list"]);
+function calls(pieces: readonly string[], where?: CallsIn, cut = false): Parsed[] {
+  const parser = new ToolCallParser(["find", "list"], where);
   const all: Parsed[] = [];
-  for (const one of [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end()]) {
+  for (const one of [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end(cut)]) {
     const last = all.at(-1);
     if (last?.type === "text" && one.type === "text") last.text += one.text;
     else if (last?.type === "arguments" && one.type === "arguments") last.text += one.text;
@@ -85,6 +85,28 @@ test.each<[string, string, Parsed[]]>([
   ["no tags", "a < b <tool \n", [text("a < b <tool \n")]],
 ])("%s", (_, whole, wanted) => {
   for (const pieces of splits(whole)) expect(calls(pieces)).toEqual(wanted);
+});
+
+test.each<[string, CallsIn, Parsed[]]>([
+  // Cut at every place a limit may cut, marks are never text.
+  ["", "forced", []],
+  ["<tool", "forced", []],
+  ["<tool_call>", "forced", []],
+  ['<tool_call>{"name":"fi', "forced", []],
+  ['<tool_call>{"name":"find","arguments":', "forced", []],
+  ['<tool_call>{"name":"find","arguments":{"q":"<tool_call>', "forced", call("find", '{"q":"<tool_call>')],
+  [FIND, "forced", FIND_CALL],
+  [`${FIND}\n<tool_ca`, "forced", FIND_CALL],
+  [`${FIND}\n${FIND.slice(0, 30)}`, "forced", FIND_CALL],
+  ["<tool_call", "either", []],
+  ['<tool_call>{"name":', "either", []],
+  [FIND, "either", FIND_CALL],
+  ['{"a":"<tool_call>{\\"name\\":\\"find\\"}</tool_call>"}', "either", [text('{"a":"<tool_call>{\\"name\\":\\"find\\"}</tool_call>"}')]],
+  [`[1,"${"<tool_call>"}`, "either", [text('[1,"<tool_call>')]],
+  ['a <tool_call>{"name": "fi', "free", [text("a")]],
+  ["a <tool", "free", [text("a <tool")]],
+])("an answer cut behind %j, calls %s", (whole, where, wanted) => {
+  for (const pieces of splits(whole)) expect(calls(pieces, where, true)).toEqual(wanted);
 });
 
 test("arguments come as they are written", () => {

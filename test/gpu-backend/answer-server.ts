@@ -76,6 +76,7 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     queueLimit: 8,
     roles: ["prefill", "decode"],
     machine: null,
+    drainMs: 0,
     tiers: { hostBytes: 0, disk: null, store: null },
   });
   if (!(replica instanceof Replica)) throw new Error(replica.message);

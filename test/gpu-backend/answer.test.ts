@@ -66,8 +66,7 @@ test("the template has opened the reasoning", async () => {
 
 test("no tools wanted: tags are text; a completion is text whatever it says", async () => {
   const pieces = ['<tool_call>{"name":"find","arguments":{}}</tool_call>'];
-  const json = withTools({ responseFormat: { type: "json_object" } });
-  for (const request of [withTools({ toolChoice: "none" }), asked("completions", { prompt: { text: "hi" } }), json]) {
+  for (const request of [withTools({ toolChoice: "none" }), asked("completions", { prompt: { text: "hi" } })]) {
     const all = await steps(request, one(engineEvents(pieces)));
     expect(all.slice(1, -1)).toMatchObject([
       { type: "text", text: pieces[0] },
@@ -129,13 +128,55 @@ test("grammars: insisted on, let go, named", () => {
     parallel: false,
   });
   expect(grammarOf(withTools({ toolChoice: "required" }))).toMatchObject({ type: "tool_calls", parallel: true });
-  const strict = asked("chat", { responseFormat: { type: "json_schema", name: "a", schema, strict: true } });
-  const free = asked("chat", { responseFormat: { type: "json_schema", name: "a", schema, strict: false } });
-  expect([grammarOf(strict, true), grammarOf(free), grammarOf(free, true)]).toEqual([
-    { type: "json_schema", schema },
-    { type: "json_schema", schema },
-    { type: "json_object" },
-  ]);
+  const format = (strict: boolean) => ({ type: "json_schema" as const, name: "a", schema, strict });
+  expect(grammarOf(asked("chat", { responseFormat: format(true) }))).toEqual({ type: "json_schema", schema, strict: true });
+  expect(grammarOf(asked("chat", { responseFormat: format(false) }))).toEqual({ type: "json_schema", schema, strict: false });
+});
+
+test("grammars: tools beside a format are calls or the format; forced tools are calls; none are the format", () => {
+  const responseFormat = { type: "json_object" as const };
+  const tool = { name: "find", parameters: { type: "object" }, strict: false };
+  const calls = { type: "tool_calls", tools: [tool], parallel: true };
+  expect(grammarOf(withTools({ responseFormat }))).toEqual({ ...calls, otherwise: responseFormat });
+  expect(grammarOf(withTools({ responseFormat, toolChoice: "auto", parallelToolCalls: false }))).toMatchObject({ parallel: false });
+  expect(grammarOf(withTools({ responseFormat, toolChoice: "required" }))).toEqual({ ...calls, otherwise: null });
+  expect(grammarOf(withTools({ responseFormat, toolChoice: "none" }))).toEqual(responseFormat);
+  expect(grammarOf(withTools({ responseFormat, allowedTools: ["other"] }))).toEqual(responseFormat);
+});
+
+test("of the tools only those that are allowed can be called", async () => {
+  const other = { type: "function" as const, function: { name: "list" } };
+  const both = (changes: Partial<InnerRequest>) =>
+    asked("chat", { prompt: { messages: [{ role: "user", content: "hi" }], tools: [...tools, other] }, ...changes });
+  const forced = both({ toolChoice: "required", allowedTools: ["list"] });
+  expect(grammarOf(forced)).toMatchObject({ tools: [{ name: "list" }] });
+  const pieces = ['<tool_call>{"name":"find","arguments":{}}</tool_call>'];
+  const kinds = async (allowedTools: string[] | null) =>
+    (await steps(both({ allowedTools }), one(engineEvents(pieces)))).map(({ type }) => type);
+  expect(await kinds(["find"])).toContain("tool_call");
+  expect(await kinds(["list"])).not.toContain("tool_call");
+});
+
+test("a forced call that is cut leaves no mark in the text, and is no call to make", async () => {
+  const whole = '<tool_call>{"name":"find","arguments":{"a":1}}</tool_call>';
+  for (let length = 0; length < whole.length; length += 1) {
+    for (const end of [{ reason: "length" }, { reason: "stop", stopText: "x" }] as const) {
+      const request = withTools({ toolChoice: "required", stop: ["x"] });
+      const all = await steps(request, one(engineEvents([whole.slice(0, length)], end)));
+      expect(all.filter(({ type }) => type === "text")).toEqual([]);
+      const called = all.some(({ type }) => type === "tool_call");
+      const finish = all.find(({ type }) => type === "finished");
+      if (end.reason === "length" || !called || !whole.slice(0, length).includes("}")) expect(finish).toMatchObject({ reason: end.reason });
+      else expect(finish).toMatchObject({ reason: "tool_calls" });
+    }
+  }
+});
+
+test("a text of the format may spell a call", async () => {
+  const request = withTools({ responseFormat: { type: "json_object" } });
+  const json = '{"a":"<tool_call>{\\"name\\":\\"find\\",\\"arguments\\":{}}</tool_call>"}';
+  const all = await steps(request, one(engineEvents([json])));
+  expect(all.slice(1, -1)).toMatchObject([{ type: "text", text: json }, { reason: "stop" }]);
 });
 
 test("other choices are submitted behind the first one's prompt, again while the engine is full", async () => {

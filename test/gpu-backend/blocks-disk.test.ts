@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { sealBlock } from "../../gpu-backend/blocks/block.ts";
 import { openDiskTier, type DiskTierOptions } from "../../gpu-backend/blocks/disk-tier.ts";
-import type { Tier } from "../../gpu-backend/blocks/tier.ts";
+import { damagedIn, type Tier } from "../../gpu-backend/blocks/tier.ts";
 import { blockOf, card, Clock, hashOf, keyOf, kvSpace, sealedOf } from "../conformance/tier-blocks.ts";
 
 const clock = new Clock();
@@ -65,10 +65,20 @@ it("deletes at open what is no block of this engine, and what a crash left half 
   await writeFile(join(directory, keyOf("b").slice(0, 2), "notes.txt"), "hello");
   await writeFile(join(directory, "incoming", "7"), sealedOf("g").bytes.subarray(0, 60));
   await writeFile(pathOf("b"), sealedOf("c").bytes);
+  // Not only in the folders of blocks: the mark says that whatever is put here is deleted.
+  await mkdir(join(directory, "thesis", "chapter 1"), { recursive: true });
+  await writeFile(join(directory, "thesis", "chapter 1", "draft"), "years of work");
+  await writeFile(join(directory, "zz"), "a file");
+  await writeFile(join(directory, "0f"), "a file that is called as a folder of blocks").catch(() => undefined);
+  await mkdir(join(directory, keyOf("c").slice(0, 2), `${keyOf("c").slice(0, 2)}${"0".repeat(62)}`, "deep"), { recursive: true });
   const after = await openTier();
   expect([...after.keys()]).toEqual([keyOf("c")]);
   expect(await files()).toEqual([keyOf("c")]);
-  expect(after.counters.damaged).toBe(4);
+  const left = (await readdir(directory)).filter((name) => !/^[0-9a-f]{2}$/.test(name));
+  expect(left.toSorted()).toEqual(["incoming", "owner", "warmpath-blocks"]);
+  // Cut, of other weights, no key for a name, another block, and a folder.
+  expect(after.counters.damaged).toMatchObject({ length: 2, kv_space: 1, key: 2 });
+  expect(damagedIn(after.counters)).toBe(5);
 });
 
 it("does not touch a directory that has other things in it", async () => {
@@ -77,7 +87,7 @@ it("does not touch a directory that has other things in it", async () => {
   expect(await readFile(join(directory, "thesis.doc"), "utf8")).toBe("years of work");
 });
 
-it("refuses when the disk is full, leaves nothing behind, and goes on when there is room", async () => {
+it("refuses when others have filled the disk, leaves nothing behind, and goes on later", async () => {
   let full = true;
   const writeNew = async (path: string, bytes: Uint8Array): Promise<void> => {
     await writeFile(path, full ? bytes.subarray(0, 50) : bytes);
@@ -85,23 +95,26 @@ it("refuses when the disk is full, leaves nothing behind, and goes on when there
   };
   const tier = await openTier({ writeNew });
   expect(await tier.put(sealedOf("a"))).toBe("refused");
-  expect(tier.counters).toMatchObject({ refused: 1, errors: 1 });
+  expect(tier.counters).toMatchObject({ refused: 1, errors: 0, full: 1 });
   expect([tier.usedBytes, await files()]).toEqual([0, []]);
   full = false;
+  expect(await tier.put(sealedOf("a"))).toBe("refused");
+  clock.ms += 30_000;
   expect(await tier.put(sealedOf("a"))).toBe("stored");
 });
 
-it("refuses on a disk that is really full", async (test) => {
+it("keeps the newest blocks on a disk that is really full, and nothing half written", async (test) => {
   const size = 256 * 1024;
   if (spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", directory]).status !== 0) test.skip("may not mount");
   try {
     const tier = await openTier({ budgetBytes: 100 * size });
     const outcomes: string[] = [];
     for (let n = 0; n < 16; n++) outcomes.push(await tier.put(sealedOf(`x${n}`, null, 1_000)));
-    const stored = outcomes.filter((outcome) => outcome === "stored").length;
-    expect(stored).toBeGreaterThan(0);
-    expect(outcomes.filter((outcome) => outcome === "refused")).toHaveLength(16 - stored);
-    expect(await files()).toHaveLength(stored);
+    expect(outcomes).toEqual(Array.from({ length: 16 }, () => "stored"));
+    const held = [...tier.keys()];
+    expect(held.length).toBeGreaterThan(4);
+    expect(held).toEqual(Array.from({ length: held.length }, (_, n) => keyOf(`x${16 - held.length + n}`)));
+    expect(await files()).toHaveLength(held.length);
     for (const key of tier.keys()) expect((await tier.get(key))?.key).toBe(key);
   } finally {
     spawnSync("umount", [directory]);
@@ -120,7 +133,7 @@ it("forgets what was deleted, cut, grown or overwritten under it", async () => {
     expect(tier.has(keyOf(name))).toBe(false);
   }
   expect([tier.usedBytes, await files()]).toEqual([SIZE, [keyOf("e")]]);
-  expect(tier.counters).toMatchObject({ misses: 4, damaged: 3, errors: 1 });
+  expect(tier.counters).toMatchObject({ misses: 4, errors: 1, damaged: { length: 2, key: 1 } });
 });
 
 it("leaks no file handle", async () => {

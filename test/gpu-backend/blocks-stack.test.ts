@@ -6,9 +6,10 @@ import { openDiskTier } from "../../gpu-backend/blocks/disk-tier.ts";
 import { HostTier } from "../../gpu-backend/blocks/host-tier.ts";
 import { createStoreTier } from "../../gpu-backend/blocks/store-tier.ts";
 import { createTierStack, type OfferedBlock, type TierStack, type TierStackOptions } from "../../gpu-backend/blocks/tier-stack.ts";
-import type { SealedBlock, Tier, TierName } from "../../gpu-backend/blocks/tier.ts";
+import { damagedIn, type SealedBlock, type Tier, type TierName } from "../../gpu-backend/blocks/tier.ts";
 import type { EngineKey, KeyedBlock } from "../../gpu-backend/engine/engine.ts";
 import { blockOf, card, chainOf, Clock, keyOf, kvSpace, sealedOf } from "../conformance/tier-blocks.ts";
+import { faultyDisk } from "../conformance/tier-media.ts";
 import { startStore, storeAt } from "../conformance/tier-store.ts";
 
 const MUTATIONS = process.env["WARMPATH_FULL"] === "1" ? 10_000 : 200;
@@ -40,9 +41,9 @@ function disk(blocks = 100): Promise<Tier> {
 /** A tier whose reads take `msPerBlock` of the injected clock. */
 function slow(name: TierName, msPerBlock: () => number): Tier {
   const inner = host();
-  const get = (key: EngineKey): Promise<SealedBlock | null> => {
+  const get: Tier["get"] = (key, signal, inspect) => {
     clock.ms += msPerBlock();
-    return inner.get(key);
+    return inner.get(key, signal, inspect);
   };
   return new Proxy<Tier>(inner, {
     get: (target, property) => {
@@ -72,9 +73,9 @@ it("spreads what is offered over host, disk and store, tells of it, and gives it
   expect(changes).toHaveLength(18);
   expect(changes.filter(([, bits]) => bits === 14)).toHaveLength(6);
   expect(new Map(stack.entries())).toEqual(new Map(chain.map(({ key }) => [key, 14])));
-  expect(payload(await stack.load(keys(chain), never))).toEqual(payload(chain));
-  expect(await stack.load([...keys(chain.slice(0, 2)), keyOf("none"), ...keys(chain.slice(2))], never)).toHaveLength(2);
-  expect(stack.counters).toEqual({ offered: 6, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 8, loadedTokens: 32, damaged: 0 });
+  expect(payload(await stack.load(chain, never))).toEqual(payload(chain));
+  expect(await stack.load([...chain.slice(0, 2), blockOf("none"), ...chain.slice(2)], never)).toHaveLength(2);
+  expect(stack.counters).toEqual({ offered: 6, dropped: 0, orphaned: 0, invalid: 0, loadedBlocks: 8, loadedTokens: 32 });
   await stack.close();
   stack.offer(chainOf("late", 1));
   expect(stack.queuedBytes).toBe(0);
@@ -88,7 +89,7 @@ it("brings what it reads from the disk back to the host, after a restart too", a
   await before.close();
   const after = stackOf([host(), await disk()]);
   expect(new Map(after.entries())).toEqual(new Map(chain.map(({ key }) => [key, 4])));
-  expect(payload(await after.load(keys(chain), never))).toEqual(payload(chain));
+  expect(payload(await after.load(chain, never))).toEqual(payload(chain));
   await after.idle();
   expect(chain.map(({ key }) => after.bitsOf(key))).toEqual([6, 6, 6, 6, 6]);
   await after.close();
@@ -101,7 +102,7 @@ it("keeps on the disk what the host lets go", async () => {
   stack.offer([blockOf("d")]);
   await stack.idle();
   expect(chain.map(({ key }) => stack.bitsOf(key))).toEqual([6, 4, 4, 4]);
-  expect(await stack.load(keys(chain), never)).toHaveLength(4);
+  expect(await stack.load(chain, never)).toHaveLength(4);
   await stack.close();
 });
 
@@ -136,7 +137,7 @@ it("works with the store down: offers and loads end, the rest stays", async () =
   const chain = chainOf("c", 8);
   stack.offer(chain);
   await stack.idle();
-  expect(await stack.load(keys(chain), never)).toHaveLength(8);
+  expect(await stack.load(chain, never)).toHaveLength(8);
   expect((stack.tiers[1]?.counters.refused ?? 0) + stack.counters.orphaned).toBe(8);
   expect(stack.bitsOf(chain[0]?.key ?? keyOf(""))).toBe(2);
   await stack.close();
@@ -150,8 +151,9 @@ it("falls back to the next tier when one is damaged, and forgets the damaged cop
   await stack.idle();
   const held = (await near.get(keyOf("c1")))?.bytes;
   if (held !== undefined) held[130] = (held[130] ?? 0) ^ 1;
-  expect(payload(await stack.load(keys(chain), never))).toEqual(payload(chain));
-  expect(stack.counters.damaged).toBe(1);
+  expect(payload(await stack.load(chain, never))).toEqual(payload(chain));
+  expect(near.counters.damaged).toMatchObject({ checksum: 1 });
+  expect(damagedIn(near.counters)).toBe(1);
   await stack.idle();
   expect(stack.bitsOf(keyOf("c1"))).toBe(6);
 });
@@ -172,7 +174,7 @@ it(`${MUTATIONS} mutated files: what loads is what was offered, nothing stays be
     if (round % 10 === 9) bytes = bytes.slice(0, at);
     else bytes[at] = (bytes[at] ?? 0) ^ (1 << (Math.floor(round / whole.bytes.length) % 8));
     await writeFile(path, bytes);
-    expect(payload(await stack.load(keys(chain), never)), `${round}`).toEqual(payload(chain.slice(0, 1)));
+    expect(payload(await stack.load(chain, never)), `${round}`).toEqual(payload(chain.slice(0, 1)));
     expect([stack.bitsOf(whole.key), tier.usedBytes]).toEqual([0, SIZE]);
   }
   const left = await readdir(directory, { recursive: true, withFileTypes: true });
@@ -197,25 +199,25 @@ it("stops at an abort with what it has, and does not blame the tier", async () =
   const chain = chainOf("c", 20);
   stack.offer(chain);
   await stack.idle();
-  const loaded = await stack.load(keys(chain), cancel.signal);
+  const loaded = await stack.load(chain, cancel.signal);
   expect(loaded.length).toBeLessThanOrEqual(6);
   expect(keys(loaded)).toEqual(keys(chain).slice(0, loaded.length));
   expect([...tier.keys()]).toHaveLength(20);
-  expect(await stack.load(keys(chain), AbortSignal.abort())).toEqual([]);
+  expect(await stack.load(chain, AbortSignal.abort())).toEqual([]);
 });
 
 it("pins in every tier", async () => {
-  const stack = stackOf([host(2), await disk(2)]);
+  const stack = stackOf([host(4), await disk(4)]);
   stack.offer(chainOf("c", 2));
   await stack.idle();
   stack.pin(keys(chainOf("c", 2)), clock.ms + 10);
-  stack.offer(chainOf("d", 2));
+  stack.offer(chainOf("d", 3));
   await stack.idle();
-  expect([stack.bitsOf(keyOf("c1")), stack.bitsOf(keyOf("d0"))]).toEqual([6, 0]);
+  expect([stack.bitsOf(keyOf("c1")), stack.bitsOf(keyOf("d1")), stack.bitsOf(keyOf("d2"))]).toEqual([6, 6, 0]);
   clock.ms += 11;
-  stack.offer(chainOf("d", 1));
+  stack.offer(chainOf("e", 1));
   await stack.idle();
-  expect([stack.bitsOf(keyOf("c1")), stack.bitsOf(keyOf("d0"))]).toEqual([0, 6]);
+  expect([stack.bitsOf(keyOf("c1")), stack.bitsOf(keyOf("e0"))]).toEqual([0, 6]);
 });
 
 it("learns what a token costs from each tier, and forgets an old grudge", async () => {
@@ -226,14 +228,14 @@ it("learns what a token costs from each tier, and forgets an old grudge", async 
   await stack.idle();
   const prior = stack.loadMsPerToken("disk");
   expect(stack.worthLoading(40, 4, 1)).toBe(true);
-  await stack.load(keys(chain), never);
+  await stack.load(chain, never);
   // 10 blocks of 4 tokens in 80 ms.
   expect(stack.loadMsPerToken("disk")).toBeCloseTo(2, 1);
   expect(stack.worthLoading(40, 4, 1)).toBe(false);
   expect(stack.worthLoading(40, 4 | 2, 1)).toBe(true);
   expect(stack.worthLoading(40, 0, 1)).toBe(false);
   msPerBlock = 2;
-  for (let n = 0; n < 10; n++) await stack.load(keys(chain), never);
+  for (let n = 0; n < 10; n++) await stack.load(chain, never);
   expect(stack.loadMsPerToken("disk")).toBeCloseTo(0.58, 1);
   expect(stack.worthLoading(40, 4, 1)).toBe(true);
   stack.learnRestore(40, 80);
@@ -241,4 +243,23 @@ it("learns what a token costs from each tier, and forgets an old grudge", async 
   clock.ms += 10 * 60_000;
   expect(stack.loadMsPerToken("disk")).toBeCloseTo(prior, 2);
   expect(stack.worthLoading(40, 4, 1)).toBe(true);
+});
+
+it("keeps the newest eight prompts warm on a disk that others have filled", async () => {
+  const { tier, medium } = await faultyDisk({ budgetBytes: 1_000 * SIZE, now: clock.now, directory });
+  const stack = stackOf([tier]);
+  const prompts = Array.from({ length: 40 }, (_, n) => chainOf(`p${n}-`, 6));
+  for (const [n, prompt] of prompts.entries()) {
+    // There is room for ten prompts, then for nine.
+    medium.capacityBytes = (n < 20 ? 60 : 54) * SIZE;
+    stack.offer(prompt);
+    await stack.idle();
+    clock.ms += 5_000;
+  }
+  let warm = 0;
+  for (const prompt of prompts.slice(-8)) warm += (await stack.load(prompt, never)).length / prompt.length;
+  expect(warm / 8).toBeGreaterThanOrEqual(0.9);
+  expect(tier.usedBytes).toBeLessThanOrEqual(54 * SIZE);
+  expect(tier.counters.full).toBeGreaterThan(0);
+  await stack.close();
 });

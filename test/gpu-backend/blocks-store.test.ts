@@ -1,7 +1,10 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createStoreTier, type StoreTier, type StoreTierOptions } from "../../gpu-backend/blocks/store-tier.ts";
+import { damagedIn } from "../../gpu-backend/blocks/tier.ts";
 import { Clock, keyOf, kvSpace, sealedOf } from "../conformance/tier-blocks.ts";
 import { startStore, storeAt, type StartedStore } from "../conformance/tier-store.ts";
 
@@ -146,7 +149,7 @@ it("takes no garbage: wrong, cut, swapped or endless bodies", async () => {
     answer = (request, response) => (request.method === "GET" ? body(request, response) : void response.end());
     expect(await tier.get(keyOf("a")), name).toBeNull();
     expect(tier.has(keyOf("a"))).toBe(false);
-    expect(tier.counters.damaged + tier.counters.errors, name).toBe(1);
+    expect(Math.min(1, damagedIn(tier.counters)) + tier.counters.errors, name).toBe(1);
   }
   answer = (_, response) => void response.end("<html>");
   expect(await bad().refresh()).toBe(false);
@@ -167,4 +170,75 @@ it("does not believe an object of another length to be its block", async () => {
   };
   expect(await bad().put(sealedOf("a"))).toBe("stored");
   expect(methods).toEqual(["HEAD", "PUT"]);
+});
+
+it("reads a damaged block again before it deletes what belongs to all", async () => {
+  const good = sealedOf("a").bytes;
+  const methods: string[] = [];
+  let bad1 = 1;
+  answer = (request, response) => {
+    methods.push(request.method ?? "");
+    request.resume();
+    if (request.method !== "GET") return void response.writeHead(204).end();
+    response.end(bad1-- > 0 ? good.subarray(0, 100) : good);
+  };
+  const once1 = bad();
+  expect((await once1.get(keyOf("a")))?.bytes).toEqual(good);
+  expect(once1.counters.damaged).toMatchObject({ length: 1 });
+  expect(methods).toEqual(["GET", "GET"]);
+  bad1 = 2;
+  expect(await bad().get(keyOf("a"))).toBeNull();
+  expect(methods.slice(2)).toEqual(["GET", "GET", "DELETE"]);
+});
+
+it("lists anew when an object that it knew is gone, not for each", async () => {
+  const names = ["a", "b", "c"];
+  let lists = 0;
+  let left = names;
+  answer = (request, response) => {
+    request.resume();
+    if (request.url?.includes("list-type") === true) {
+      lists++;
+      return void response.end(
+        listing(
+          left.map((name) => `${kvSpace.slice(0, 16)}/${keyOf(name)}`),
+          false,
+        ),
+      );
+    }
+    response.writeHead(404).end();
+  };
+  const tier = bad();
+  await tier.refresh();
+  expect([...tier.keys()]).toHaveLength(3);
+  left = ["c"];
+  clock.ms += 20_000;
+  for (const name of ["a", "b"]) expect(await tier.get(keyOf(name))).toBeNull();
+  await tier.refresh();
+  expect([...tier.keys()]).toEqual([keyOf("c")]);
+  expect(lists).toBeLessThanOrEqual(3);
+  // Of an object that nobody knew, nothing is learnt.
+  const before = lists;
+  clock.ms += 20_000;
+  expect(await tier.get(keyOf("never"))).toBeNull();
+  await tier.close();
+  expect(lists).toBe(before);
+});
+
+it("ends a call at its time limit when the store falls silent, whatever the garbage collector does meanwhile", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  for (const begin of [false, true]) {
+    answer = (request, response) => {
+      request.resume();
+      if (begin) response.writeHead(200, { "content-length": SIZE }).write("WPKV");
+    };
+    const tier = bad({ timeoutMs: 100 });
+    const collecting = setInterval(collect, 10);
+    // Four calls, after which the store counts as down.
+    const got = await Promise.all(Array.from({ length: 4 }, (_, n) => tier.get(keyOf(`x${n}`))));
+    clearInterval(collecting);
+    expect(got).toEqual([null, null, null, null]);
+    expect(tier.counters.errors).toBe(4);
+  }
 });

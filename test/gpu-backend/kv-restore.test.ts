@@ -85,10 +85,10 @@ describe("a restore", () => {
       "no logprobs": { from: 0, blocks, tail: { ...tail, first: { ...tail.first, logprobs: null } } },
     };
     for (const [what, restore] of Object.entries(wrong)) {
-      const failures = second.restoreFailures;
+      const failures = second.faults.restores;
       const { cachedTokens, ...answer } = await kvRun(second, kvRequest(asked.prompt), restore);
       expect({ what, ...answer, cachedTokens }).toEqual({ what, ...cold, cachedTokens: 0 });
-      expect(second.restoreFailures, what).toBe(failures + 1);
+      expect(second.faults.restores, what).toBe(failures + 1);
     }
   });
 
@@ -156,9 +156,9 @@ describe("a first token from elsewhere", () => {
     const cold = await kvRun(first, kvRequest(prompt, changes));
     const asked = kvRequest(prompt, changes);
     const { restore } = await prefilled(asked);
-    const failures = second.restoreFailures;
+    const failures = second.faults.restores;
     const { cachedTokens, ...answer } = await kvRun(second, asked, restore);
-    expect(second.restoreFailures).toBe(failures);
+    expect(second.faults.restores).toBe(failures);
     expect(cachedTokens).toBe(Math.floor(tokens / 32) * 32);
     expect({ ...answer, cachedTokens: 0 }).toEqual(cold);
   }
@@ -190,10 +190,10 @@ describe("a first token from elsewhere", () => {
     const grammar = { type: "json_object" as const };
     const cold = await kvRun(first, kvRequest(prompt, { grammar, temperature: 1, seed: 3 }));
     const { restore } = await prefilled(kvRequest(prompt, { grammar: null, logitBias: new Map([[65, 1_000]]) }));
-    const failures = second.restoreFailures;
+    const failures = second.faults.restores;
     const answer = await kvRun(second, kvRequest(prompt, { grammar, temperature: 1, seed: 3 }), restore);
     expect(answer).toEqual({ ...cold, cachedTokens: 64 });
-    expect(second.restoreFailures).toBe(failures + 1);
+    expect(second.faults.restores).toBe(failures + 1);
   });
 });
 
@@ -214,10 +214,10 @@ describe("prefill", () => {
   it("is refused as a run is", async () => {
     const signal = new AbortController().signal;
     expect(await first.prefill(request(prose("long", 800)), new Set(), signal)).toMatchObject({ reason: "context_length_exceeded" });
-    const schema = { type: "string", pattern: "(?=x)" };
-    expect(await first.prefill(request("a", { grammar: { type: "json_schema", schema } }), new Set(), signal)).toMatchObject({
-      reason: "grammar",
-    });
+    const grammar = { type: "json_schema" as const, schema: { type: "string", pattern: "(?<=x)" }, strict: true };
+    const place = { tool: null, pointer: "#/pattern" };
+    expect(await first.prefill(request("a", { grammar }), new Set(), signal)).toMatchObject({ reason: "grammar", place });
+    expect(await first.prepare(request("a", { grammar }))).toMatchObject({ reason: "grammar", place });
   });
 
   it("ends when cancelled, at any time, and leaves no sequence busy", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { cutKvState, joinKvBlocks, parseKvState } from "../../gpu-backend/engine/llama-cpp/kv-state.ts";
+import { joinKvBlocks } from "../../gpu-backend/engine/llama-cpp/kv-image.ts";
+import { cutKvState, parseKvState } from "../../gpu-backend/engine/llama-cpp/kv-state.ts";
 import type { KvBlock, KvLayout, KvState } from "../../gpu-backend/engine/llama-cpp/kv-state.ts";
 
 const rowMajor: KvLayout = {

@@ -8,6 +8,7 @@ import type {
   EngineRequest,
   KeyedBlock,
   Prefilled,
+  PrefillOptions,
   Prepared,
   Restore,
 } from "../../gpu-backend/engine/engine.ts";
@@ -29,6 +30,8 @@ export class FakeEngine {
   prefills = 0;
   running = 0;
   delayMs = 0;
+  /** Of the delay; after each it says how far it is. */
+  steps = 1;
   /** Called before a prefill gives its blocks. */
   beforeGiving: () => void = () => undefined;
 
@@ -45,18 +48,28 @@ export class FakeEngine {
       release,
       kvSpace: sha(release).toString("hex"),
       kvTokenBytes: tokenBytes,
+      kvNumbers: [],
     };
+  }
+
+  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
+    return Promise.resolve(this.#keys(tokens, salt));
+  }
+
+  #keys(tokens: Uint32Array, salt: string): EngineKey[] {
+    const blockKeys: EngineKey[] = [];
+    let key = sha(this.card.kvSpace, salt);
+    for (let end = BLOCK; end <= tokens.length; end += BLOCK) {
+      key = sha(key, new Uint8Array(tokens.slice(end - BLOCK, end).buffer));
+      blockKeys.push(key.toString("hex") as EngineKey);
+    }
+    return blockKeys;
   }
 
   /** One token a character. */
   prepareNow(request: Pick<EngineRequest, "prompt" | "salt">): Prepared {
     const tokens = Uint32Array.from(request.prompt, (c) => c.charCodeAt(0));
-    const blockKeys: EngineKey[] = [];
-    let key = sha(this.card.kvSpace, request.salt);
-    for (let end = BLOCK; end <= tokens.length; end += BLOCK) {
-      key = sha(key, new Uint8Array(tokens.slice(end - BLOCK, end).buffer));
-      blockKeys.push(key.toString("hex") as EngineKey);
-    }
+    const blockKeys = this.#keys(tokens, request.salt);
     const gap = blockKeys.findIndex((each) => !this.held.has(each));
     const heldBlocks = gap < 0 ? blockKeys.length : gap;
     return { type: "prepared", tokens, blockKeys, heldBlocks, reusableBlocks: Math.floor(Math.max(0, tokens.length - 2) / BLOCK) };
@@ -117,11 +130,16 @@ export class FakeEngine {
     request: EngineRequest,
     wanted: ReadonlySet<EngineKey>,
     signal: AbortSignal,
+    { progressed }: PrefillOptions = {},
   ): Promise<Prefilled | { type: "failed"; message: string }> {
     this.prefills += 1;
     this.running += 1;
     try {
-      if (this.delayMs > 0) await sleep(this.delayMs, undefined, { signal });
+      const { length } = request.prompt;
+      for (let step = 1; step <= this.steps && this.delayMs > 0; step++) {
+        await sleep(this.delayMs / this.steps, undefined, { signal });
+        progressed?.(Math.floor((length * step) / this.steps));
+      }
     } catch {
       return { type: "failed", message: "cancelled" };
     } finally {
@@ -140,6 +158,7 @@ export class FakeEngine {
       type: "prefilled",
       promptTokens: prepared.tokens.length,
       cachedTokens: 0,
+      restoreMs: 0,
       prefillMs: 1,
       first: {
         token: first,
@@ -160,4 +179,4 @@ export function fakeRequest(prompt: string): EngineRequest {
   return { id: "r", prompt, salt: "s", maxTokens: 4, temperature: 0, topP: 1, seed: 1, stop: [], ...plainSampling };
 }
 
-export type SenderEngine = Pick<Engine, "card" | "prepare" | "prefill" | "exportBlocks">;
+export type SenderEngine = Pick<Engine, "card" | "prepare" | "prefill" | "blockKeys" | "exportBlocks">;

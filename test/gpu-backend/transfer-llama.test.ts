@@ -16,7 +16,14 @@ test("prefilled elsewhere and pulled: text and logprobs are those of an engine a
   const serving = await serveSender(sender);
   const dispatcher = transferAgent();
   const signal = new AbortController().signal;
-  const link = (prepared: Prepared) => ({ url: serving.url, card: second.card, prepared, signal, dispatcher });
+  const link = (prepared: Prepared) => ({
+    url: serving.url,
+    card: second.card,
+    prepared,
+    signal,
+    dispatcher,
+    expected: { msPerToken: 5, measured: true },
+  });
   const answer = async (restore: Restore, prompt: string, changes: Partial<EngineRequest>) =>
     follow(await accepted(second, request(prompt, changes), restore));
   async function accepted(engine: typeof second, wanted: EngineRequest, restore: Restore) {
@@ -45,7 +52,12 @@ test("prefilled elsewhere and pulled: text and logprobs are those of an engine a
       const moved = await answer(fetched.restore, prompt, changes);
       expect(moved.finished.cachedTokens).toBeGreaterThanOrEqual(prepared.blockKeys.length * 32);
       expect([moved.text, moved.logprobs]).toEqual([alone.text, alone.logprobs]);
-      const pulled = await pullBlocks({ ...link(prepared), ticket: ticketFor({ kind: "pull" }), from: 0, to: prepared.reusableBlocks });
+      const pulled = await pullBlocks({
+        ...link(prepared),
+        ticket: ticketFor({ kind: "pull", salt: `s${i}` }),
+        from: 0,
+        to: prepared.reusableBlocks,
+      });
       expect(pulled).toMatchObject({ ok: true, shortfall: null });
       expect(pulled.ok && pulled.blocks.map(({ data }) => Buffer.from(data).toString("hex"))).toEqual(
         fetched.blocks.slice(0, prepared.reusableBlocks).map(({ data }) => Buffer.from(data).toString("hex")),

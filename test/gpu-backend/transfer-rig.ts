@@ -4,8 +4,10 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Dispatcher } from "undici";
-import { fetchPrefill, type Fetched, type PrefillFetch, pullBlocks } from "../../gpu-backend/transfer/fetch.ts";
-import { type BlockSource, Sender, type SenderLimits } from "../../gpu-backend/transfer/send.ts";
+import { fetchPrefill, type Fetched, pullBlocks } from "../../gpu-backend/transfer/fetch.ts";
+import type { Expectation } from "../../gpu-backend/transfer/patience.ts";
+import { type BlockSource, Sender } from "../../gpu-backend/transfer/send.ts";
+import type { SenderLimits } from "../../gpu-backend/transfer/sender-limits.ts";
 import { TicketGate } from "../../gpu-backend/transfer/ticket-gate.ts";
 import { encodeTicket, type Ticket } from "../../src/wire/ticket.ts";
 import { FakeEngine, fakeRequest, type SenderEngine } from "./transfer-engine.ts";
@@ -76,8 +78,12 @@ export interface Ask {
   ticket?: string;
   have?: number;
   signal?: AbortSignal;
-  times?: PrefillFetch["times"];
+  expected?: Expectation;
+  stallMs?: number;
 }
+
+/** A slow engine of its own, so that no test's machine is too slow. */
+const EXPECTED: Expectation = { msPerToken: 10, measured: true };
 
 export function fetchFor({
   url,
@@ -88,9 +94,9 @@ export function fetchFor({
   have = 0,
   ...rest
 }: Ask): Promise<Fetched> {
-  const { signal = new AbortController().signal, times = { stallMs: 400, totalMs: 3_000 } } = rest;
+  const { signal = new AbortController().signal, expected = EXPECTED, stallMs = 2_000 } = rest;
   const prepared = engine.prepareNow(fakeRequest(prompt));
-  const link = { url, ticket, card: engine.card, prepared, signal, times, dispatcher };
+  const link = { url, ticket, card: engine.card, prepared, signal, expected, stallMs, dispatcher };
   return fetchPrefill({ ...link, have, api: "chat", historyBytes: 0, body: Buffer.from(prompt) });
 }
 
@@ -99,9 +105,9 @@ export function pullFor(
   from: number,
   to: number,
 ) {
-  const { signal = new AbortController().signal, times = { stallMs: 400, totalMs: 3_000 } } = rest;
+  const { signal = new AbortController().signal, expected = EXPECTED, stallMs = 2_000 } = rest;
   const prepared = engine.prepareNow(fakeRequest(prompt));
-  return pullBlocks({ url, ticket, card: engine.card, prepared, signal, times, dispatcher, from, to });
+  return pullBlocks({ url, ticket, card: engine.card, prepared, signal, expected, stallMs, dispatcher, from, to });
 }
 
 export const prose = (tokens: number, seed = "a"): string =>

@@ -122,10 +122,14 @@ describe("a prompt", () => {
     const second = await ask("chat", "", { messages });
     expect(poolOf(second)).toBe(poolOf(first));
     expect(second.headers.get("x-warmpath-pool-reason")).toMatch(/holds ~[1-9]/);
-    // The same beginning, but another story: nothing of it was sent.
+    // The same beginning, then another story: what both begin with was sent there.
     const [, , last] = messages;
     const branched = await ask("chat", "", { messages: [{ role: "user", content: long("valleys").slice(0, -900) }, last] });
-    expect(branched.headers.get("x-warmpath-pool-reason")).toMatch(/holds ~0 of/);
+    expect(poolOf(branched)).toBe(poolOf(first));
+    expect(branched.headers.get("x-warmpath-pool-reason")).toMatch(/holds ~[1-9]/);
+    // Of another beginning nothing was.
+    const other = await ask("chat", `Other ${long("valleys")}`);
+    expect(other.headers.get("x-warmpath-pool-reason")).toMatch(/holds ~0 of/);
   });
 
   it("for an unknown model is 404", async () => {

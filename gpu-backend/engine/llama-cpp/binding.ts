@@ -48,6 +48,8 @@ export type SampledLogits = [
 ];
 
 export interface AddonContext {
+  /** Cells over all sequences. */
+  getContextSize(): number;
   initBatch(tokens: number): void;
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logitsAt: Uint32Array): ArrayLike<LogitIndex>;
   decodeBatch(): Promise<void>;
@@ -58,7 +60,7 @@ export interface AddonContext {
     probabilities: false,
     confidence: false,
     logits: [tokens: number[], largest: boolean, smallest: boolean, selected: boolean, top: number],
-    weight: true,
+    weight: boolean,
   ): Promise<SampledLogits>;
   setThreads(threads: number): void;
   /** A sequence out of range aborts the process. */
@@ -71,6 +73,19 @@ export interface AddonContext {
 export interface AddonModel {
   tokenize(text: string, special: boolean): Uint32Array;
   isEogToken(token: number): boolean;
+}
+
+/** The tokens of a prompt that is cut at `cuts` (UTF-16 offsets, rising): no token spans one. */
+export function tokensOf(model: AddonModel, prompt: string, cuts: readonly number[] = []): Uint32Array {
+  if (cuts.length === 0) return model.tokenize(prompt, true);
+  const pieces = [0, ...cuts].map((from, index) => model.tokenize(prompt.slice(from, cuts[index] ?? prompt.length), true));
+  const tokens = new Uint32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    tokens.set(piece, at);
+    at += piece.length;
+  }
+  return tokens;
 }
 
 export interface Addon {
@@ -95,6 +110,7 @@ interface Bindings {
 }
 
 const contextMethods = [
+  "getContextSize",
   "initBatch",
   "addToBatch",
   "decodeBatch",

@@ -13,6 +13,7 @@ import type { Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
 import type { ChildOptions } from "./messages.ts";
 import { tokenBytesOf } from "./kv-state.ts";
+import { kvNumbersOf } from "./number-types.ts";
 import type { KvLayout } from "./kv-state.ts";
 import { selfTest } from "./self-test.ts";
 import type { StateShape } from "./self-test.ts";
@@ -100,7 +101,7 @@ async function releaseName(llama: Llama): Promise<string> {
   return `node-llama-cpp ${version} (llama.cpp ${llama.llamaCppRelease.release})`;
 }
 
-type CardStart = Omit<EngineCard, "kvSpace" | "kvTokenBytes">;
+type CardStart = Omit<EngineCard, "kvSpace" | "kvTokenBytes" | "kvNumbers">;
 
 function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): CardStart {
   const { ggml, chat_template: chatTemplate } = info.metadata.tokenizer;
@@ -112,6 +113,7 @@ function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, o
     kvTokens: options.sequences * options.contextTokens,
     queueLimit: options.queueLimit,
     chatTemplate: chatTemplate ?? chatMlTemplate,
+    marks: vocabulary.marks,
     specialTokens: { bos_token: vocabulary.text(ggml.bos_token_id), eos_token: vocabulary.text(ggml.eos_token_id) },
     release,
   };
@@ -163,6 +165,8 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   const tested = await selfTest(addon, vocabulary, { ...options, vocabularySize: tokens.length });
   if (tested.type === "failed") return unavailable(`the embedded engine's self-test failed: ${tested.message}`);
   const { layout } = tested.shape;
+  const kvNumbers = kvNumbersOf(layout);
+  if (kvNumbers === undefined) return unavailable("llama.cpp keeps KV in a type that the embedded engine can't check");
   const release = await releaseName(llama);
   const root = keyRoot(weights, release, options.blockTokens);
   return {
@@ -171,6 +175,7 @@ export async function boot(options: ChildOptions): Promise<Boot> {
       ...describe(info, vocabulary, release, options),
       kvSpace: kvSpaceOf(root, layout),
       kvTokenBytes: tokenBytesOf(layout),
+      kvNumbers,
       stepTokens: batchTokens,
     },
     addon,

@@ -3,6 +3,7 @@ import type {
   BlockChange,
   Engine,
   EngineCard,
+  EngineFaults,
   EngineKey,
   EngineLoad,
   EngineRefusal,
@@ -10,13 +11,15 @@ import type {
   EngineRun,
   KeyedBlock,
   Prefilled,
+  PrefillOptions,
   Prepared,
   Restore,
 } from "../engine.ts";
-import { startChild } from "./child.ts";
+import { type ChildStart, startChild } from "./child.ts";
 import type { Child } from "./child.ts";
+import { GrammarCompiler } from "./grammar-compiler.ts";
 import { exportedBlocksLimit } from "./messages.ts";
-import type { Answer, ChildMessage, ChildOptions, Failed, Question } from "./messages.ts";
+import type { Answer, ChildMessage, ChildOptions, ChildRequest, Failed, Question } from "./messages.ts";
 import { Questions } from "./questions.ts";
 import { RunStream } from "./run-stream.ts";
 
@@ -39,8 +42,6 @@ export interface LlamaEngineOptions {
 export interface LlamaEngine extends Engine {
   /** The child's process id; undefined while it is down. */
   readonly processId: number | undefined;
-  /** Restores of this epoch that came and were not used, because they did not fit the prompt or llama.cpp refused them. */
-  readonly restoreFailures: number;
 }
 
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
@@ -61,18 +62,22 @@ class LlamaEngineProxy implements LlamaEngine {
   readonly #options: Omit<ChildOptions, "scratchDirectory">;
   readonly #runs = new Map<string, PendingRun>();
   readonly #questions = new Questions();
+  readonly #grammars: GrammarCompiler;
   #child: Child | undefined;
   #load = idle;
-  #restoreFailures = 0;
+  /** Of the child that runs, and of those before it. */
+  #faults: EngineFaults = { restores: 0, notFinite: 0 };
+  #pastFaults: EngineFaults = { restores: 0, notFinite: 0 };
   #closed = false;
   #pauseMs = firstPauseMs;
   #restartTimer: NodeJS.Timeout | undefined;
   #blockListener: (changes: BlockChange[]) => void = () => undefined;
   #restartListener: () => void = () => undefined;
 
-  constructor(options: Omit<ChildOptions, "scratchDirectory">, card: EngineCard, child: Child) {
+  constructor(options: Omit<ChildOptions, "scratchDirectory">, { card, child, random }: Extract<ChildStart, { type: "started" }>) {
     this.#options = options;
     this.card = card;
+    this.#grammars = new GrammarCompiler(random);
     this.#adopt(child);
   }
 
@@ -80,33 +85,50 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#child?.processId;
   }
 
-  get restoreFailures(): number {
-    return this.#restoreFailures;
+  get faults(): EngineFaults {
+    const { restores, notFinite } = this.#pastFaults;
+    return { restores: restores + this.#faults.restores, notFinite: notFinite + this.#faults.notFinite };
   }
 
-  submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
+  async submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
+    const read = await this.#read(request);
     const child = this.#child;
-    if (child === undefined) return Promise.resolve(this.#down());
-    if (this.#runs.has(request.id)) return Promise.resolve(refused(`a run ${request.id} exists already`));
+    if ("reason" in read) return read;
+    if (child === undefined) return this.#down();
+    if (this.#runs.has(request.id)) return refused(`a run ${request.id} exists already`);
     const cancel = () => child.send({ type: "cancel", id: request.id });
     const stream = new RunStream({ cancel, acknowledge: (deltas) => child.send({ type: "acknowledge", id: request.id, deltas }) });
     return new Promise((answer) => {
       this.#runs.set(request.id, { stream, answer });
-      child.send({ type: "submit", request, restore });
+      child.send({ type: "submit", request: read, restore });
     });
   }
 
   async prepare(request: EngineRequest): Promise<Prepared | EngineRefusal> {
-    const answer = await this.#ask({ type: "prepare", request });
+    const read = await this.#read(request);
+    if ("reason" in read) return read;
+    const answer = await this.#ask({ type: "prepare", request: read });
     if (answer === undefined) return this.#down();
     if (answer.type === "prepared" || answer.type === "refused") return answer;
     return refused(messageOf(answer));
   }
 
-  async prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, signal: AbortSignal): Promise<Prefilled | EngineRefusal | Failed> {
+  async blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
+    const answer = await this.#ask({ type: "keys", tokens, salt });
+    return answer?.type === "keys" ? answer.keys : [];
+  }
+
+  async prefill(
+    request: EngineRequest,
+    wanted: ReadonlySet<EngineKey>,
+    signal: AbortSignal,
+    { restore, progressed }: PrefillOptions = {},
+  ): Promise<Prefilled | EngineRefusal | Failed> {
+    const read = await this.#read(request);
+    if ("reason" in read) return read;
     if (signal.aborted) return { type: "failed", message: "cancelled" };
     const child = this.#child;
-    const asked = this.#ask({ type: "prefill", request, wanted: [...wanted] });
+    const asked = this.#ask({ type: "prefill", request: read, wanted: [...wanted], restore }, progressed);
     const cancel = () => child?.send({ type: "cancel", id: request.id });
     signal.addEventListener("abort", cancel);
     const answer = await asked;
@@ -137,8 +159,8 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#load;
   }
 
-  async countTokens(prompt: string): Promise<number> {
-    const answer = await this.#ask({ type: "count", prompt });
+  async countTokens(prompt: string, cuts: readonly number[] = []): Promise<number> {
+    const answer = await this.#ask({ type: "count", prompt, cuts });
     if (answer?.type === "counted") return answer.tokens;
     throw new Error(answer === undefined ? "the engine is not running" : messageOf(answer));
   }
@@ -148,15 +170,23 @@ class LlamaEngineProxy implements LlamaEngine {
     clearTimeout(this.#restartTimer);
     const child = this.#child;
     this.#child = undefined;
-    await child?.stop();
+    await Promise.all([child?.stop(), this.#grammars.close()]);
     this.#endRuns("the engine was closed");
   }
 
+  /** As the child gets it. The grammar is compiled here, in a thread: the child's steps wait for nothing that a schema takes. */
+  async #read({ grammar, ...rest }: EngineRequest): Promise<ChildRequest | EngineRefusal> {
+    if (grammar === null) return { ...rest, gbnf: null };
+    const compiled = await this.#grammars.compile(grammar);
+    if (compiled.type === "compiled") return { ...rest, gbnf: compiled.gbnf };
+    return { type: "refused", reason: "grammar", message: compiled.message, place: compiled.place };
+  }
+
   /** Undefined while the engine is down. */
-  async #ask(question: Question): Promise<Answer | undefined> {
+  async #ask(question: Question, progressed?: (tokens: number) => void): Promise<Answer | undefined> {
     const child = this.#child;
     if (child === undefined) return undefined;
-    return this.#questions.ask((id) => child.send({ type: "ask", id, question }));
+    return this.#questions.ask((id) => child.send({ type: "ask", id, question }), progressed);
   }
 
   #down(): EngineRefusal {
@@ -174,10 +204,11 @@ class LlamaEngineProxy implements LlamaEngine {
       this.#runs.get(message.id)?.answer?.(message.refusal);
       this.#runs.delete(message.id);
     }
+    if (message.type === "progress") this.#questions.progress(message.id, message.tokens);
     if (message.type === "answer") this.#questions.answer(message.id, message.answer);
     if (message.type !== "step") return;
     this.#load = message.load;
-    this.#restoreFailures = message.restoreFailures;
+    this.#faults = message.faults;
     // It serves, so the next death is a new story.
     this.#pauseMs = firstPauseMs;
     if (message.changes.length > 0) this.#blockListener(message.changes);
@@ -212,6 +243,8 @@ class LlamaEngineProxy implements LlamaEngine {
   #lost(child: Child): void {
     if (this.#child !== child) return;
     this.#child = undefined;
+    this.#pastFaults = this.faults;
+    this.#faults = { restores: 0, notFinite: 0 };
     this.#endRuns("the engine's process died");
     this.#restartLater();
   }
@@ -250,5 +283,5 @@ export async function startLlamaEngine(options: LlamaEngineOptions): Promise<Lla
   if (problem !== undefined) return { type: "unavailable", message: problem };
   const started = await startChild(complete);
   if (started.type === "unavailable") return started;
-  return new LlamaEngineProxy(complete, started.card, started.child);
+  return new LlamaEngineProxy(complete, started);
 }

@@ -1,42 +1,29 @@
-/** Grammars ready to use, kept by the text of what was asked: an application sends the same schema with every request. */
-import { compileGrammar } from "../../grammar/grammar.ts";
-import type { Grammar } from "../engine.ts";
+/** Grammars as llama.cpp has read them, kept by their text. */
 import type { Addon, AddonGrammar, GrammarState } from "./binding.ts";
 
 const keptGrammars = 64;
 
-export type GrammarStart = { type: "made"; state: GrammarState } | { type: "unsupported"; message: string };
+export type GrammarStart = { type: "made"; state: GrammarState } | { type: "unreadable"; message: string };
 
 export class Grammars {
   readonly #addon: Addon;
-  /** The model ends by chance only, so everything is bounded. */
-  readonly #short: boolean;
   /** Least recently used first. */
   readonly #kept = new Map<string, AddonGrammar>();
 
-  constructor(addon: Addon, short: boolean) {
+  constructor(addon: Addon) {
     this.#addon = addon;
-    this.#short = short;
   }
 
-  start(grammar: Grammar): GrammarStart {
-    const key = JSON.stringify(grammar);
-    const kept = this.#kept.get(key) ?? this.#compile(grammar);
-    if ("type" in kept) return kept;
-    this.#kept.delete(key);
-    this.#kept.set(key, kept);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > keptGrammars && oldest !== undefined) this.#kept.delete(oldest);
-    return { type: "made", state: this.#addon.makeGrammarState(kept) };
-  }
-
-  #compile(grammar: Grammar): AddonGrammar | { type: "unsupported"; message: string } {
-    const compiled = compileGrammar(grammar, this.#short);
-    if (compiled.type === "unsupported") return compiled;
+  start(gbnf: string): GrammarStart {
     try {
-      return this.#addon.makeGrammar(compiled.gbnf);
+      const grammar = this.#kept.get(gbnf) ?? this.#addon.makeGrammar(gbnf);
+      this.#kept.delete(gbnf);
+      this.#kept.set(gbnf, grammar);
+      const [oldest] = this.#kept.keys();
+      if (this.#kept.size > keptGrammars && oldest !== undefined) this.#kept.delete(oldest);
+      return { type: "made", state: this.#addon.makeGrammarState(grammar) };
     } catch (error) {
-      return { type: "unsupported", message: `the grammar cannot be made: ${error instanceof Error ? error.message : String(error)}` };
+      return { type: "unreadable", message: `the grammar cannot be made: ${error instanceof Error ? error.message : String(error)}` };
     }
   }
 }

@@ -1,14 +1,17 @@
 /** Turns requests into runs: tokens, keys, sampler; or says why not. */
-import type { EngineRefusal, EngineRequest, EngineKey, Restore } from "../engine.ts";
-import type { Addon } from "./binding.ts";
+import type { EngineKey, EngineRefusal, Restore } from "../engine.ts";
+import { type Addon, type GrammarState, tokensOf } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
 import type { Grammars } from "./grammars.ts";
+import type { KvNumbers } from "../kv-numbers.ts";
 import type { KvLayout } from "./kv-state.ts";
+import type { ChildRequest } from "./messages.ts";
 import { checkRestore } from "./restore.ts";
 import type { CheckedRestore } from "./restore.ts";
 import { Run } from "./run.ts";
 import type { HandOver } from "./run.ts";
 import { RunSampler } from "./sampling.ts";
+import { Utf8Guard } from "./utf8-guard.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface IntakeParts {
@@ -18,6 +21,7 @@ export interface IntakeParts {
   /** Hash of everything that makes KV exchangeable. */
   root: Buffer;
   layout: KvLayout;
+  numbers: readonly KvNumbers[];
   contextTokens: number;
   blockTokens: number;
 }
@@ -30,14 +34,16 @@ export interface ReadPrompt {
 
 export class Intake {
   readonly #parts: IntakeParts;
+  readonly #utf8: Utf8Guard;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+    this.#utf8 = new Utf8Guard(parts.vocabulary);
   }
 
-  read(request: EngineRequest): ReadPrompt | EngineRefusal {
+  read(request: ChildRequest): ReadPrompt | EngineRefusal {
     const { addon, contextTokens, root, blockTokens } = this.#parts;
-    const tokens = addon.model.tokenize(request.prompt, true);
+    const tokens = tokensOf(addon.model, request.prompt, request.cuts);
     if (contextTokens - 1 - tokens.length < 1) {
       const message = `the prompt has ${tokens.length} tokens; the context holds ${contextTokens} and needs room for an answer`;
       return { type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, contextTokens, message };
@@ -46,25 +52,40 @@ export class Intake {
     return { type: "read", tokens, keys: blockKeys(root, request.salt, tokens, blockTokens) };
   }
 
-  run(request: EngineRequest, handOver?: HandOver): Run | EngineRefusal {
-    const { addon, vocabulary, grammars, contextTokens } = this.#parts;
+  /** Both what it reads and what it must write. */
+  prepare(request: ChildRequest): ReadPrompt | EngineRefusal {
     const read = this.read(request);
     if (read.type === "refused") return read;
-    const grammar = request.grammar === null ? undefined : grammars.start(request.grammar);
-    if (grammar?.type === "unsupported") return { type: "refused", reason: "grammar", message: grammar.message };
-    const sampler = new RunSampler(addon, vocabulary, request, contextTokens, grammar?.state);
+    const grammar = this.#grammar(request);
+    return grammar !== undefined && "reason" in grammar ? grammar : read;
+  }
+
+  run(request: ChildRequest, handOver?: HandOver): Run | EngineRefusal {
+    const { addon, vocabulary, contextTokens } = this.#parts;
+    const read = this.read(request);
+    if (read.type === "refused") return read;
+    const grammar = this.#grammar(request);
+    if (grammar !== undefined && "reason" in grammar) return grammar;
+    const sampler = new RunSampler({ addon, vocabulary, utf8: this.#utf8, contextTokens }, request, grammar);
     const maxTokens = Math.min(request.maxTokens, contextTokens - 1 - read.tokens.length);
     return new Run({ request, tokens: read.tokens, keys: read.keys, maxTokens, handOver }, sampler);
   }
 
+  /** Undefined: anything may be written. */
+  #grammar(request: ChildRequest): GrammarState | EngineRefusal | undefined {
+    if (request.gbnf === null) return undefined;
+    const start = this.#parts.grammars.start(request.gbnf);
+    return start.type === "made" ? start.state : { type: "refused", reason: "grammar", message: start.message, place: null };
+  }
+
   /** Undefined when it does not fit the run. */
   check(restore: Restore, run: Run): CheckedRestore | undefined {
-    const { layout, blockTokens, vocabulary } = this.#parts;
+    const { layout, numbers, blockTokens, vocabulary } = this.#parts;
     const first = restore.tail?.first;
     if (first !== undefined) {
       if (!Number.isSafeInteger(first.token) || first.token < 0 || first.token >= vocabulary.size) return undefined;
       if (run.topLogprobs !== null && first.logprobs === null) return undefined;
     }
-    return checkRestore(restore, run.tokens, layout, blockTokens);
+    return checkRestore(restore, run.tokens, { layout, numbers, blockTokens });
   }
 }

@@ -1,9 +1,10 @@
 /** Moves KV between sequences, out of them and into them, keeping context and table of sequences in step. Never during `decodeBatch`. */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { open, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { BlockPayload, EngineKey } from "../engine.ts";
 import type { AddonContext } from "./binding.ts";
-import { cutKvBytes, cutKvState, joinKvBlocks, parseKvState } from "./kv-state.ts";
+import { joinKvBlocks, zeroKvState } from "./kv-image.ts";
+import { cutKvBytes, cutKvState, parseKvState } from "./kv-state.ts";
 import type { KvBlock, KvState } from "./kv-state.ts";
 import type { RestorePlan } from "./restore.ts";
 import type { StateShape } from "./self-test.ts";
@@ -51,6 +52,41 @@ export async function importBlocks(
   }
 }
 
+/** Freed cells could not be zeroed: the process must end, since what runs next may read them. */
+export class UncleanCells extends Error {}
+
+/**
+ * Writes zeros over every cell of a sequence, those that nobody uses too, and empties it. A freed cell keeps its bytes, and without flash attention a masked cell still
+ * enters the product of keys and queries, where NaN × 0 is NaN. Throws UncleanCells.
+ */
+export async function zeroSequence(
+  context: AddonContext,
+  sequence: number,
+  { layout, streams }: StateShape,
+  scratch: string,
+): Promise<void> {
+  const cells = Math.floor(context.getContextSize() / streams);
+  const file = path.join(scratch, `zero-${sequence}`);
+  try {
+    const { parts, length } = zeroKvState(layout, cells, streams);
+    const handle = await open(file, "w");
+    try {
+      for (const { at, bytes } of parts) await handle.write(bytes, 0, bytes.length, at);
+      await handle.truncate(length);
+    } finally {
+      await handle.close();
+    }
+    context.disposeSequence(sequence);
+    const loaded = await context.loadSequenceStateFromFile(file, sequence, cells);
+    if (loaded.length !== cells) throw new Error("loaded sequence state has another length");
+  } catch (error) {
+    throw new UncleanCells(`the cells of a sequence could not be zeroed: ${String(error)}`);
+  } finally {
+    context.disposeSequence(sequence);
+    await rm(file, { force: true });
+  }
+}
+
 export class KvCells {
   readonly #context: AddonContext;
   readonly #table: SequenceTable;
@@ -76,6 +112,12 @@ export class KvCells {
   clear(sequence: Sequence): void {
     this.#context.disposeSequence(sequence.id);
     this.#table.truncate(sequence, 0);
+  }
+
+  /** Empties a sequence and leaves zeros where its KV was. Throws UncleanCells. */
+  async zero(sequence: Sequence): Promise<void> {
+    this.clear(sequence);
+    await zeroSequence(this.#context, sequence.id, this.#shape, this.#scratch);
   }
 
   /** Gives the target the placement's blocks, or nothing when a copy failed (the prefix is recomputed). */

@@ -8,10 +8,10 @@
  *             | layers × {i32 type, u64 rowBytes, cells × rowBytes}                                 values, transposed = 0
  *             | layers × {i32 type, u32 elementBytes, u32 width, width × cells × elementBytes}      values, transposed = 1
  *
- * llama.cpp trusts these files (a wrong cell count makes it allocate without limit), so only images from `join` are ever loaded.
+ * llama.cpp trusts these files (a wrong cell count makes it allocate without limit), so only images from kv-image.ts are ever loaded.
  */
-const magic = 0x67677371;
-const version = 3;
+export const STATE_MAGIC = 0x67677371;
+export const STATE_VERSION = 3;
 
 /** What must be equal for blocks to be exchanged. */
 export interface KvLayout {
@@ -68,7 +68,7 @@ class Reader {
   }
 }
 
-function check(condition: boolean, message: string): void {
+export function check(condition: boolean, message: string): void {
   if (!condition) throw new RangeError(message);
 }
 
@@ -119,8 +119,8 @@ function readStream(reader: Reader, cells: number): { layout: KvLayout } & KvBlo
 export function parseKvState(bytes: Buffer): KvParse {
   const reader = new Reader(bytes);
   try {
-    check(reader.u32() === magic, "not a sequence state");
-    check(reader.u32() === version, "unknown version of the sequence state");
+    check(reader.u32() === STATE_MAGIC, "not a sequence state");
+    check(reader.u32() === STATE_VERSION, "unknown version of the sequence state");
     const tokenCount = reader.u32();
     // Copied, because the file may put the numbers at any offset.
     const tokens = new Int32Array(new Uint8Array(reader.take(tokenCount * 4)).buffer);
@@ -144,7 +144,7 @@ export function parseKvState(bytes: Buffer): KvParse {
   }
 }
 
-interface Columns {
+export interface Columns {
   bytes: Buffer;
   /** Columns of the whole matrix. */
   cells: number;
@@ -155,7 +155,7 @@ interface Columns {
 const shortRowBytes = 128;
 
 /** Copies `cells` columns of a width-major matrix into another. */
-function copyColumns(source: Columns, target: Columns, cells: number, elementBytes: number): void {
+export function copyColumns(source: Columns, target: Columns, cells: number, elementBytes: number): void {
   const rows = source.bytes.length / (source.cells * elementBytes);
   const even = (source.bytes.byteOffset | target.bytes.byteOffset) % 2 === 0;
   if (elementBytes === 2 && even && cells * elementBytes <= shortRowBytes) {
@@ -216,65 +216,4 @@ export function readKvBlock(layout: KvLayout, cells: number, bytes: Uint8Array):
 /** Tokens `from` to `to` (exclusive) as a block of its own memory. Throws a RangeError outside the state. */
 export function cutKvState(state: KvState, from: number, to: number): KvBlock {
   return readKvBlock(state.layout, to - from, cutKvBytes(state, from, to));
-}
-
-function joinValues(layout: KvLayout, blocks: readonly KvBlock[], layer: number, cells: number): Buffer {
-  const parts = blocks.map((block) => block.values[layer] ?? Buffer.alloc(0));
-  if (!layout.transposed) return Buffer.concat(parts);
-  const joined = Buffer.alloc(cells * layout.valueRowBytes);
-  let column = 0;
-  for (const [index, part] of parts.entries()) {
-    const count = blocks[index]?.cells ?? 0;
-    copyColumns({ bytes: part, cells: count, from: 0 }, { bytes: joined, cells, from: column }, count, layout.valueElementBytes);
-    column += count;
-  }
-  return joined;
-}
-
-function words(...numbers: number[]): Buffer {
-  return Buffer.from(Uint32Array.from(numbers).buffer);
-}
-
-function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  return bytes;
-}
-
-/** A state file of consecutive blocks for a context of `streams` sequences. Throws a RangeError when blocks do not fit layout and tokens. */
-export function joinKvBlocks(layout: KvLayout, tokens: ArrayLike<number>, blocks: readonly KvBlock[], streams: number): Buffer {
-  const cells = blocks.reduce((sum, block) => sum + block.cells, 0);
-  check(cells === tokens.length && cells > 0, "tokens and cells differ in number");
-  for (const block of blocks) {
-    check(block.keys.length === layout.layers && block.values.length === layout.layers, "a block has another number of layers");
-    check(
-      block.keys.every((key) => key.length === block.cells * layout.keyRowBytes),
-      "a block has keys of another size",
-    );
-    check(
-      block.values.every((value) => value.length === block.cells * layout.valueRowBytes),
-      "a block has values of another size",
-    );
-  }
-  const positions = new Uint32Array(cells * 3);
-  for (let cell = 0; cell < cells; cell++) positions.set([cell, 1, 0], cell * 3);
-  const parts = [
-    words(magic, version, cells),
-    Buffer.from(Uint32Array.from(tokens).buffer),
-    words(streams, cells),
-    Buffer.from(positions.buffer),
-  ];
-  parts.push(words(layout.transposed ? 1 : 0, layout.layers));
-  for (let layer = 0; layer < layout.layers; layer++) {
-    parts.push(words(layout.keyType), u64(layout.keyRowBytes), ...blocks.map((block) => block.keys[layer] ?? Buffer.alloc(0)));
-  }
-  for (let layer = 0; layer < layout.layers; layer++) {
-    if (layout.transposed) {
-      parts.push(words(layout.valueType, layout.valueElementBytes, layout.valueRowBytes / layout.valueElementBytes));
-    } else parts.push(words(layout.valueType), u64(layout.valueRowBytes));
-    parts.push(joinValues(layout, blocks, layer, cells));
-  }
-  // The cells lie in the file's first stream; the loader maps them to the sequence it is asked for.
-  parts.push(Buffer.alloc((streams - 1) * 4));
-  return Buffer.concat(parts);
 }

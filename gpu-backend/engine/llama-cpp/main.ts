@@ -1,6 +1,8 @@
 /** The engine's own process: a fault in native code ends it, and not the replica. Started by engine.ts; lives as long as its channel. */
 import { rmSync } from "node:fs";
+import { blockKeys } from "./block-keys.ts";
 import { boot } from "./boot.ts";
+import { tokensOf } from "./binding.ts";
 import { KvCells } from "./kv-cells.ts";
 import { Grammars } from "./grammars.ts";
 import { Intake } from "./intake.ts";
@@ -19,12 +21,21 @@ async function start(options: ChildOptions): Promise<void> {
   const table = new SequenceTable(options.sequences, options.blockTokens);
   const { addon, vocabulary, root, state } = booted;
   const { contextTokens, blockTokens } = options;
-  const grammars = new Grammars(addon, booted.random);
+  const grammars = new Grammars(addon);
   const scheduler = new Scheduler({
     addon,
     table,
     cells: new KvCells(addon.context, table, state, options.scratchDirectory),
-    intake: new Intake({ addon, vocabulary, grammars, root, layout: state.layout, contextTokens, blockTokens }),
+    intake: new Intake({
+      addon,
+      vocabulary,
+      grammars,
+      root,
+      layout: state.layout,
+      numbers: booted.card.kvNumbers,
+      contextTokens,
+      blockTokens,
+    }),
     vocabulary,
     queueLimit: options.queueLimit,
     limits: { batchTokens: booted.batchTokens, prefillChunkTokens: options.prefillChunkTokens },
@@ -36,15 +47,19 @@ async function start(options: ChildOptions): Promise<void> {
     if (message.type === "ask") {
       const { id, question } = message;
       const answer = (given: Answer) => send({ type: "answer", id, answer: given });
-      if (question.type === "count") answer({ type: "counted", tokens: addon.model.tokenize(question.prompt, true).length });
+      if (question.type === "count") answer({ type: "counted", tokens: tokensOf(addon.model, question.prompt, question.cuts).length });
       if (question.type === "prepare") answer(scheduler.prepare(question.request));
-      if (question.type === "prefill") scheduler.prefill(question.request, new Set(question.wanted), answer);
+      if (question.type === "prefill") {
+        const progressed = (tokens: number) => send({ type: "progress", id, tokens });
+        scheduler.prefill(question.request, question.restore, { wanted: new Set(question.wanted), answer, progressed });
+      }
+      if (question.type === "keys") answer({ type: "keys", keys: blockKeys(root, question.salt, question.tokens, blockTokens) });
       if (question.type === "export") scheduler.export(question.keys, (blocks) => answer({ type: "exported", blocks }));
     }
     if (message.type === "cancel") scheduler.cancel(message.id);
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);
   });
-  send({ type: "ready", card: booted.card });
+  send({ type: "ready", card: booted.card, random: booted.random });
   await scheduler.loop();
 }
 

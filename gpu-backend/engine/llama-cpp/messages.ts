@@ -3,6 +3,7 @@ import type {
   BlockChange,
   EngineCard,
   EngineEvent,
+  EngineFaults,
   EngineKey,
   EngineLoad,
   EngineRefusal,
@@ -34,18 +35,26 @@ export interface ChildOptions {
   scratchDirectory: string;
 }
 
+/** A request on its way into the child: its grammar is compiled already. */
+export interface ChildRequest extends Omit<EngineRequest, "grammar"> {
+  /** null = anything may be written. */
+  gbnf: string | null;
+}
+
 /** Answered once each. */
 export type Question =
-  | { type: "count"; prompt: string }
-  | { type: "prepare"; request: EngineRequest }
+  | { type: "count"; prompt: string; cuts: readonly number[] }
+  | { type: "prepare"; request: ChildRequest }
   /** Cancelled like a run, by the request's id. */
-  | { type: "prefill"; request: EngineRequest; wanted: EngineKey[] }
+  | { type: "prefill"; request: ChildRequest; wanted: EngineKey[]; restore: Restore | undefined }
+  | { type: "keys"; tokens: Uint32Array; salt: string }
   | { type: "export"; keys: EngineKey[] };
 
 export type Failed = { type: "failed"; message: string };
 export type Answer =
   | { type: "counted"; tokens: number }
   | { type: "exported"; blocks: KeyedBlock[] }
+  | { type: "keys"; keys: EngineKey[] }
   | Prepared
   | Prefilled
   | EngineRefusal
@@ -53,7 +62,7 @@ export type Answer =
 
 export type ParentMessage =
   | { type: "start"; options: ChildOptions }
-  | { type: "submit"; request: EngineRequest; restore: Restore | undefined }
+  | { type: "submit"; request: ChildRequest; restore: Restore | undefined }
   | { type: "ask"; id: number; question: Question }
   | { type: "cancel"; id: string }
   | { type: "acknowledge"; id: string; deltas: number };
@@ -64,9 +73,12 @@ export interface RunEvent {
 }
 
 export type ChildMessage =
-  | { type: "ready"; card: EngineCard }
+  /** `random`: the model has learnt nothing, and ends by chance only. */
+  | { type: "ready"; card: EngineCard; random: boolean }
   | { type: "unavailable"; message: string }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }
+  /** Of a prefill for another replica, by its question: tokens computed or held. */
+  | { type: "progress"; id: number; tokens: number }
   /** One step's news. Changes of residency come first: they allowed the events. */
-  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; restoreFailures: number };
+  | { type: "step"; changes: BlockChange[]; events: RunEvent[]; load: EngineLoad; faults: EngineFaults };

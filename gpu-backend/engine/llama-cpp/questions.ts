@@ -3,18 +3,25 @@ import type { Answer } from "./messages.ts";
 
 export class Questions {
   readonly #waiting = new Map<number, (answer: Answer) => void>();
+  readonly #progressed = new Map<number, (tokens: number) => void>();
   #next = 0;
 
   /** Never rejects: a lost child is a "failed". */
-  ask(send: (id: number) => void): Promise<Answer> {
+  ask(send: (id: number) => void, progressed?: (tokens: number) => void): Promise<Answer> {
     const id = this.#next++;
+    if (progressed !== undefined) this.#progressed.set(id, progressed);
     return new Promise((resolve) => {
       this.#waiting.set(id, resolve);
       send(id);
     });
   }
 
+  progress(id: number, tokens: number): void {
+    this.#progressed.get(id)?.(tokens);
+  }
+
   answer(id: number, answer: Answer): void {
+    this.#progressed.delete(id);
     this.#waiting.get(id)?.(answer);
     this.#waiting.delete(id);
   }
@@ -22,6 +29,7 @@ export class Questions {
   fail(message: string): void {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
+    this.#progressed.clear();
     for (const resolve of waiting) resolve({ type: "failed", message });
   }
 }

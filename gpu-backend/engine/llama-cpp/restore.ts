@@ -1,5 +1,6 @@
 /** KV that came with a request: compared to the request's own prompt before any of it is used. */
 import type { BlockPayload, FirstToken, Restore } from "../engine.ts";
+import { isFiniteKv, type KvNumbers } from "../kv-numbers.ts";
 import { readKvBlock, tokenBytesOf } from "./kv-state.ts";
 import type { KvBlock, KvLayout } from "./kv-state.ts";
 
@@ -19,23 +20,31 @@ export interface RestorePlan {
   first: FirstToken | undefined;
 }
 
-function fits(payload: BlockPayload, tokens: Uint32Array, layout: KvLayout): boolean {
+interface Form {
+  layout: KvLayout;
+  numbers: readonly KvNumbers[];
+  blockTokens: number;
+}
+
+function fits(payload: BlockPayload, tokens: Uint32Array, { layout, numbers }: Form): boolean {
   return (
     payload.tokens.length === tokens.length &&
     payload.data.length === tokens.length * tokenBytesOf(layout) &&
-    tokens.every((token, index) => payload.tokens[index] === token)
+    tokens.every((token, index) => payload.tokens[index] === token) &&
+    isFiniteKv(payload.data, tokens.length, numbers)
   );
 }
 
-/** Undefined when any part of it is not of this prompt, or has another size. */
-export function checkRestore(restore: Restore, prompt: Uint32Array, layout: KvLayout, blockTokens: number): CheckedRestore | undefined {
+/** Undefined when any part of it is not of this prompt, has another size, or has a number that is not finite. */
+export function checkRestore(restore: Restore, prompt: Uint32Array, form: Form): CheckedRestore | undefined {
+  const { layout, blockTokens } = form;
   const { from, blocks, tail } = restore;
   const fullBlocks = Math.floor(prompt.length / blockTokens);
   if (!Number.isSafeInteger(from) || from < 0 || from + blocks.length > fullBlocks) return undefined;
   const of = (block: number) => prompt.subarray(block * blockTokens, (block + 1) * blockTokens);
-  if (!blocks.every((payload, index) => fits(payload, of(from + index), layout))) return undefined;
+  if (!blocks.every((payload, index) => fits(payload, of(from + index), form))) return undefined;
   const rest = of(fullBlocks);
-  if (tail !== null && !fits(tail.payload, rest, layout)) return undefined;
+  if (tail !== null && !fits(tail.payload, rest, form)) return undefined;
   return {
     from,
     blocks: blocks.map(({ data }) => readKvBlock(layout, blockTokens, data)),

@@ -1,8 +1,8 @@
 /** One request inside the child: its prompt, its progress, its clock. */
-import type { EngineEvent, EngineKey, EngineRequest, FinishReason, FirstToken, Prefilled } from "../engine.ts";
+import type { EngineEvent, EngineKey, EngineRefusal, FinishReason, FirstToken, Prefilled } from "../engine.ts";
 import { LogprobQueue } from "./logprobs.ts";
 import { unacknowledgedDeltaLimit } from "./messages.ts";
-import type { Failed } from "./messages.ts";
+import type { ChildRequest, Failed } from "./messages.ts";
 import type { CheckedRestore } from "./restore.ts";
 import type { RunSampler } from "./sampling.ts";
 import type { Sequence } from "./sequences.ts";
@@ -11,11 +11,13 @@ import { TextOutput } from "./text-output.ts";
 /** The run ends with its first token, and its KV goes elsewhere. */
 export interface HandOver {
   wanted: ReadonlySet<EngineKey>;
-  answer: (answer: Prefilled | Failed) => void;
+  answer: (answer: Prefilled | EngineRefusal | Failed) => void;
+  /** Prompt tokens computed or held. */
+  progressed: (tokens: number) => void;
 }
 
 export interface PreparedRequest {
-  request: EngineRequest;
+  request: ChildRequest;
   tokens: Uint32Array;
   keys: EngineKey[];
   /** Already clamped to what the context has room for. */

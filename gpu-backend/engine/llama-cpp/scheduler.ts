@@ -2,27 +2,18 @@
  * The engine's heart: admits runs to sequences and computes step after step, each a few batches over all runs that can go on. Everything that
  * touches the context happens between two batches, so a cancelled run is gone within one step.
  */
-import type {
-  EngineKey,
-  EngineLoad,
-  EngineRefusal,
-  EngineRequest,
-  FinishReason,
-  FirstToken,
-  KeyedBlock,
-  Prepared,
-  Restore,
-  TokenLogprob,
-} from "../engine.ts";
+import type { EngineKey, EngineRefusal, FinishReason, FirstToken, KeyedBlock, Prepared, Restore, TokenLogprob } from "../engine.ts";
 import type { Addon, LogitIndex } from "./binding.ts";
 import type { Intake } from "./intake.ts";
-import type { KvCells } from "./kv-cells.ts";
+import { type KvCells, UncleanCells } from "./kv-cells.ts";
 import { LogprobReader } from "./logprobs.ts";
-import type { Answer, ChildMessage, RunEvent } from "./messages.ts";
+import type { ChildMessage, ChildRequest } from "./messages.ts";
 import { planStep } from "./plan.ts";
+import { type Choice, LogitProbe } from "./sampling.ts";
 import type { PlanItem, StepLimits } from "./plan.ts";
-import type { Run } from "./run.ts";
+import type { HandOver, Run } from "./run.ts";
 import type { Placement, SequenceTable } from "./sequences.ts";
+import { StepNews } from "./step-news.ts";
 import { Transfers } from "./transfers.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -49,35 +40,41 @@ export class Scheduler {
   readonly #running = new Set<Run>();
   readonly #logprobs: LogprobReader;
   readonly #transfers: Transfers;
+  readonly #probe: LogitProbe;
+  readonly #news: StepNews;
   readonly #exports: Export[] = [];
-  #events: RunEvent[] = [];
-  /** Runs that hand over have no events, but count. */
-  #loadChanged = false;
+  /** Runs that ended because their logits were not finite. */
+  #notFinite = 0;
   #wake: (() => void) | undefined;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
     this.#logprobs = new LogprobReader(parts.addon, parts.vocabulary);
+    this.#probe = new LogitProbe(parts.addon);
     this.#transfers = new Transfers(parts.table, parts.cells, parts.nowMs);
+    this.#news = new StepNews({
+      ...parts,
+      load: () => ({ running: this.#running.size, queued: this.#queue.length, usedKvTokens: parts.table.usedTokens }),
+      faults: () => ({ restores: this.#transfers.failures, notFinite: this.#notFinite }),
+    });
   }
 
   /** Answers with a `queued` event or a refusal. */
-  submit(request: EngineRequest, restore: Restore | undefined): void {
+  submit(request: ChildRequest, restore: Restore | undefined): void {
     const { intake, send, vocabulary } = this.#parts;
     const run = this.#busy() ?? intake.run(request);
     if ("type" in run) return send({ type: "refused", id: request.id, refusal: run });
-    run.restore = restore === undefined ? undefined : intake.check(restore, run);
-    if (restore !== undefined && run.restore === undefined) this.#transfers.countFailure();
+    this.#give(run, restore);
     this.#queue.push(run);
     const { tokens, keys } = run;
-    this.#tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: vocabulary.ends(tokens), blockKeys: keys });
-    this.#flush();
+    this.#news.tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: vocabulary.ends(tokens), blockKeys: keys });
+    this.#news.flush();
     this.#wake?.();
   }
 
-  prepare(request: EngineRequest): Prepared | EngineRefusal {
+  prepare(request: ChildRequest): Prepared | EngineRefusal {
     const { intake, table } = this.#parts;
-    const read = intake.read(request);
+    const read = intake.prepare(request);
     if (read.type === "refused") return read;
     const { tokens, keys } = read;
     return {
@@ -89,11 +86,17 @@ export class Scheduler {
     };
   }
 
-  prefill(request: EngineRequest, wanted: ReadonlySet<EngineKey>, answer: (answer: Answer) => void): void {
-    const run = this.#busy() ?? this.#parts.intake.run(request, { wanted, answer });
-    if ("type" in run) return answer(run);
+  prefill(request: ChildRequest, restore: Restore | undefined, handOver: HandOver): void {
+    const run = this.#busy() ?? this.#parts.intake.run(request, handOver);
+    if ("type" in run) return handOver.answer(run);
+    this.#give(run, restore);
     this.#queue.push(run);
     this.#wake?.();
+  }
+
+  #give(run: Run, restore: Restore | undefined): void {
+    run.restore = restore === undefined ? undefined : this.#parts.intake.check(restore, run);
+    if (restore !== undefined && run.restore === undefined) this.#transfers.countFailure();
   }
 
   export(keys: readonly EngineKey[], answer: (blocks: KeyedBlock[]) => void): void {
@@ -111,7 +114,7 @@ export class Scheduler {
     this.#wake?.();
   }
 
-  /** Never returns. */
+  /** Never returns. Rejects when the process must end. */
   async loop(): Promise<never> {
     for (;;) {
       // Made before the step looks, so that no wake-up in between is lost.
@@ -124,27 +127,33 @@ export class Scheduler {
   async #step(): Promise<boolean> {
     for (const run of this.#running) if (run.cancelled) this.#finish(run, "cancelled");
     await this.#admit();
-    this.#flush();
+    this.#news.flush();
     // One a step, so that many do not hold up the runs.
     const asked = this.#exports.shift();
     if (asked !== undefined) asked.answer(await this.#transfers.read(asked.keys));
     const batches = planStep(this.#running, this.#parts.limits);
     for (const batch of batches) {
       await this.#compute(batch).catch((error: unknown) => this.#giveUp(batch, error));
-      this.#flush();
+      this.#news.flush();
       for (const { run } of batch) if (run.first !== undefined && this.#running.has(run)) await this.#handOver(run, run.first);
     }
     return batches.length > 0 || asked !== undefined;
   }
 
   /** Nobody knows what the failed batch left in its sequences. */
-  #giveUp(batch: readonly PlanItem[], error: unknown): void {
+  async #giveUp(batch: readonly PlanItem[], error: unknown): Promise<void> {
+    if (error instanceof UncleanCells) throw error;
     for (const { run } of batch) {
       // One that has ended already was computed before the fault.
       if (!this.#running.has(run)) continue;
-      this.#parts.cells.clear(run.sequence);
-      this.#finish(run, "error", `the engine could not compute a step: ${String(error)}`);
+      await this.#spoilt(run, `the engine could not compute a step: ${String(error)}`);
     }
+  }
+
+  /** Nothing of the run's sequence is announced, kept or given away, and nobody meets its numbers in freed cells. */
+  async #spoilt(run: Run, message: string): Promise<void> {
+    await this.#parts.cells.zero(run.sequence);
+    this.#finish(run, "error", message);
   }
 
   #busy(): EngineRefusal | undefined {
@@ -179,7 +188,7 @@ export class Scheduler {
     const first = await this.#transfers.place(run, placement);
     run.cachedTokens = run.sequence.blocks.length * table.blockTokens;
     this.#running.add(run);
-    this.#tell(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: run.restoreMs });
+    this.#news.tell(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: run.restoreMs });
     if (first !== undefined) this.#take(run, first.token, first.logprobs ?? undefined);
   }
 
@@ -189,7 +198,7 @@ export class Scheduler {
     try {
       const prefilled = await this.#transfers.handOver(run, first, handOver.wanted);
       this.#end(run);
-      this.#flush();
+      this.#news.flush();
       handOver.answer(prefilled);
     } catch (error) {
       this.#finish(run, "error", `the engine could not export the prompt: ${String(error)}`);
@@ -199,43 +208,42 @@ export class Scheduler {
   async #compute(plan: readonly PlanItem[]): Promise<void> {
     const { context } = this.#parts.addon;
     context.initBatch(plan.reduce((sum, item) => sum + item.tokens.length, 0));
-    const logits = plan.map(({ run, tokens, samples }) => {
-      const at = samples ? Uint32Array.of(tokens.length - 1) : new Uint32Array();
-      return context.addToBatch(run.sequence.id, run.sequence.tokens.length, tokens, at)[0];
-    });
+    // The last token of every piece attends to all before it: its logits tell whether any of their KV is not finite.
+    const logits = plan.map(({ run, tokens }) =>
+      context.addToBatch(run.sequence.id, run.sequence.tokens.length, tokens, Uint32Array.of(tokens.length - 1)),
+    );
     await context.decodeBatch();
-    for (const { run, tokens } of plan) {
-      const decoding = run.next !== undefined;
-      for (const token of tokens) run.sequence.tokens.push(token);
-      if (!decoding) this.#holdNewBlocks(run);
-    }
-    for (const [index, { run, samples }] of plan.entries()) {
-      const logit = logits[index];
-      if (samples && logit !== undefined) await this.#sample(run, logit);
+    for (const [index, item] of plan.entries()) {
+      const logit = logits[index]?.[0];
+      if (logit === undefined) throw new Error("llama.cpp returned no logits");
+      await this.#computed(item, logit);
     }
   }
 
-  #holdNewBlocks(run: Run): void {
-    const { table } = this.#parts;
-    const { sequence, keys } = run;
-    while ((sequence.blocks.length + 1) * table.blockTokens <= sequence.tokens.length) {
-      const key = keys[sequence.blocks.length];
-      if (key === undefined) return;
-      table.hold(sequence, key);
+  async #computed({ run, tokens, samples }: PlanItem, logit: LogitIndex): Promise<void> {
+    const choice = samples ? await this.#choose(run, logit) : null;
+    const finite = choice === null || "why" in choice ? await this.#probe.isFinite(logit) : choice.finite;
+    if (!finite) {
+      this.#notFinite++;
+      return this.#spoilt(run, "the engine computed numbers that are not finite");
     }
+    const decoding = run.next !== undefined;
+    for (const token of tokens) run.sequence.tokens.push(token);
+    if (!decoding) this.#parts.table.holdFull(run.sequence, run.keys);
+    run.handOver?.progressed(run.sequence.tokens.length);
+    if (choice === null) return;
+    // Its grammar has no way on; the others do.
+    if ("why" in choice) return this.#finish(run, "error", `the engine could not choose a token: ${choice.why}`);
+    const logprob = run.topLogprobs === null ? undefined : await this.#logprobs.read(logit, choice.token, run.topLogprobs);
+    this.#take(run, choice.token, logprob);
   }
 
-  async #sample(run: Run, logit: LogitIndex): Promise<void> {
-    let token: number;
+  async #choose(run: Run, logit: LogitIndex): Promise<Choice | { why: string }> {
     try {
-      token = await run.sampler.sample(logit);
-      if (token < 0) throw new Error("no token is possible");
+      return await run.sampler.sample(logit);
     } catch (error) {
-      // Its grammar has no way on; the others do.
-      return this.#finish(run, "error", `the engine could not choose a token: ${error instanceof Error ? error.message : String(error)}`);
+      return { why: error instanceof Error ? error.message : String(error) };
     }
-    const logprob = run.topLogprobs === null ? undefined : await this.#logprobs.read(logit, token, run.topLogprobs);
-    this.#take(run, token, logprob);
   }
 
   /** The run's next token is known, however. */
@@ -250,51 +258,28 @@ export class Scheduler {
     const bytes = vocabulary.outputBytes(token);
     const text = run.output.push(bytes);
     if (logprob !== undefined) run.logprobs?.push(logprob, bytes, run.output.decoded);
-    this.#tellText(run, text, false);
+    this.#news.tellText(run, text, false);
     if (run.output.stopped) this.#finish(run, "stop");
     else if (run.outputTokens >= run.maxTokens) this.#finish(run, "length");
   }
 
   #finish(run: Run, reason: FinishReason, message?: string): void {
-    if (reason === "stop" || reason === "length") this.#tellText(run, run.output.end(), true);
+    if (reason === "stop" || reason === "length") this.#news.tellText(run, run.output.end(), true);
     this.#end(run);
-    this.#tell(run, run.finished(reason, message));
+    this.#news.tell(run, run.finished(reason, message));
     if (run.handOver === undefined) return;
-    this.#flush();
+    this.#news.flush();
     run.handOver.answer({ type: "failed", message: message ?? reason });
   }
 
   #end(run: Run): void {
     run.sampler.dispose();
-    this.#loadChanged = true;
+    this.#news.loadChanged();
     if (this.#running.delete(run)) {
       const { table, cells } = this.#parts;
       // What decode computed is never shared, so it need not stay.
       cells.trim(run.sequence, run.sequence.blocks.length * table.blockTokens);
       table.release(run.sequence);
     }
-  }
-
-  #tellText(run: Run, text: string, last: boolean): void {
-    const delta = run.delta(text, last);
-    if (delta !== undefined) this.#tell(run, delta);
-  }
-
-  #tell(run: Run, event: RunEvent["event"]): void {
-    this.#loadChanged = true;
-    if (run.handOver === undefined) this.#events.push({ id: run.id, event });
-  }
-
-  #load(): EngineLoad {
-    return { running: this.#running.size, queued: this.#queue.length, usedKvTokens: this.#parts.table.usedTokens };
-  }
-
-  #flush(): void {
-    const changes = this.#parts.table.takeChanges();
-    const events = this.#events;
-    if (changes.length === 0 && !this.#loadChanged) return;
-    this.#events = [];
-    this.#loadChanged = false;
-    this.#parts.send({ type: "step", changes, events, load: this.#load(), restoreFailures: this.#transfers.failures });
   }
 }

@@ -1,8 +1,8 @@
 /** Proves at boot that this llama.cpp, this model and this machine do what prefix reuse relies on. */
 import type { Addon, LogitIndex, Sampler } from "./binding.ts";
-import { exportState, importBlocks } from "./kv-cells.ts";
+import { exportState, importBlocks, zeroSequence } from "./kv-cells.ts";
 import { cutKvState } from "./kv-state.ts";
-import type { KvLayout } from "./kv-state.ts";
+import type { KvLayout, KvState } from "./kv-state.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 const sharedTokens = 64;
@@ -41,6 +41,18 @@ async function finishPrompt(addon: Addon, greedy: Sampler, sequence: number, pro
   }
 }
 
+/** More cells than the test's prompt fills, so that it computes beside some that were freed. */
+const spoiltTokens = 128;
+
+/** KV that is not finite, in cells that are then freed and zeroed. */
+async function spoil(context: Addon["context"], sequence: number, state: KvState, scratch: string): Promise<void> {
+  const { layout, streams } = state;
+  const ones = (rowBytes: number): Buffer[] => Array.from({ length: layout.layers }, () => Buffer.alloc(spoiltTokens * rowBytes, 0xff));
+  const block = { cells: spoiltTokens, keys: ones(layout.keyRowBytes), values: ones(layout.valueRowBytes) };
+  await importBlocks(context, sequence, { layout, streams }, new Uint32Array(spoiltTokens), [block], scratch);
+  await zeroSequence(context, sequence, { layout, streams }, scratch);
+}
+
 const failed = (message: string): SelfTest => ({ type: "failed", message });
 
 async function testReuse(addon: Addon, vocabularySize: number, sequences: number, scratch: string): Promise<SelfTest> {
@@ -58,6 +70,10 @@ async function testReuse(addon: Addon, vocabularySize: number, sequences: number
     await importBlocks(addon.context, target, state, prompt.subarray(0, sharedTokens), [cutKvState(state, 0, sharedTokens)], scratch);
     const reused = await finishPrompt(addon, greedy, target, prompt, sharedTokens);
     if (JSON.stringify(computed) !== JSON.stringify(reused)) return failed("reused KV gives other logits than computed KV");
+    await spoil(addon.context, target, state, scratch);
+    await feed(addon, target, 0, prompt.subarray(0, sharedTokens));
+    const beside = await finishPrompt(addon, greedy, target, prompt, sharedTokens);
+    if (JSON.stringify(computed) !== JSON.stringify(beside)) return failed("freed cells reach the logits of others");
     return { type: "passed", shape: { layout: state.layout, streams: state.streams } };
   } catch (error) {
     return failed(String(error instanceof Error ? error.message : error));

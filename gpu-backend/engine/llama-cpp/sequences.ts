@@ -119,6 +119,15 @@ export class SequenceTable {
     if (holders === 0) this.#changes.push({ key, held: true });
   }
 
+  /** Those of the prompt's blocks whose tokens are all computed. */
+  holdFull(sequence: Sequence, keys: readonly EngineKey[]): void {
+    while ((sequence.blocks.length + 1) * this.blockTokens <= sequence.tokens.length) {
+      const key = keys[sequence.blocks.length];
+      if (key === undefined) return;
+      this.hold(sequence, key);
+    }
+  }
+
   /** Forgets everything past `tokens`. The caller has the context do the same. */
   truncate(sequence: Sequence, tokens: number): void {
     // From the end, so that a chain is never seen with a hole.

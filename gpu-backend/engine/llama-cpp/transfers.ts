@@ -72,7 +72,7 @@ export class Transfers {
 
   /** The run's prompt is computed and its first token chosen. Throws when the sequence cannot be saved. */
   async handOver(run: Run, first: FirstToken, wanted: ReadonlySet<EngineKey>): Promise<Prefilled> {
-    const { sequence, keys, tokens, cachedTokens, prefillMs } = run;
+    const { sequence, keys, tokens, cachedTokens, restoreMs, prefillMs } = run;
     const asked = keys.flatMap((key, at) => (wanted.has(key) && sequence.blocks[at] === key ? [{ key, at }] : []));
     const rest = [keys.length * this.#table.blockTokens, tokens.length] as const;
     const payloads = await this.#cells.read(sequence, [...asked.map(({ at }) => this.#range(at)), rest]);
@@ -81,7 +81,7 @@ export class Transfers {
       const key = asked[index]?.key;
       return key === undefined ? [] : [{ key, ...payload }];
     });
-    return { type: "prefilled", promptTokens: tokens.length, cachedTokens, prefillMs, first, blocks, tail };
+    return { type: "prefilled", promptTokens: tokens.length, cachedTokens, restoreMs, prefillMs, first, blocks, tail };
   }
 
   #range(block: number): readonly [number, number] {

@@ -5,10 +5,14 @@ import { byteOfCharacter } from "../../model/bpe.ts";
 const controlType = 3;
 const userDefinedType = 4;
 
+const tag = /^[<[].*[>\]]$/s;
+
 export interface Vocabulary {
   readonly size: number;
   /** Tokens that are never text. */
   readonly controlTokens: readonly number[];
+  /** Texts of control tokens and of tags: read as one token each wherever they stand. */
+  readonly marks: readonly string[];
   /** UTF-8 byte offset at which each token ends. */
   ends(tokens: Uint32Array): Uint32Array;
   /** Bytes an output token adds to the text; none for control tokens. */
@@ -37,6 +41,8 @@ export function readVocabulary(texts: readonly string[], types: readonly number[
   return {
     size: texts.length,
     controlTokens: [...texts.keys()].filter((token) => types[token] === controlType),
+    // Other tokens of the vocabulary's makers are words, or runs of spaces.
+    marks: texts.filter((text, token) => types[token] === controlType || (types[token] === userDefinedType && tag.test(text))),
     bytes: (token) => bytes[token] ?? none,
     ends(tokens) {
       let end = 0;

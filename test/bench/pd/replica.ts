@@ -35,6 +35,7 @@ async function serve(order: ReplicaOrder): Promise<void> {
     blockTokens: 32,
     roles: ["prefill", "decode"],
     machine: null,
+    drainMs: 0,
     tiers: { hostBytes: 0, disk: null, store: null },
   });
   if (!(replica instanceof Replica)) return say({ type: "failed", message: replica.message });

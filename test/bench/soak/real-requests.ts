@@ -99,7 +99,7 @@ export async function realRequests(edge: SoakEdge, requests: number): Promise<Re
   try {
     return await play(edge, await served(edge), requests);
   } finally {
-    for (const replica of replicas) replica.stop();
+    for (const replica of replicas) replica.cut();
     await until("the real replicas have gone", () => replicas.every((replica) => !isAlive(replica.pid())), 20_000);
     await rm(folder, { recursive: true, force: true });
   }

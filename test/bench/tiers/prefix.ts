@@ -109,9 +109,10 @@ async function fill(engine: Engine, { blockKeys, reusableBlocks }: Prepared, sta
 }
 
 function fromTier(stack: TierStack): Load {
-  return async ({ blockKeys, heldBlocks, reusableBlocks }) => {
+  return async ({ tokens, blockKeys, heldBlocks, reusableBlocks }) => {
     if (heldBlocks > 0) throw new Error("The device still holds blocks of the prompt.");
-    const blocks = await stack.load(blockKeys.slice(0, reusableBlocks), new AbortController().signal);
+    const wanted = blockKeys.slice(0, reusableBlocks).map((key, at) => ({ key, tokens: tokens.subarray(at * 32, (at + 1) * 32) }));
+    const blocks = await stack.load(wanted, new AbortController().signal);
     if (blocks.length < reusableBlocks) throw new Error("The tier did not give the whole prompt.");
     return { from: 0, blocks, tail: null };
   };
@@ -120,8 +121,16 @@ function fromTier(stack: TierStack): Load {
 function fromPeer(engine: Engine, url: string, dispatcher: ReturnType<typeof transferAgent>): Load {
   return async (prepared) => {
     if (prepared.heldBlocks > 0) throw new Error("The device still holds blocks of the prompt.");
-    const ticket = ticketFor({ kind: "pull", from: url, expiresAtMs: Date.now() + 60_000 });
-    const link = { url, ticket, card: engine.card, prepared, signal: new AbortController().signal, dispatcher };
+    const ticket = ticketFor({ kind: "pull", salt: "", from: url, expiresAtMs: Date.now() + 60_000 });
+    const link = {
+      url,
+      ticket,
+      card: engine.card,
+      prepared,
+      signal: new AbortController().signal,
+      dispatcher,
+      expected: { msPerToken: 1, measured: true },
+    };
     const fetched = await pullBlocks({ ...link, from: 0, to: prepared.reusableBlocks });
     if (!fetched.ok || fetched.shortfall !== null) throw new Error(`The pull failed: ${fetched.ok ? fetched.shortfall : fetched.why}.`);
     return fetched.restore;

@@ -34,6 +34,50 @@ const time: Tool = {
 /** The client's types know no sampling fields any more; the API still does, and only greedy answers repeat themselves. */
 const greedy = { temperature: 0 } as object;
 
+describe("deferred tools", () => {
+  it("keep the prefix: what follows the search reuses nearly all of what came before", async () => {
+    const search: Tool = {
+      name: "ToolSearch",
+      input_schema: { type: "object", properties: { query: { enum: ["web"] } }, required: ["query"] },
+    };
+    const tools: Tool[] = [search, { ...tool, defer_loading: true }, { ...time, defer_loading: true }];
+    const question = user(LONG_QUESTION.repeat(3));
+    const before = await client.messages.create({
+      model,
+      max_tokens: 100,
+      tools,
+      tool_choice: { type: "any" },
+      messages: question,
+      ...greedy,
+    });
+    const beforeTokens = before.usage.input_tokens + (before.usage.cache_read_input_tokens ?? 0);
+    expect((await client.messages.countTokens({ model, tools: [search], messages: question })).input_tokens).toBe(beforeTokens);
+    const [call] = before.content.flatMap((block) => (block.type === "tool_use" ? [block] : []));
+    const { data: after, response } = await client.messages
+      .create({
+        model,
+        max_tokens: 200,
+        tools,
+        tool_choice: { type: "tool", name: "weather" },
+        messages: [
+          ...question,
+          { role: "assistant", content: call === undefined ? [] : [{ type: "tool_use", id: call.id, name: call.name, input: call.input }] },
+          {
+            role: "user",
+            content: [{ type: "tool_result", tool_use_id: call?.id ?? "", content: [{ type: "tool_reference", tool_name: "weather" }] }],
+          },
+        ],
+        ...greedy,
+      })
+      .withResponse();
+    expect(response.status).toBe(200);
+    expect((after.usage.cache_read_input_tokens ?? 0) / beforeTokens).toBeGreaterThanOrEqual(0.95);
+    const [found] = after.content;
+    expect(found).toMatchObject({ type: "tool_use", name: "weather" });
+    weather.parse(found?.type === "tool_use" ? found.input : null);
+  });
+});
+
 describe("tools", () => {
   const ask = (choice: Anthropic.ToolChoice, more: object = {}) =>
     client.messages.create({

@@ -86,6 +86,23 @@ describe("chat", () => {
     if (loose.choices[0]?.finish_reason === "stop") expect(JSON.parse(loose.choices[0].message.content ?? "")).toBeTypeOf("object");
   });
 
+  it("zodResponseFormat with patterns, formats, lengths and steps", async () => {
+    const card = z.strictObject({
+      id: z.uuid(),
+      mail: z.email(),
+      at: z.iso.datetime(),
+      code: z.string().regex(/^[A-Z]{3}$/),
+      short: z.string().min(1).max(4),
+      dozen: z.int().multipleOf(12).min(0).max(1_200),
+    });
+    const response_format = zodResponseFormat(card, "card");
+    for (let seed = 1; seed <= 3; seed += 1) {
+      const params = { model, max_tokens: 1_000, seed, messages: user("A card."), response_format };
+      const parsed = (await client.chat.completions.parse(params)).choices[0]?.message.parsed;
+      expect(card.parse(parsed)).toEqual(parsed);
+    }
+  });
+
   it("zodFunction, by runTools to the end of the round trip", async () => {
     const asked: unknown[] = [];
     const tools = [zodFunction({ name: "weather", parameters: weather, function: (given) => (asked.push(given), "Rain.") })];
@@ -136,7 +153,10 @@ describe("chat", () => {
     const response_format = zodResponseFormat(z.strictObject({ a: z.string() }), "x");
     response_format.json_schema.schema = { type: "no such type" };
     const error = await thrown(BadRequestError, client.chat.completions.create({ model, messages: user("Hi"), response_format }));
-    expect(error.param).toMatch(/^response_format/);
+    expect(error.param).toBe("response_format.json_schema.schema.type");
+    response_format.json_schema.schema = { type: "object", properties: { n: { type: "integer", minimum: 5, maximum: 2 } } };
+    const range = await thrown(BadRequestError, client.chat.completions.create({ model, messages: user("Hi"), response_format }));
+    expect(range.param).toBe("response_format.json_schema.schema.properties.n");
   });
 });
 

@@ -1,8 +1,9 @@
 /** The pool's core, put together as a pool object puts it together; what the shell adds is done here in memory. */
 import type { LeaseKey } from "../../../src/pool/lease.ts";
 import type { MembershipEffect, MembershipEvent } from "../../../src/pool/membership.ts";
+import { PoolClock } from "../../../src/pool/pool-clock.ts";
 import type { ReplicaHello } from "../../../src/pool/replica.ts";
-import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
+import { createStorableIndex } from "../../../src/residency/typed-array-index.ts";
 import { AnnounceIntake, type LeaseStep, type ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher } from "../../../src/routing/dispatcher.ts";
 import { PoolState } from "../../../src/routing/pool-state.ts";
@@ -40,19 +41,23 @@ export class CorePool {
   /** Frames, reports, decisions, ticks, steps of the clock, restarts. */
   events = 0;
   readonly #options: CorePoolOptions;
+  #clock: PoolClock;
   #intake: AnnounceIntake;
   #dispatcher: Dispatcher;
-  readonly #checkpoint = new StoredCheckpoint();
+  readonly #checkpoint: StoredCheckpoint;
+  #index = createStorableIndex({ maxParts: INDEX_PARTS });
 
   constructor(options: CorePoolOptions) {
     this.#options = options;
+    this.#clock = new PoolClock(options.wallMs());
+    this.#checkpoint = new StoredCheckpoint(this.#index);
     this.state = this.#freshState();
     this.#intake = new AnnounceIntake(this.state);
     this.#dispatcher = this.#freshDispatcher();
   }
 
   #freshState(): PoolState {
-    return new PoolState(createSegmentIndex({ maxParts: INDEX_PARTS }), this.#options.remotePrefillTokens);
+    return new PoolState(this.#index, this.#options.remotePrefillTokens);
   }
 
   #freshDispatcher(): Dispatcher {
@@ -66,7 +71,7 @@ export class CorePool {
 
   /** The pool's clock. */
   nowMs(): number {
-    return this.#options.wallMs();
+    return this.#clock.at(this.#options.wallMs());
   }
 
   decide(request: DecideRequest, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
@@ -121,7 +126,8 @@ export class CorePool {
 
   heartbeat(slot: number, epoch: number, beat: Beat): ResyncNeed {
     this.events++;
-    const { need } = this.#intake.heartbeat(slot, epoch, beat, this.nowMs());
+    const said = { ...beat, usedKvTokens: beat.load.usedKvTokens };
+    const { need } = this.#intake.heartbeat(slot, epoch, said, this.nowMs());
     this.#dispatcher.dispatchWaiting(this.nowMs());
     return need;
   }
@@ -151,9 +157,11 @@ export class CorePool {
   /** Memory is lost; what the last checkpoint has is there again. */
   forget(): void {
     this.events++;
+    this.#clock = new PoolClock(this.#options.wallMs());
+    this.#index = createStorableIndex({ maxParts: INDEX_PARTS });
     this.state = this.#freshState();
     this.#intake = new AnnounceIntake(this.state);
     this.#dispatcher = this.#freshDispatcher();
-    this.#checkpoint.restore(this.state, this.#intake, this.nowMs());
+    this.#checkpoint.restore(this.#index, this.state, this.#intake, this.nowMs());
   }
 }

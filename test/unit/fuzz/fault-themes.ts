@@ -42,7 +42,7 @@ export const clocks: Theme = (random) => {
       background.ask(),
       pass(random.size(10, 3_000)),
       { do: "jump", ms: random.pick([-3_600_000, 3_600_000, -3_600_000, -20_000, 20_000]) },
-      pass(random.size(10, 3_000)),
+      pass(random.size(10, 1_000)),
       random.pick<Step>([
         { do: "freeze", replica, ms: random.int(4_000, 20_000) },
         { do: "die", replica },
@@ -118,6 +118,8 @@ export const days: Theme = (random) => {
   const young = random.int(15_000, 22_000);
   const hours = (many: number): Step => ({ do: "idle", ms: many * 3_600_000 });
   const steps: Step[] = [
+    // The index has been told the time.
+    pass(1_000),
     { do: "fill", replica: 0, from: 0, count: old },
     hours(random.int(16, 18)),
     { do: "fill", replica: 0, from: old, count: young },

@@ -25,6 +25,8 @@ export class Replica {
   draining = false;
   /** Null: its socket is closed, or its hello was not taken yet. */
   connection: number | null = null;
+  /** Of its last hello that was taken. */
+  #greetedEpoch = 0;
   frozenUntilMs = 0;
   hungUntilMs = 0;
   /** When it was last heard, true time. */
@@ -137,6 +139,8 @@ export class Replica {
       transfers,
     };
     const connection = this.world.nextConnection();
+    // Before whatever is placed in its new life.
+    if (this.#greetedEpoch !== this.epoch) this.world.tell("forgotten", this);
     const greeting = pool.hello({ ...identity, capacity }, connection, running, this.journal.seq);
     if (greeting === null) return this.later(1_000, () => this.hello());
     const { cancelled, need } = greeting;
@@ -144,6 +148,7 @@ export class Replica {
     this.heardAtMs = this.world.nowMs;
     this.joinedAtMs = this.world.nowMs;
     for (const key of cancelled) this.jobs.cancel(key);
+    this.#greetedEpoch = this.epoch;
     this.world.tell("joined", this, need);
     if (need !== null) this.journal.resync(need.afterSeq);
     if (this.draining) this.drain();

@@ -1,29 +1,49 @@
 /** A pool's checkpoint in memory, as workers/objects/pool-checkpoint.ts keeps it in rows. */
 import type { MembershipState } from "../../../src/pool/membership.ts";
+import { type CheckpointPosition, IndexCheckpoint } from "../../../src/residency/checkpoint.ts";
+import type { StorableIndex } from "../../../src/residency/segment-index.ts";
 import type { AnnounceIntake } from "../../../src/routing/announce-intake.ts";
 import type { PoolState } from "../../../src/routing/pool-state.ts";
+import type { SavedRates } from "../../../src/routing/predict.ts";
 
 interface Saved {
   membership: MembershipState;
-  directory: string;
+  position: CheckpointPosition;
+  rates: SavedRates;
 }
 
 export class StoredCheckpoint {
+  #index: IndexCheckpoint;
   #saved: Saved | null = null;
-  readonly #parts = new Map<number, Uint8Array>();
+  readonly #journal = new Map<number, Uint8Array>();
+  readonly #pages = new Map<number, Uint8Array>();
 
-  save({ membership, index }: PoolState, intake: AnnounceIntake): void {
+  /** @param index the pool's own. */
+  constructor(index: StorableIndex) {
+    this.#index = new IndexCheckpoint(index);
+  }
+
+  save({ membership, rates }: PoolState, intake: AnnounceIntake): void {
     const replicas = membership.replicas.map((replica) => ({ ...replica, seq: intake.seqOf(replica.slot) }));
-    const { directory, parts } = index.checkpoint();
-    for (const { id, data } of parts) this.#parts.set(id, data);
-    index.clean();
-    this.#saved = { membership: structuredClone({ ...membership, replicas }), directory };
+    this.#index.flush(({ journal, pages, position, oldest }) => {
+      for (const { number, data } of journal) this.#journal.set(number, data);
+      for (const { page, data } of pages) this.#pages.set(page, data);
+      for (const number of this.#journal.keys()) if (number < oldest) this.#journal.delete(number);
+      this.#saved = structuredClone({ membership: { ...membership, replicas }, position, rates: rates.save() });
+    });
   }
 
   /** Into what has nothing yet. */
-  restore({ index }: PoolState, intake: AnnounceIntake, nowMs: number): void {
+  restore(index: StorableIndex, state: PoolState, intake: AnnounceIntake, nowMs: number): void {
+    this.#index = new IndexCheckpoint(index);
     if (this.#saved === null) return;
-    const parts = Array.from(this.#parts, ([id, data]) => ({ id, data }));
-    intake.restore(this.#saved.membership, index.load(this.#saved.directory, parts), nowMs);
+    const { membership, position, rates } = structuredClone(this.#saved);
+    state.rates.restore(rates);
+    const oldest = Math.min(...position.stamps) + 1;
+    const pages = Array.from(this.#pages, ([page, data]) => ({ page, data }));
+    const journal = Array.from(this.#journal, ([number, data]) => ({ number, data }))
+      .filter(({ number }) => number >= oldest)
+      .toSorted((left, right) => left.number - right.number);
+    intake.restore(membership, this.#index.load(position, pages, journal), nowMs);
   }
 }

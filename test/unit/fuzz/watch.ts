@@ -20,7 +20,7 @@ export interface Watch {
   framed?(replica: Replica, update: ResidencyUpdate, need: ResyncNeed): void;
   beaten?(replica: Replica, beat: Beat, need: ResyncNeed): void;
   joined?(replica: Replica, need: ResyncNeed): void;
-  /** Its pool's memory of it is gone. */
+  /** Its pool's memory of it is gone: it was silent for too long, or has begun a new life. */
   forgotten?(replica: Replica): void;
   poolForgot?(): void;
   jumped?(): void;

@@ -43,6 +43,34 @@ describe("distinct prompts", () => {
       { seed: 5, numRuns: 200 },
     );
   });
+
+  it("add up to nothing when all are gone, where ends of segments are guesses that differ between prompts", () => {
+    const step = fc.record({ add: fc.boolean(), segments: fc.array(fc.nat(2), { minLength: 1, maxLength: 5 }), at: fc.nat(20) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const distinct = new DistinctPrompts();
+        const there: ChainedPrompt[] = [];
+        const leave = (at: number): void => {
+          for (const gone of there.splice(at, 1)) distinct.remove(gone);
+          const most = there.reduce((sum, { bytes }) => sum + bytes, 0);
+          const least = there.reduce((longest, { bytes }) => Math.max(longest, bytes), 0);
+          expect(distinct.bytes).toBeGreaterThanOrEqual(least);
+          expect(distinct.bytes).toBeLessThanOrEqual(most);
+        };
+        for (const { add, segments, at } of steps) {
+          // No schedule is known, and the same segments begin prompts of other lengths.
+          if (!add && there.length > 0) leave(at % there.length);
+          else {
+            there.push({ ...prompt(segments, 7 * at), segmentEnds: [] });
+            distinct.add(there.at(-1) ?? prompt([]));
+          }
+        }
+        while (there.length > 0) leave(0);
+        expect(distinct.bytes).toBe(0);
+      }),
+      { seed: 5, numRuns: 200 },
+    );
+  });
 });
 
 describe("KV in use", () => {

@@ -46,8 +46,8 @@ describe("load", () => {
 
   it("is no shorter than the line takes to move at its pace of late", () => {
     const state = joined(1);
-    for (const id of ["a", "b", "c"]) state.line.enter(id, 0, 0);
-    for (const atMs of [4_000, 8_000]) state.line.take(undefined, atMs);
+    for (let n = 0; n < 10; n++) state.line.enter(`w${n}`, 0, 0);
+    for (let n = 1; n < 10; n++) state.line.take(undefined, n * 4_000);
     expect(state.line.paceMs).toBeGreaterThan(500);
     expect(state.card("p").load.queueMs).toBe(state.line.paceMs);
   });

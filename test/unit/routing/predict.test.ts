@@ -66,45 +66,6 @@ describe("learnt rates", () => {
     expect(rates.transferMsPerToken(1)).toBeCloseTo(0.03, 2);
   });
 
-  it("of first tokens are each replica's own: what a step takes on a slow one is not what it takes on the others", () => {
-    const rates = new RateBook();
-    const roll = dice(5);
-    for (let n = 0; n < 400; n++) {
-      const replica = n % 4;
-      const slowness = replica === 2 ? 3 : 1;
-      const workMs = slowness * (n % 5 === 0 ? 60 : 2);
-      rates.reportFirstToken(replica, workMs, (slowness * 40 + workMs) * Math.exp(0.3 * (2 * roll() - 1)));
-    }
-    const firstTokenMs = (slot: number, workMs: number): number => rates.of(slot).ttftExtraMs + rates.of(slot).ttftStretch * workMs;
-    for (const slot of [0, 1, 3]) {
-      expect(firstTokenMs(slot, 2) / 42).toBeGreaterThan(0.7);
-      expect(firstTokenMs(slot, 2) / 42).toBeLessThan(1.4);
-    }
-    expect(firstTokenMs(2, 6) / 126).toBeGreaterThan(0.7);
-    expect(firstTokenMs(2, 6) / 126).toBeLessThan(1.4);
-    const after = new RateBook();
-    after.restore(JSON.parse(JSON.stringify(rates.save())) as ReturnType<RateBook["save"]>);
-    const kept = after.of(2).ttftExtraMs + after.of(2).ttftStretch * 6;
-    expect(kept / 126).toBeGreaterThan(0.6);
-    expect(kept / 126).toBeLessThan(1.5);
-  });
-
-  it("of first tokens have a long prompt take its own prefill, though what waits ahead of short ones adds nothing", () => {
-    const rates = new RateBook();
-    const roll = dice(7);
-    for (let n = 0; n < 4_000; n++) {
-      const ownMs = roll() < 0.05 ? 100 + 100 * roll() : 1 + 5 * roll();
-      const aheadMs = roll() < 0.4 ? 30 * roll() : 0;
-      rates.reportFirstToken(0, ownMs + aheadMs, (ownMs + 45) * Math.exp(0.45 * (2 * roll() - 1)));
-      if (n < 500 || n % 50 !== 0) continue;
-      const { ttftExtraMs, ttftStretch } = rates.of(0);
-      for (const workMs of [3, 200]) {
-        expect((ttftExtraMs + ttftStretch * workMs) / (45 + workMs)).toBeGreaterThan(0.6);
-        expect((ttftExtraMs + ttftStretch * workMs) / (45 + workMs)).toBeLessThan(1.6);
-      }
-    }
-  });
-
   it("move at most fourfold by a first report", () => {
     for (const times of [1e-6, 1e-3, 1e3, 1e6]) {
       const rates = new RateBook();

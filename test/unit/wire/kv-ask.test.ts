@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { BlocksAsk, PrefillAsk, streamContext } from "../../../src/wire/kv-ask.ts";
+import { BlocksAsk, decodeTokens, encodeTokens, PrefillAsk, streamContext } from "../../../src/wire/kv-ask.ts";
 
 const hex = "a".repeat(64);
 
@@ -11,15 +11,26 @@ test("an ask is small and exact", () => {
   }
 });
 
-test("a pull names one block at least, and no more than a context has", () => {
-  for (const [count, fits] of [
-    [0, false],
-    [1, true],
-    [16_384, true],
-    [16_385, false],
+test("a pull names one block at least", () => {
+  for (const [from, to, fits] of [
+    [0, 0, false],
+    [3, 2, false],
+    [0, 1, true],
+    [7, 16_384, true],
+    [-1, 2, false],
+    [0.5, 2, false],
   ] as const) {
-    expect(BlocksAsk.safeParse({ kvSpace: hex, keys: Array.from({ length: count }, () => hex) }).success).toBe(fits);
+    expect(BlocksAsk.safeParse({ kvSpace: hex, from, to }).success).toBe(fits);
   }
+});
+
+test("tokens come back as they were, wherever their bytes lie", () => {
+  const tokens = Uint32Array.of(0, 1, 258, 0xffff_ffff);
+  const bytes = encodeTokens(tokens);
+  const shifted = new Uint8Array(bytes.length + 3).subarray(3);
+  shifted.set(bytes);
+  for (const given of [bytes, shifted]) expect(decodeTokens(given)).toEqual(tokens);
+  expect(decodeTokens(bytes.subarray(1))).toBeNull();
 });
 
 test("two trials are two streams", () => expect(streamContext("t", 1)).not.toBe(streamContext("t", 2)));

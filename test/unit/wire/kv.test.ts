@@ -1,17 +1,17 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Digest, type Frame, FrameReader, FrameWriter, mostFrameBytes } from "../../../src/wire/kv.ts";
+import { type Digest, type Frame, FrameReader, FrameWriter, KV_VERSION, mostFrameBytes } from "../../../src/wire/kv.ts";
 
 const sha256: Digest = (parts) => createHash("sha256").update(Buffer.concat(parts)).digest();
 const most = mostFrameBytes(32, 16);
 const key = (letter: string) => letter.repeat(64);
 
 const frames: Frame[] = [
-  { type: "pulse" },
+  { type: "pulse", tokens: 40 },
   { type: "head", kvSpace: key("a"), promptTokens: 70, blockTokens: 32, tokenBytes: 16, first: 1, blocks: 2, cachedTokens: 32 },
   { type: "block", index: 1, key: key("b"), tokens: Uint32Array.from({ length: 32 }, (_, i) => i), data: new Uint8Array(512).fill(7) },
-  { type: "pulse" },
+  { type: "pulse", tokens: 40 },
   { type: "block", index: 2, key: key("c"), tokens: new Uint32Array(32).fill(0xffff_ffff), data: new Uint8Array(512).fill(9) },
   { type: "tail", tokens: Uint32Array.of(1, 2, 3), data: new Uint8Array(48).fill(1) },
   {
@@ -97,7 +97,7 @@ test("a length is checked before memory is taken, and nothing follows the end", 
 test("well-signed nonsense is bad, never an exception", () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (content) => {
-      const start = sha256([Buffer.from(JSON.stringify(["warmpath kv", 1, "c"]))]).subarray(0, 16);
+      const start = sha256([Buffer.from(JSON.stringify(["warmpath kv", KV_VERSION, "c"]))]).subarray(0, 16);
       const length = Buffer.alloc(4);
       length.writeUInt32LE(content.length + 16);
       const check = sha256([start, length, content]).subarray(0, 16);

@@ -13,6 +13,9 @@ const nest = (depth: number): unknown => JSON.parse(`${"[".repeat(depth)}${"]".r
 const nothing = {
   api: "chat",
   toolChoice: null,
+  laterTools: [],
+  allowedTools: null,
+  schemaPaths: new Map(),
   parallelToolCalls: true,
   responseFormat: { type: "text" },
   reasoningEffort: null,
@@ -71,6 +74,7 @@ test("a full request", () => {
       model: "demo",
       prompt: { messages, tools: [tool] },
       toolChoice: { name: "f" },
+      schemaPaths: new Map([["f", "tools[0].function.parameters"]]),
       parallelToolCalls: false,
       responseFormat: { type: "json_schema", name: "n", schema: {}, strict: true },
       reasoningEffort: "low",
@@ -151,14 +155,16 @@ test.each([
 });
 
 const tool2 = { type: "function", function: { name: "g" } };
+const mcp = { tools: [tool], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "required", tools: [{ type: "mcp" }] } } };
 const only = (name: string): object => ({ type: "function", function: { name } });
-test.each<[object, unknown]>([
-  [{ mode: "auto", tools: [only("f"), only("g")] }, "auto"],
-  [{ mode: "required", tools: [only("f"), only("g")] }, "required"],
-  [{ mode: "required", tools: [only("g")] }, { name: "g" }],
-])("allowed tools %#", (allowed, choice) => {
-  const body = { model: "m", messages: [user], tools: [tool, tool2], tool_choice: { type: "allowed_tools", allowed_tools: allowed } };
-  expect(parseChatRequest(body)).toMatchObject({ ok: true, request: { toolChoice: choice } });
+test.each<[object, string, string[]]>([
+  [{ mode: "auto", tools: [only("f"), only("g")] }, "auto", ["f", "g"]],
+  [{ mode: "auto", tools: [only("f")] }, "auto", ["f"]],
+  [{ mode: "required", tools: [only("g")] }, "required", ["g"]],
+])("allowed tools %#: all are in the prompt", (allowed, toolChoice, allowedTools) => {
+  const tools = [tool, tool2];
+  const body = { model: "m", messages: [user], tools, tool_choice: { type: "allowed_tools", allowed_tools: allowed } };
+  expect(parseChatRequest(body)).toMatchObject({ ok: true, request: { prompt: { tools }, toolChoice, allowedTools } });
 });
 
 const call = { id: "c", type: "function", function: { name: "f", arguments: "{}" } };
@@ -250,11 +256,7 @@ test.each<[object, string | null, RegExp]>([
     "tool_choice.type",
     /'custom', a tool this model cannot call/,
   ],
-  [
-    { tools: [tool, tool2], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [only("f")] } } },
-    "tool_choice.allowed_tools.tools",
-    /some of several/,
-  ],
+  [mcp, "tool_choice.allowed_tools.tools", /calls functions only/],
   [
     { tools: [tool], tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [only("h")] } } },
     "tool_choice.allowed_tools.tools[0].function.name",

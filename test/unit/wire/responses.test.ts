@@ -142,6 +142,7 @@ test("responses: a full one, its defaults, and the earlier response", () => {
     max_output_tokens: 4,
   });
   expect(parsed).toMatchObject({ ok: true, request: { toolChoice: "required", responseFormat: format, logprobs: 2, maxTokens: 4 } });
+  expect(parsed).toMatchObject({ request: { allowedTools: ["f"] } });
   expect(parsed.ok && parsed.request.responses).toMatchObject({
     store: true,
     metadata: { a: "b" },

@@ -1,4 +1,5 @@
 /** Belief that something is slow is tried again; what is believed of a path is what its replica says. */
+import { type LeaseKey, prefillLease } from "../../../../src/pool/lease.ts";
 import { halvesOf } from "../../../../src/routing/predicted-paths.ts";
 import type { CandidateView, ScoredCandidate } from "../../../../src/routing/decision.ts";
 import { unpackView } from "../../../../src/routing/packed-view.ts";
@@ -108,9 +109,18 @@ const paths: Invariant = {
       }
       return most;
     };
+    const follow = (replica: Replica, chain: BigUint64Array, key: LeaseKey): void => {
+      if (replica.setup.silent === true || replica.setup.hostile === true || chain.length === 0) return;
+      const all = leased.get(replica) ?? [];
+      all.push({ chain, id: key.id, attempt: key.attempt, named: false });
+      if (all.length > 512) all.shift();
+      leased.set(replica, all);
+    };
     const asking = ({ prompt: { chain } }: Request): void => {
       for (const [replica] of leased) {
         if (replica.connection === null || world.pool.state.replica(replica.slot)?.name !== replica.name) continue;
+        // A frame of it was lost, and is asked for: what it said has not been heard.
+        if (world.pool.seqOf(replica.slot) !== replica.journal.seq) continue;
         const believed = world.pool.state.paths.longest(replica.slot, halvesOf(chain), 0, world.pool.nowMs())?.segments ?? 0;
         let announced = 0;
         while (announced < believed && held(replica, chain[announced] ?? 0n)) announced++;
@@ -123,22 +133,21 @@ const paths: Invariant = {
     return {
       asking,
       poolForgot: () => leased.clear(),
-      joined: (replica, need) => {
-        if (need?.afterSeq === null) leased.delete(replica);
-      },
-      placed: (request, replica, { attempt }) => {
-        if (replica.setup.silent === true || replica.setup.hostile === true || request.prompt.chain.length === 0) return;
-        const all = leased.get(replica) ?? [];
-        all.push({ chain: request.prompt.chain, id: request.id, attempt, named: false });
-        if (all.length > 512) all.shift();
-        leased.set(replica, all);
+      forgotten: (replica) => void leased.delete(replica),
+      placed: ({ id, prompt }, replica, { attempt, prefill }) => {
+        follow(replica, prompt.chain, { id, attempt });
+        // Who prefills for it holds it, too.
+        const sender = prefill === undefined ? undefined : world.named(prefill.replica);
+        if (sender !== undefined) follow(sender, prompt.chain, prefillLease({ id, attempt }));
       },
       reported: (replica, step) => {
         if (step.event !== "decoding") return;
         const path = leased.get(replica)?.findLast(({ id, attempt }) => id === step.id && attempt === step.attempt);
         if (path !== undefined && endsOf(path.chain).some((hash) => hash !== undefined && held(replica, hash))) path.named = true;
       },
-      framed: (replica, { entries }) => {
+      framed: (replica, { entries }, need) => {
+        // A frame after a gap is not taken; what is asked for instead says the same.
+        if (need !== null) return;
         const named = new Set(entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash));
         const { leases } = world.pool.state;
         for (const path of leased.get(replica) ?? []) {

@@ -17,14 +17,28 @@ const SOON_HEALED_AFTER = 20;
 const SEEN = 40;
 /** What was reported counts half after this. */
 const HALF_LIFE_MS = 30_000;
+
+/** So far outside of the lengths seen: further on, one noisy report of the longest would decide. */
+const FAR = 4;
+/** Reports lean to one side by this share of their noise. */
+const LEANING = 0.3;
+/** What every prefill takes is taken to be worth so many tokens at first, as src/routing/predict.ts has it. */
+const CONSTANT_TOKENS = 32;
 /** Beyond this what no report has shown of attention is more than a factor. */
 const LONGEST_ASKED = 4_096;
 const SHORTEST_ASKED = 12;
 
 type Decoding = Extract<LeaseStep, { event: "decoding" }>;
 
-/** What the pool predicts for such a prompt on this replica when nothing runs there and nothing is held, ms. */
-function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): number {
+interface Predicted {
+  /** What computing the prompt is believed to take, without what every prefill takes: that is left out of a price. */
+  workMs: number;
+  /** What its client is told: all of it, as it usually turns out. */
+  predictedTtftMs: number;
+}
+
+/** For such a prompt on this replica when nothing runs there and nothing is held. */
+function predicted({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): Predicted {
   const holdings = { overlapSegments: 0, cachedTokens: 0, deviceTokens: 0, memoryTokens: 0, predictedTokens: 0 };
   const load = { inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
   const view: CandidateView = {
@@ -45,7 +59,11 @@ function predictedMs({ pool: { state } }: World, { slot, name, setup }: Replica,
     transfers: false,
   };
   const request = { promptTokens: tokens, promptBytes: tokens * BYTES_PER_TOKEN, segments: 0, excluded: [] };
-  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens).predictedTtftMs;
+  return score(view, request, CACHE_AWARE, state.rates.meanOutputTokens);
+}
+
+function withConstant(workMs: number, tokens: number): number {
+  return (workMs * (tokens + CONSTANT_TOKENS)) / tokens;
 }
 
 interface Told {
@@ -55,6 +73,8 @@ interface Told {
   sinceOdd: number;
   /** Long enough since then; or there was none. */
   isClean: boolean;
+  /** Its own, the last of them. */
+  lengths: number[];
 }
 
 /** Which reports the pool has had of how long honest replicas compute. */
@@ -103,7 +123,7 @@ class Reports {
     let beside = 0;
     for (const other of replica.jobs.values()) if (other.state !== "decoding") beside++;
     const { nowMs } = this.#world;
-    const told = this.#told.get(replica) ?? { worth: 0, atMs: nowMs, sinceOdd: 0, isClean: true };
+    const told = this.#told.get(replica) ?? { worth: 0, atMs: nowMs, sinceOdd: 0, isClean: true, lengths: [] };
     const worth = 1 / (1 + 10 * beside);
     told.worth = told.worth * 2 ** ((told.atMs - nowMs) / HALF_LIFE_MS) + worth;
     told.atMs = nowMs;
@@ -111,8 +131,10 @@ class Reports {
     const isHostile = this.#world.replicas.some(({ setup }) => setup.hostile === true);
     told.isClean = !this.#hadOdd || told.sinceOdd >= (isHostile ? HEALED_AFTER : SOON_HEALED_AFTER);
     this.#told.set(replica, told);
-    this.lengths.push(step.promptTokens - step.cachedTokens);
-    if (this.lengths.length > SEEN) this.lengths.shift();
+    for (const lengths of [this.lengths, told.lengths]) {
+      lengths.push(step.promptTokens - step.cachedTokens);
+      if (lengths.length > SEEN) lengths.shift();
+    }
     return told;
   }
 }
@@ -123,10 +145,6 @@ function afterReports(world: World, check: (replica: Replica, told: Told, length
   return {
     poolForgot: () => reports.forget(),
     forgotten: (replica) => reports.forgetReplica(replica),
-    joined: (replica, need) => {
-      // A new life; its slot's past was another's.
-      if (need?.afterSeq === null) reports.forgetReplica(replica);
-    },
     reporting: (replica, step) => reports.reporting(replica, step),
     reported: (replica, step) => {
       const told = reports.reported(replica, step);
@@ -145,8 +163,8 @@ function shortestKnown(lengths: readonly number[]): number {
   return Math.min(...lengths);
 }
 
-function offText(replica: Replica, tokens: number, predicted: number): string {
-  return `${tokens} tokens on ${replica.name}: predicted ${predicted.toPrecision(3)} ms, really ${replica.prefillMs(0, tokens).toPrecision(3)} ms`;
+function offText(replica: Replica, tokens: number, ms: number): string {
+  return `${tokens} tokens on ${replica.name}: predicted ${ms.toPrecision(3)} ms, really ${replica.prefillMs(0, tokens).toPrecision(3)} ms`;
 }
 
 function predictionsWithin(
@@ -160,15 +178,18 @@ function predictionsWithin(
     name,
     says,
     watch: (world, fail) =>
-      afterReports(world, (replica, { worth, isClean }, lengths) => {
+      afterReports(world, (replica, { worth, isClean, lengths: own }, lengths) => {
         // Where short prompts take a constant, nobody knows from them what long ones take.
         if (worth < ENOUGH || !isClean || (!inside && world.setup.constantTokens > shortestKnown(lengths))) return;
-        const [shortest, longest] = seenRange(lengths);
-        const asked = inside ? [shortest, longest] : [shortest / 8, longest * 8];
+        // One noisy report of its longest prompt is no range to go on from.
+        const [shortest, longest] = seenRange(inside ? lengths : own);
+        const asked = inside ? [shortest, longest] : [shortest / FAR, longest * FAR];
         for (const length of asked) {
           const tokens = Math.round(Math.min(LONGEST_ASKED, Math.max(SHORTEST_ASKED, length)));
-          const predicted = predictedMs(world, replica, tokens);
-          if (isOff(predicted / replica.prefillMs(0, tokens), most)) fail(offText(replica, tokens, predicted));
+          const { workMs, predictedTtftMs } = predicted(world, replica, tokens);
+          // Where prompts are alike nobody knows how much of their time every prefill takes: a price leaves it out, its client is told both.
+          const ms = isOff === below ? Math.max(predictedTtftMs, withConstant(workMs, tokens)) : workMs;
+          if (isOff(ms / replica.prefillMs(0, tokens), most * Math.exp(LEANING * world.setup.noise))) fail(offText(replica, tokens, ms));
         }
       }),
   };
@@ -184,10 +205,9 @@ const healed: Invariant = {
     afterReports(world, (replica, { worth, sinceOdd }, lengths) => {
       if (sinceOdd < HEALED_AFTER || worth < ENOUGH || lengths.length < SEEN) return;
       const tokens = Math.max(SHORTEST_ASKED, lengths.toSorted((a, b) => a - b)[SEEN >> 1] ?? 0);
-      const predicted = predictedMs(world, replica, tokens);
+      const { workMs } = predicted(world, replica, tokens);
       // Noise of what was reported, and the constant of short prompts, that a price may leave out.
-      if (above(predicted / replica.prefillMs(0, tokens), 1.3 * Math.exp(world.setup.noise * 0.6)))
-        fail(offText(replica, tokens, predicted));
+      if (above(workMs / replica.prefillMs(0, tokens), 1.3 * Math.exp(world.setup.noise * 0.6))) fail(offText(replica, tokens, workMs));
     }),
 };
 
@@ -224,7 +244,10 @@ function firstReport(name: string, says: string, isOff: (times: number, most: nu
         const tokens = promptTokens - cachedTokens;
         if (!seen.computed && transfer === undefined && tokens > 0) {
           seen.computed = true;
-          check(`computing ${tokens} tokens`, predictedMs(world, replica, tokens) / (tokens * COLD_PREFILL_MS_PER_TOKEN));
+          // Of one report alone some may be what every prefill takes, which is left out of the price.
+          const { workMs } = predicted(world, replica, tokens);
+          const ms = isOff === below ? withConstant(workMs, tokens) : workMs;
+          check(`computing ${tokens} tokens`, ms / (tokens * COLD_PREFILL_MS_PER_TOKEN));
         }
         if (seen.moved || transfer?.kind !== "pull") return;
         seen.moved = true;
@@ -239,10 +262,11 @@ function firstReport(name: string, says: string, isOff: (times: number, most: nu
   };
 }
 
+// Too low is looser: of few and noisy reports a replica's own fit may lay too much on what every prefill takes, and a price leaves that out.
 export const LEARNING: readonly Invariant[] = [
   predictionsWithin("predictions inside", "in the range of lengths seen no prediction is above 2x", 2, above, true),
   predictionsWithin("predictions outside", "outside of the lengths seen no prediction is above 4x", 4, above, false),
-  predictionsWithin("predictions too low", "in the range of lengths seen no prediction is below half", 2, below, true),
+  predictionsWithin("predictions too low", "in the range of lengths seen no prediction is below a third", 3, below, true),
   healed,
   bytesPerToken,
   firstReport("first report slow", "a first report makes computing, or transfers, at most fourfold as slow as was believed", above),

@@ -109,9 +109,6 @@ const ages: Invariant = {
     return {
       poolForgot: () => used.clear(),
       forgotten: drop,
-      joined: (replica, need) => {
-        if (need?.afterSeq === null) drop(replica);
-      },
       asking: ({ ask, prompt }) => {
         if (ask.conversation !== -1) return;
         for (const hash of prompt.chain) {

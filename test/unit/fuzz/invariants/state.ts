@@ -66,8 +66,14 @@ const room: Invariant = {
       joined: (replica) => void beaten.delete(replica),
       placed: (request, replica) => {
         if (replica.setup.hostile === true || request.ask.counts === true) return;
+        const { leases } = world.pool.state;
+        // A lease that its replica has not taken up in 1.5 s weighs nothing until it does, and ends after 5 s: its client may have left.
+        const weighs = (other: Request): boolean => {
+          const lease = leases.get(other);
+          return lease?.endedAtMs === null && !lease.doubted;
+        };
         const others = [...world.edge.open.values()].filter(
-          (other) => other.on === replica && other !== request && other.ask.counts !== true,
+          (other) => other.on === replica && other !== request && other.ask.counts !== true && weighs(other),
         );
         if (others.length === 0 || replica.jobs.size === 0) return;
         const { kvTokens } = replica.setup;

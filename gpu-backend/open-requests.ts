@@ -1,0 +1,42 @@
+/** The requests that are under way at a server: a replica that drains ends when there are none. */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+
+/** The pool may have sent a request before it heard that we drain: nobody comes later than this. */
+const GRACE_MS = 250;
+
+export class OpenRequests {
+  readonly #open = new Set<ServerResponse>();
+  #onIdle: (() => void) | null = null;
+  #grace: NodeJS.Timeout | undefined;
+
+  /** Reads (health, metrics) do not count. */
+  constructor(server: Server) {
+    server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      if (request.method !== "POST") return;
+      clearTimeout(this.#grace);
+      this.#open.add(response);
+      response.once("close", () => {
+        this.#open.delete(response);
+        this.#settle();
+      });
+    });
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  /** Resolves when there have been none for a moment: whole answers, handed to the network. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+      this.#settle();
+    });
+  }
+
+  #settle(): void {
+    if (this.#open.size > 0 || this.#onIdle === null) return;
+    clearTimeout(this.#grace);
+    this.#grace = setTimeout(this.#onIdle, GRACE_MS);
+  }
+}
