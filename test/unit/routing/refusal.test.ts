@@ -8,7 +8,7 @@ import { refusalOf } from "../../../src/routing/refusal.ts";
 const WAITING = 200;
 
 /** A pool of one replica, and a line that somebody enters as somebody leaves. */
-function withLine(): { leave(times: number, everyMs: number): void; refusal(): string | null } {
+function withLine(): { leave: (times: number, everyMs: number) => void; refusal: () => string | null } {
   const state = new PoolState(createSegmentIndex({}));
   const capacity = { sequences: 2, kvTokens: 100_000, blockTokens: 16, contextTokens: 8_192, queueLimit: 1 };
   const identity = { name: "r0", epoch: 1, url: "http://r0", roles: ["decode"] as const, model: "m", specFingerprint: "v1" };
