@@ -8,8 +8,9 @@ export const MAX_CLAIMS = 1_024;
 export const CLASS_AGES_MS = 20_000;
 /** A second waited counts as half a second of prefill less (facts/routing.md §1). */
 export const WAITED_WEIGHT = 0.5;
-/** The pace at which the line moves is that of the last half minute in which somebody waited, about; and of no less than so many departures. */
+/** The pace at which the line moves is that of the last half minute in which somebody waited, about. */
 const PACE_MS = 30_000;
+/** From so many departures on its pace is evidence. */
 const LEAST_DEPARTURES = 8;
 /** What is learnt of one pause. */
 const MOST_GAP_MS = 10_000;
@@ -186,14 +187,19 @@ export class WaitingLine {
     return this.#workMs;
   }
 
-  /** How long those who wait would take to leave at the pace of late, ms; 0 while few have left. */
+  /** How long those who wait would take to leave at the pace of late, ms; 0 while nobody has left. */
   get paceMs(): number {
     return this.#gapMs * this.#line.length;
   }
 
+  /** Enough have left to hold the pace against anybody. */
+  get knowsPace(): boolean {
+    return this.#left >= LEAST_DEPARTURES;
+  }
+
   /** Mean time between two departures of late; a single pause says little of it. */
   get #gapMs(): number {
-    return this.#left < LEAST_DEPARTURES ? 0 : this.#waitedMs / this.#recentlyLeft;
+    return this.#left === 0 ? 0 : this.#waitedMs / this.#recentlyLeft;
   }
 
   /** Who would come before one that enters now with `workMs` of own prefill (`inTurn`, tenants' setbacks left out): their prefill, and how long as many take to leave at the pace of late. */

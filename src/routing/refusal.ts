@@ -93,9 +93,9 @@ function hasPlace({ membership, leases }: PoolState, { failed = [] }: DecideRequ
   );
 }
 
-/** The line has moved so slowly, or all that is queued is of sizes that were reported often enough. */
+/** The line has moved so slowly for a while, or, where its pace says less than that, all that is queued is of sizes that were reported often enough. */
 function isEvident(state: PoolState, { waitMs, paceMs }: Outlook): boolean {
-  if (paceMs >= waitMs) return true;
+  if (paceMs >= waitMs) return state.line.knowsPace;
   return state.membership.replicas.every((replica) => !takesRequests(replica) || knowsQueue(state, replica.slot));
 }
 

@@ -136,9 +136,10 @@ describe("who would come before a newcomer", () => {
     const line = new WaitingLine();
     for (let n = 0; n < 12; n++) line.enter(`w${n}`, 0, 0, { workMs: 10 * (n + 1) });
     for (let n = 0; n < 8; n++) {
-      expect(line.paceMs).toBe(0);
+      expect(line.knowsPace).toBe(false);
       line.take(`w${n}`, 100 * (n + 1));
     }
+    expect(line.knowsPace).toBe(true);
     const { paceMs } = line.before("normal", 105, 0);
     expect(paceMs).toBeCloseTo(200, 6);
     expect(paceMs).toBeCloseTo(line.paceMs / 2, 9);
