@@ -1,5 +1,5 @@
 /** Seeded conversations and a closed loop that plays them through the edge, noting for each request what was predicted and what was true. */
-import type { ScoredCandidate } from "../../src/routing/decision.ts";
+import type { PlannedTransfer, ScoredCandidate } from "../../src/routing/decision.ts";
 
 export interface ConversationPlan {
   seed: number;
@@ -84,11 +84,7 @@ export interface Attempt {
   attempt: number;
   decidedAtMs: number;
   request: { promptTokens: number; promptBytes: number; segments: number };
-  decision: {
-    chosen: number | null;
-    reason: string;
-    transfer: { kind: "prefill" | "pull"; tokens: number; senderCachedTokens: number } | null;
-  };
+  decision: { chosen: number | null; reason: string; transfer: PlannedTransfer | null };
   outcome: { cachedTokens: number | null; promptTokens: number | null; ttftMs: number | null; ended: string | null };
   candidates: Candidate[];
 }
