@@ -167,6 +167,28 @@ describe("draining the launcher", () => {
   });
 });
 
+describe("draining one replica", () => {
+  it("lets its streams end whole while the other takes what is new, and it comes back as another process", async () => {
+    const product = await startProduct({ replicas: 2 });
+    try {
+      const streams = await Promise.all(Array.from({ length: 4 }, () => streamOf(product, 1_000)));
+      await Promise.all(streams.map(({ begun }) => begun));
+      const [first] = product.replicas;
+      if (first === undefined) throw new Error("There is no replica.");
+      process.kill(first.pid, "SIGTERM");
+      await until("it takes nothing new", async () => (await metric(product, "warmpath_replicas_ready")) === 1);
+      const next = await streamOf(product, 20);
+      const texts = await Promise.all([...streams, next].map(({ text }) => text));
+      expect(texts.map((text) => text.trimEnd().endsWith("data: [DONE]"))).toEqual(texts.map(() => true));
+      expect(texts.filter((text) => text.includes('"error"'))).toEqual([]);
+      await until("its process has gone", async () => !(await isAlive(first.pid)), DRAINED_MS);
+      await until("it is back", async () => (await metric(product, "warmpath_replicas_ready")) === 2, 30_000);
+    } finally {
+      await product.stop();
+    }
+  });
+});
+
 describe("a start that cannot be", () => {
   let state: string;
   beforeAll(async () => {
