@@ -111,7 +111,8 @@ export class Load {
     if (outcome !== "refused" && outcome !== "failed") return;
     if (outcome === "refused" && !said.includes("are waiting already")) this.counts.refusedEarly++;
     if (outcome === "failed" && this.#options.isQuiet()) this.counts.failedInQuiet++;
-    const message = said.replaceAll(/\d+/g, "N").slice(0, 160);
+    const when = this.#options.isQuiet() ? "in quiet: " : "";
+    const message = when + said.replaceAll(/\d+/g, "N").slice(0, 160);
     if (this.messages.has(message) || this.messages.size < MOST_MESSAGES) this.messages.set(message, (this.messages.get(message) ?? 0) + 1);
   }
 
