@@ -158,9 +158,9 @@ export class AnnounceIntake {
       case "decoding":
         if (lease.firstTokenReported) return;
         lease.firstTokenReported = true;
-        return this.#decoding(slot, step, nowMs);
+        return this.#decoding(slot, step, !cut, nowMs);
       case "settled":
-        return this.#settled(slot, step, nowMs);
+        return this.#settled(slot, step, !cut, nowMs);
     }
   }
 
@@ -170,7 +170,8 @@ export class AnnounceIntake {
     return running.map((each) => ({ ...each, outputTokens: believedOutput(each.outputTokens, contextTokens) }));
   }
 
-  #decoding(slot: number, step: DecodingStep, nowMs: number): void {
+  /** @param teaches its numbers were believed: one that had to be cut says nothing of the rest. */
+  #decoding(slot: number, step: DecodingStep, teaches: boolean, nowMs: number): void {
     const { leases, rates, ring, paths } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, transfer, loadMs = null, loadedTokens = null } = step;
     leases.decoding(step, 1, nowMs);
@@ -178,17 +179,17 @@ export class AnnounceIntake {
     if (lease?.firstTokenAtMs === nowMs) this.#judge(lease, nowMs);
     if (lease !== undefined) paths.firstToken(lease, promptTokens, cachedTokens, lease.promptTokens - lease.uncachedTokens);
     // A prompt that was prefilled elsewhere says nothing of how fast this replica computes, and neither does one that waited for a replica to wake.
-    const interrupted = lease?.interrupted === true;
-    if (!interrupted && (transfer?.kind !== "prefill" || transfer.outcome === "fallback")) {
+    const isMeasured = teaches && lease?.interrupted !== true;
+    if (isMeasured && (transfer?.kind !== "prefill" || transfer.outcome === "fallback")) {
       const prefillMs = step.prefillMs - (loadMs ?? 0) - (transfer?.ms ?? 0);
       const uncachedTokens = promptTokens - cachedTokens;
       rates.reportPrefill(slot, { uncachedTokens, cachedTokens, prefillMs, endedAtMs: nowMs, untold: leases.prefilling(slot) });
     }
-    if (!interrupted && loadMs !== null && loadedTokens !== null) rates.reportLoad(slot, loadedTokens, loadMs);
+    if (isMeasured && loadMs !== null && loadedTokens !== null) rates.reportLoad(slot, loadedTokens, loadMs);
     if (transfer !== undefined) this.#transferred(slot, step, transfer, nowMs);
     const record = ring.get(id, attempt);
     if (record === undefined) return;
-    rates.reportPrompt(record.request.promptBytes, promptTokens);
+    if (teaches) rates.reportPrompt(record.request.promptBytes, promptTokens);
     const ttftMs = nowMs - record.decidedAtMs;
     ring.complete(id, attempt, { cachedTokens, promptTokens, ttftMs, loadMs, loadedTokens, transfer: transfer ?? null });
   }
@@ -217,11 +218,11 @@ export class AnnounceIntake {
     leases.release(prefillLease(key), nowMs);
   }
 
-  #settled(slot: number, step: SettledStep, nowMs: number): void {
+  #settled(slot: number, step: SettledStep, teaches: boolean, nowMs: number): void {
     const { leases, rates, ring, counters, funnels } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, outputTokens, decodeMs = 0 } = step;
     const besides = leases.besides(step, nowMs);
-    if (besides !== null) {
+    if (besides !== null && teaches) {
       this.#decodes.ended(slot);
       rates.reportDecode(slot, { outputTokens, decodeMs, ...besides });
     }
@@ -234,7 +235,7 @@ export class AnnounceIntake {
     counters.reportedCachedTokens += cachedTokens;
     counters.outputTokens += outputTokens;
     // A prewarm writes nothing.
-    if (outputTokens > 0) rates.reportOutput(outputTokens);
+    if (outputTokens > 0 && teaches) rates.reportOutput(outputTokens);
     funnels.settled(step, step);
     ring.complete(id, attempt, { cachedTokens, promptTokens, outputTokens, ended: "settled" });
   }

@@ -152,6 +152,19 @@ describe("numbers that can't be", () => {
     }
   });
 
+  it("teach nothing, not by the numbers beside them either", () => {
+    const { state, intake } = joined();
+    const learnt = () => [state.rates.of(0), state.rates.bytesPerToken, state.rates.meanOutputTokens, state.rates.knows(1_000)];
+    const before = learnt();
+    for (let n = 0; n < 20; n++) {
+      leased(state, `r${n}`);
+      intake.lease(0, first(`r${n}`, { promptTokens: 0xffffffff }), n);
+      intake.lease(0, settled(`r${n}`, { promptTokens: 0xffffffff, outputTokens: 5_000 }), n + 1);
+    }
+    expect(state.counters).toMatchObject({ cutReports: 40, settled: 20 });
+    expect(learnt()).toEqual([{ ...state.rates.of(0), prefillMsPerToken: 1 }, ...before.slice(1)]);
+  });
+
   it("a heartbeat's output is no more than a context can hold", () => {
     const { state, intake } = joined();
     leased(state, "a");
