@@ -1,4 +1,4 @@
-/** What it would cost to send a request to a replica: facts/routing.md §1, SLO-normalised marginal cost. */
+/** What it would cost to send a request to a replica: SLO-normalised marginal cost (docs/decisions/0009-weights.md). */
 import type { CandidateView, CostTerms, Profile, Rates, RequestView, ScoredCandidate } from "./decision.ts";
 import { awaitedMs, isFull } from "./full.ts";
 import { NOTHING } from "./profiles.ts";
@@ -9,7 +9,7 @@ import { NOTHING } from "./profiles.ts";
  * the highest rates within the objectives (docs/decisions/0009-weights.md).
  */
 export const TTFT_PER_TPOT = 25;
-/** What an evicted prefix counts: 1 where facts/routing.md has 5; those seeds again, and between 0.3 and 2 it hardly matters. */
+/** What an evicted prefix counts: 1 (docs/decisions/0009-weights.md); those seeds again, and between 0.3 and 2 it hardly matters. */
 export const KAPPA = 1;
 /**
  * What a request counts that runs on another replica of the same machine: engines side by side slow each other down, but not as requests in one batch do.

@@ -1,7 +1,7 @@
 /** Which sizes of prefills were reported often enough that a prediction may be held against anybody. */
 
 /** Reports of like sizes that it takes. */
-export const ENOUGH_REPORTS = 8;
+const ENOUGH_REPORTS = 8;
 /** Sizes by octaves of their tokens; what is longer counts with the last. */
 const OCTAVES = 24;
 

@@ -3,7 +3,7 @@ import type { PoolState } from "./pool-state.ts";
 
 type Metric = [name: string, type: "counter" | "gauge", help: string, value: number];
 
-/** Prometheus text of one pool. Names follow the field's routers (facts: wire.md §3) where they mean the same. */
+/** Prometheus text of one pool. Names follow the field's routers where they mean the same. */
 export function metricsText(pool: string, state: PoolState): string {
   const { counters: c, funnels, index, leases, line, membership } = state;
   const f = funnels.pool;

@@ -14,7 +14,7 @@ const MOST_LOG = Math.log(4);
 const DOUBTED_SHARE = 0.6;
 const LEAST_REPORTS = 0.5;
 /** The class that was reported longest ago gives way. */
-export const MOST_CLASSES = 128;
+const MOST_CLASSES = 128;
 /** Classes of one feature, in octaves; with three features a key stays below 2^21. */
 const MOST_OCTAVES = 127;
 
