@@ -131,7 +131,7 @@ export class LoadBook {
     this.changes++;
     const load = this.of(lease.replica);
     this.#advanced(lease.replica, nowMs);
-    this.#hold(lease, -1);
+    const freedTokens = this.#hold(lease, -1);
     if (load.inFlight <= 1) {
       // Also ends the drift of adding and subtracting fractions.
       Object.assign(load, noLoad());
@@ -146,21 +146,24 @@ export class LoadBook {
       load.decoding--;
       load.decodingTokens -= lease.promptTokens + lease.outputTokens;
     }
-    load.reportedKvTokens = Math.max(0, load.reportedKvTokens - lease.uncachedTokens - lease.outputTokens);
+    load.reportedKvTokens = Math.max(0, load.reportedKvTokens - freedTokens - lease.outputTokens);
   }
 
-  #hold({ replica, prompt, promptTokens, uncachedTokens }: Lease, sign: 1 | -1): void {
+  /** Prompt tokens that are in use because of it alone: not what running prompts begin with, too. */
+  #hold({ replica, prompt, promptTokens, uncachedTokens }: Lease, sign: 1 | -1): number {
     const { load, prompts } = this.#of(replica);
     if (prompt === undefined) {
       // What is only counted holds nothing.
       if (uncachedTokens > 0) load.unchainedTokens += sign * promptTokens;
-      return;
+      return uncachedTokens;
     }
     if (sign === 1) prompts.add(prompt);
     else prompts.remove(prompt);
+    const ownBytes = Math.abs(prompts.bytes - load.distinctBytes);
     load.chainedTokens += sign * promptTokens;
     load.chainedBytes += sign * prompt.bytes;
     load.distinctBytes = prompts.bytes;
+    return prompt.bytes > 0 ? (promptTokens * ownBytes) / prompt.bytes : promptTokens;
   }
 
   #advanced(replica: number, nowMs: number): LoadReading {

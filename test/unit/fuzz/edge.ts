@@ -1,4 +1,5 @@
 /** Edges: they ask the pool, hold their calls, forward to the replica that they are given, try again elsewhere, and give up when their clients do. */
+import { onPoolClock } from "../../../src/routing/question.ts";
 import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "../../../src/routing/dispatcher.ts";
 import { type Ask, BYTES_PER_TOKEN } from "./history.ts";
 import type { Job } from "./jobs.ts";
@@ -23,12 +24,17 @@ export interface Failure {
   atMs: number;
 }
 
+/** What it asks at each of its calls; its deadline is from its coming, ms. */
+type Question = Omit<DecideRequest, "arrivedAtMs">;
+
 export interface Request {
   id: string;
   number: number;
   ask: Ask;
   prompt: Prompt;
-  question: DecideRequest;
+  question: Question;
+  /** True time. */
+  cameAtMs: number;
   state: "waiting" | "placed" | "ended";
   /** True time since which the pool has it; it waits since then. */
   waitsSinceMs: number;
@@ -60,11 +66,10 @@ export class Edge {
 
   ask(ask: Ask, number: number, prompt = promptOf(ask.conversation, number, ask.sharedTokens ?? ask.tokens, ask.tokens)): void {
     if (this.#open.has(number)) return;
-    const { pool, nowMs } = this.#world;
+    const { nowMs } = this.#world;
     const { bytesPerToken = BYTES_PER_TOKEN, deadlineMs, priority, tpotMs, counts, tenant = 0, failed } = ask;
     const promptBytes = Math.ceil(prompt.tokens * bytesPerToken);
-    const arrivedAtMs = pool.nowMs();
-    const question: DecideRequest = {
+    const question: Question = {
       id: `q${number}`,
       tenant: `t${tenant}`,
       salt: `t${tenant}`,
@@ -72,14 +77,22 @@ export class Edge {
       chain: prompt.chain,
       promptBytes,
       bodyBytes: promptBytes,
-      arrivedAtMs,
       priority,
       tpotMs,
-      deadlineMs: deadlineMs === undefined ? undefined : arrivedAtMs + deadlineMs,
+      deadlineMs,
       session: `c${ask.conversation}`,
       ...(counts === true ? { counts } : {}),
     };
-    const more = { state: "waiting", waitsSinceMs: nowMs, attempt: 0, on: null, tries: 0, call: 0, hasFirstToken: false } as const;
+    const more = {
+      state: "waiting",
+      cameAtMs: nowMs,
+      waitsSinceMs: nowMs,
+      attempt: 0,
+      on: null,
+      tries: 0,
+      call: 0,
+      hasFirstToken: false,
+    } as const;
     const request: Request = { id: question.id, number, ask, prompt, question, ...more, failures: [] };
     this.#open.set(number, request);
     const before = failed === undefined ? undefined : this.#world.replicas[failed];
@@ -115,7 +128,7 @@ export class Edge {
     world.tell("asking", request);
     lineBefore = world.pool.state.line.length;
     const { state } = world.pool;
-    const said = world.pool.decide(request.question, take);
+    const said = world.pool.decide(this.#asked(request), take);
     if (said !== null) return take(said);
     if (answered) return;
     world.tell("answered", request, null, lineBefore);
@@ -124,6 +137,14 @@ export class Edge {
       world.pool.waitedEnough(request.id, take);
       this.#call(request);
     });
+  }
+
+  /** In durations, as an edge asks. */
+  #asked({ question: { deadlineMs, ...question }, cameAtMs }: Request): DecideRequest {
+    const { pool, nowMs } = this.#world;
+    const waitedMs = nowMs - cameAtMs;
+    const withinMs = deadlineMs === undefined ? undefined : deadlineMs - waitedMs;
+    return onPoolClock({ ...question, waitedMs, withinMs }, pool.nowMs());
   }
 
   /** Calls that the pool held when it lost its memory are made again. */

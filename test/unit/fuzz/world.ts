@@ -132,7 +132,8 @@ export class World {
       replica.start();
     }
     this.pass(SETTLING_MS);
-    for (let more = 0; more < MOST_SETTLING && this.edge.open.size > 0; more++) this.pass(SETTLING_MS);
+    const goesOn = (): boolean => this.edge.open.size > 0 || this.replicas.some(({ hung }) => hung);
+    for (let more = 0; more < MOST_SETTLING && goesOn(); more++) this.pass(SETTLING_MS);
     this.tell("ended");
   }
 

@@ -68,9 +68,10 @@ const room: Invariant = {
         if (replica.setup.hostile === true || request.ask.counts === true) return;
         const { leases } = world.pool.state;
         // A lease that its replica has not taken up in 1.5 s weighs nothing until it does, and ends after 5 s: its client may have left.
+        // One that was taken on again after the pool lost its memory weighs what the heartbeat says: nobody knows its prompt until it is computed.
         const weighs = (other: Request): boolean => {
           const lease = leases.get(other);
-          return lease?.endedAtMs === null && !lease.doubted;
+          return lease?.endedAtMs === null && !lease.doubted && lease.prompt !== undefined;
         };
         const others = [...world.edge.open.values()].filter(
           (other) => other.on === replica && other !== request && other.ask.counts !== true && weighs(other),

@@ -24,7 +24,7 @@ export function isReadyFor(world: World, replica: Replica): boolean {
 
 export class Warmth {
   readonly #world: World;
-  /** When a replica's prefills went on last: one was leased to an idle one, or had its first token. True time. */
+  /** When a replica's prefills went on last: one was leased where none ran, or had its first token. True time. */
   readonly #turnSince = new Map<Replica, number>();
   readonly #lifeSince = new Map<Replica, number>();
 
@@ -36,7 +36,8 @@ export class Warmth {
     const went = (replica: Replica): void => void this.#turnSince.set(replica, this.#world.nowMs);
     return {
       placed: (_request, replica) => {
-        if (this.#world.pool.state.leases.load(replica.slot).inFlight <= 1) went(replica);
+        const leases = [...this.#world.pool.state.leases.leasesOf(replica.slot)];
+        if (leases.filter(({ firstTokenAtMs }) => firstTokenAtMs === null).length <= 1) went(replica);
       },
       reported: (replica, { event }) => {
         if (event === "decoding") went(replica);
@@ -59,7 +60,7 @@ export class Warmth {
   /** How long it may wait for another one, ms: while that one's prefills go on, and never much longer than the idle one would take itself. */
   excusedMs(request: Request, idle: Replica, overdue: Overdue): number {
     const world = this.#world;
-    const own = this.#sharedSegments(request, idle);
+    const own = this.#announcedSegments(request, idle);
     let excused = false;
     for (const other of world.replicas) {
       // Of one that has just fallen silent the pool cannot know.
@@ -80,6 +81,13 @@ export class Warmth {
       ({ predictedMs } = lease);
     }
     return (this.#turnSince.get(replica) ?? this.#world.nowMs) + overdue(predictedMs) + 1_300;
+  }
+
+  /** What it holds of the prompt and has announced: of the rest the pool cannot know. */
+  #announcedSegments({ prompt: { chain } }: Request, { held, slot }: Replica): number {
+    const { index } = this.#world.pool.state;
+    const missing = chain.findIndex((hash) => held.get(hash) === undefined || index.tiersOf(hash, slot) === 0);
+    return missing === -1 ? chain.length : missing;
   }
 
   /** What it holds of the prompt, or will when what it was given is computed. */

@@ -170,7 +170,7 @@ const deadlines = onRefusal(
   "nobody is refused for a deadline that an idle replica would keep three times over",
   (world, request, refused) => {
     if (!isForDeadline(refused)) return null;
-    const leftMs = (request.question.deadlineMs ?? 0) - world.pool.nowMs();
+    const leftMs = request.cameAtMs + (request.question.deadlineMs ?? 0) - world.nowMs;
     for (const replica of free(world, request)) {
       if (replica.jobs.size > 0 || replica.setup.hostile === true || world.pool.state.leases.load(replica.slot).inFlight > 0) continue;
       const ms = replica.prefillMs(0, request.prompt.tokens);
