@@ -202,7 +202,7 @@ export class AnnounceIntake {
     counters.firstTokens++;
     const times = tookMs / Math.max(1, predicted.firstTokenMs);
     if (times > MISJUDGED || times < 1 / MISJUDGED) counters.misjudged++;
-    rates.reportFirstToken(replica, predicted.workMs, tookMs);
+    rates.reportFirstToken(replica, predicted.workMs, tookMs, nowMs);
   }
 
   #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {

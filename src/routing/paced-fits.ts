@@ -35,6 +35,12 @@ interface Pace {
   surprise: Surprise;
 }
 
+/** A replica's own fit, and the reports, weighed by trust, for which it is believed. */
+interface OwnFit {
+  fit: DecayingFit;
+  reports: number;
+}
+
 /** As a checkpoint keeps it; paces by slot. Replicas' own fits are not in it: they would be most of it, and are learnt again in some dozens of reports. */
 export interface SavedFits {
   pool: SavedFit;
@@ -55,7 +61,7 @@ export class PacedFits {
   readonly #paces: Pace[] = Array.from({ length: MAX_REPLICAS }, freshPace);
   readonly #shape: FitShape;
   /** By slot. */
-  readonly #own = new Map<number, DecayingFit>();
+  readonly #own = new Map<number, OwnFit>();
 
   constructor(shape: number | FitShape) {
     this.#shape = typeof shape === "number" ? { size: shape } : shape;
@@ -68,8 +74,9 @@ export class PacedFits {
     const coefficients = this.#pool.coefficients;
     this.#reporting.add(replica);
     let own = this.#own.get(replica);
-    if (own === undefined) this.#own.set(replica, (own = new DecayingFit(this.#shape)));
-    own.add(features, target, prior, trust);
+    if (own === undefined) this.#own.set(replica, (own = { fit: new DecayingFit(this.#shape), reports: 0 }));
+    own.fit.add(features, target, prior, trust);
+    own.reports += trust;
     if (coefficients === null || this.#reporting.size === 1) return this.#pool.add(features, target, prior, trust);
     const off = Math.log(target / dot(features, coefficients)) + this.#meanLog();
     follow(pace, off, trust);
@@ -100,8 +107,9 @@ export class PacedFits {
     const pace = this.#paces[replica];
     if (pace === undefined || logOf(pace) <= this.#meanLog()) return;
     pace.log *= keepShare;
-    // Its own fit says how slow it was.
-    this.#own.delete(replica);
+    // Its own fit says how slow it was: what it reports from now on has to confirm it. What it knows of sizes is kept.
+    const own = this.#own.get(replica);
+    if (own !== undefined) own.reports = 0;
   }
 
   forget(replica: number): void {
@@ -114,7 +122,7 @@ export class PacedFits {
   of(replica: number): Float64Array | null {
     const shared = this.#shared(replica);
     const own = this.#own.get(replica);
-    const coefficients = own?.coefficients ?? null;
+    const coefficients = own?.fit.coefficients ?? null;
     if (shared === null || own === undefined || coefficients === null) return shared;
     const share = Math.min(1, Math.max(0, own.reports - OWN_FROM) / (OWN_WHOLLY - OWN_FROM));
     return shared.map((coefficient, at) => coefficient + share * ((coefficients[at] ?? 0) - coefficient));

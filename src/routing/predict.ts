@@ -29,7 +29,9 @@ const FIRST_TOKEN = { size: 2, presumed: { features: [1_000, 1], target: 1_000, 
  * Times to the first token are believed to be within these of what queue and prefill add up to. Never less: what waits ahead may be computed in the same
  * step and add nothing, and reports of such waits would say of a long prompt, too, that it takes less than its own prefill.
  */
-const TTFT_STRETCH = { least: 1, most: 8 };
+const TTFT_STRETCH = { least: 1, most: 4 };
+/** A first token counts at least so much, however many waited in the same time. */
+const LEAST_FIRST_TOKEN_TRUST = 0.1;
 const MOST_TTFT_EXTRA_MS = 60_000;
 /** Waits of predictions are learnt from no more than this. */
 const LEAST_TTFT_MS = 0.1;
@@ -61,6 +63,8 @@ export class RateBook {
   readonly #decode = new PacedFits(3);
   /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. A slow replica's steps are slow, too. */
   readonly #firstToken = new PacedFits(FIRST_TOKEN);
+  /** By slot, of the last one, pool clock. */
+  readonly #firstTokenAtMs: (number | undefined)[] = [];
   readonly #evidence = new Evidence();
   readonly #sideBySide = new SideBySide();
   /** Side by side in one report, of all. */
@@ -111,11 +115,20 @@ export class RateBook {
     this.#changed();
   }
 
-  /** Of the replica that decodes. `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token. */
-  reportFirstToken(replica: number, expectedMs: number, tookMs: number): void {
+  /** Of the replica that decodes. `expectedMs`: what the queue ahead and its own prefill were predicted to take when it was decided; `tookMs`: from then to its first token, at `endedAtMs` (pool clock). */
+  reportFirstToken(replica: number, expectedMs: number, tookMs: number, endedAtMs: number): void {
     this.#heard.add(replica);
-    this.#firstToken.add(replica, [Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN], 1);
+    const trust = Math.max(LEAST_FIRST_TOKEN_TRUST, this.#newShare(replica, tookMs, endedAtMs));
+    this.#firstToken.add(replica, [Math.max(expectedMs, LEAST_TTFT_MS), 1], tookMs, [1, NaN], trust);
     this.#changed();
+  }
+
+  /** Of its time what no first token before it waited in: a replica that stands still is one fact, however many wait for it. */
+  #newShare(replica: number, tookMs: number, endedAtMs: number): number {
+    const knownUntilMs = this.#firstTokenAtMs[replica] ?? -Infinity;
+    this.#firstTokenAtMs[replica] = Math.max(knownUntilMs, endedAtMs);
+    const newMs = Math.min(tookMs, endedAtMs - knownUntilMs);
+    return tookMs > 0 && newMs > 0 ? newMs / tookMs : 0;
   }
 
   /** Time passes: what slow replicas are believed fades while they say nothing. */
@@ -171,6 +184,7 @@ export class RateBook {
   forgetReplica(replica: number): void {
     for (const book of [this.#prefill, this.#decode, this.#firstToken, this.#stretch, this.#load, this.#transfer]) book.forget(replica);
     this.#sideBySide.forget(replica);
+    this.#firstTokenAtMs[replica] = undefined;
     this.#changed();
   }
 

@@ -186,7 +186,7 @@ describe("any report", () => {
       rates.reportTransfer(replica, pick(), pick());
       rates.reportPrompt(pick(), pick());
       rates.reportOutput(pick());
-      rates.reportFirstToken(replica, pick(), pick());
+      rates.reportFirstToken(replica, pick(), pick(), report);
       rates.tick(report * 100);
       for (const slot of [replica, 9]) {
         for (const [name, rate] of Object.entries(rates.of(slot))) {

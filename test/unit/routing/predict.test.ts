@@ -74,7 +74,7 @@ describe("learnt rates", () => {
       rates.reportPrompt(4_000 * times, 1_000);
       rates.reportOutput(256 * times);
       rates.reportPrefill(0, alone(1_000, 1_000 * times));
-      rates.reportFirstToken(0, 1_000, 1_000 * times);
+      rates.reportFirstToken(0, 1_000, 1_000 * times, 0);
       const { transferMsPerToken, loadMsPerToken, prefillMsPerToken, ttftExtraMs, ttftStretch } = rates.of(0);
       const moved = {
         transfer: transferMsPerToken / COLD_TRANSFER_MS_PER_TOKEN,
