@@ -15,8 +15,8 @@ const HEALED_AFTER = 50;
 /** After a time that was odd and true. */
 const SOON_HEALED_AFTER = 20;
 const SEEN = 40;
-/** What was reported counts half after this. */
-const HALF_LIFE_MS = 30_000;
+/** What was reported counts half after this: belief in the slowness of who is silent fades by half in 30 s, on purpose. */
+const HALF_LIFE_MS = 15_000;
 
 /** So far outside of the lengths seen: further on, one noisy report of the longest would decide. */
 const FAR = 4;
