@@ -15,7 +15,7 @@ import { paced, phaseAt, PHASES } from "./prompts.ts";
 import { type Probed, probe } from "./probe.ts";
 import { nothingReal, type Real, realRequests } from "./real-requests.ts";
 import { Relay } from "./relay.ts";
-import { Storm } from "./storm.ts";
+import { ARCHIVED_SEGMENTS, Storm } from "./storm.ts";
 import { FLEET_TRUTH } from "./truth.ts";
 import { machineKeptUp, verdictsOf } from "./verdicts.ts";
 import { gaugesOf, lineOf, Windows } from "./windows.ts";
@@ -42,6 +42,9 @@ const BURST_EVERY = 10_000;
 const PROBE = { share: 1 / 100, least: 600 };
 const REST_MS = 15_000;
 const POLL_MS = 100;
+/** Of the fresh fleet, as at the storm's end. */
+const ARCHIVED_ON = [1, 3];
+const FILL_MS = 120_000;
 
 interface Watched {
   edge: SoakEdge;
@@ -157,13 +160,14 @@ async function soak(edge: SoakEdge, { requests, pace }: LongOptions) {
   }
 }
 
-/** A new edge and a new fleet with the same truth, and as much learnt as one probe teaches. */
+/** A new edge and a new fleet with the same truth, an index as full, and as much learnt as one probe teaches. */
 async function freshProbe(bundle: string, requests: number, pace: number): Promise<Probed> {
   const edge = await SoakEdge.start(bundle);
   const relay = await Relay.start(edge.port);
   const fleet = new MockFleet(edge, relay, 1_000);
   try {
     await fleet.startAll();
+    await fillIndex(edge, fleet);
     await probe(edge, requests, pace);
     return await probe(edge, requests, pace);
   } finally {
@@ -171,6 +175,13 @@ async function freshProbe(bundle: string, requests: number, pace: number): Promi
     relay.end();
     await edge.end();
   }
+}
+
+/** Until it gives entries up; or it is as full as it gets. */
+async function fillIndex(edge: SoakEdge, fleet: MockFleet): Promise<void> {
+  await Promise.all(ARCHIVED_ON.map((replica) => fleet.archive(replica, ARCHIVED_SEGMENTS)));
+  for (const untilMs = performance.now() + FILL_MS; performance.now() < untilMs; await sleep(500))
+    if (((await gaugesOf(edge)).indexEvicted ?? 0) > 0) return;
 }
 
 const probeRequests = (requests: number): number => Math.max(PROBE.least, Math.round(PROBE.share * requests));

@@ -47,7 +47,7 @@ const PLAN: readonly (What & { at: number })[] = [
   { at: 0.93, kind: "archive", replicas: [1, 3] },
 ];
 /** The pool has room for at most 2.1 million. */
-const ARCHIVED_SEGMENTS = 1_100_000;
+export const ARCHIVED_SEGMENTS = 1_100_000;
 /** A pool forgets a replica 3 s after its socket closed; what ran there is answered or lost by then. */
 const QUIET_AFTER_MS = 10_000;
 const CUTS = 3;
