@@ -64,10 +64,10 @@ describe("the time of a prefill", () => {
           [least, most] = [Math.min(least, tokens), Math.max(most, tokens)];
           if (report % (REPORTS / 2) < settledAfter || report % 61 !== 0) continue;
           for (const slot of new Set([0, replicas - 1])) {
-            for (const length of [...lengths, 2, 100, 1_000, 20_000]) {
+            for (const length of [...lengths, 2, 40, 100, 200, 1_000, 20_000, 60_000]) {
               const seen = length >= least && length <= most;
-              const near = length >= least / 10 && length <= 10 * most;
-              const within = seen && lengths.includes(length) ? seenWithin : near ? 10 : Infinity;
+              const isWithin = (times: number): boolean => length > least / times && length < times * most;
+              const within = seen && lengths.includes(length) ? seenWithin : isWithin(4) ? 4 : isWithin(10) ? 10 : Infinity;
               const times = predict(fits, slot, length) / (timeOf(truth, length) * paceOf(slot));
               expect(times, `${length} tokens after ${report} reports of ${replicas} replicas`).toBeGreaterThan(1 / within);
               expect(times, `${length} tokens after ${report} reports of ${replicas} replicas`).toBeLessThan(within);
