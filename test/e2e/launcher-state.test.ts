@@ -207,6 +207,28 @@ describe("a start that fails", () => {
     }
   });
 
+  it("by a replica while its edge has not come to listen: no process is left 5 s later", async () => {
+    marker = `MARK=${randomUUID()}`;
+    const [name = "", value = ""] = marker.split("=");
+    const child = spawn(process.execPath, ["cli/start.ts", "--port", "0", "--replicas", "1", "--state", state], {
+      cwd: ROOT,
+      stdio: "ignore",
+      // No number: the replica fails as soon as it reads it.
+      env: { ...process.env, [name]: value, WARMPATH_HOST_BYTES: "none" },
+    });
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    const edge = await until("there is an edge", () => edgePid({ launcher: child }), 30_000);
+    process.kill(edge, "SIGSTOP");
+    expect(await ended).toBe(1);
+    await until("none is left", () => marked().length === 0, LEFT_MS)
+      .catch(() => {
+        throw new Error(`Left: ${marked().map(commandOf).join("; ")}`);
+      })
+      .finally(() => {
+        for (const pid of marked()) process.kill(pid, "SIGKILL");
+      });
+  });
+
   it.each([
     ["that is a file", "", /^The state directory \S+ can't be used: it is no directory\. Choose another with --state\.\n$/],
     ["on a full disk", "ulimit -f 16;", /^The state directory \S+ can't be used: its disk is full\. Choose another with --state\.\n$/],
