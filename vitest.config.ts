@@ -16,7 +16,8 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: { WARMPATH_SECRET: "test-secret-of-the-deployment" } },
+            // Mock replicas have names that no resolver knows.
+            miniflare: { bindings: { WARMPATH_SECRET: "test-secret-of-the-deployment", WARMPATH_REPLICA_ADDRESSES: "private" } },
           }),
         ],
         test: { name: "workers", include: ["test/workers/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 30_000 },

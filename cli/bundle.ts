@@ -1,10 +1,12 @@
 /** The edge as one JavaScript file, built by wrangler, kept under a name made of everything it is built from. */
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
+import { withoutOurs } from "../gpu-backend/environment.ts";
 
 export const ROOT = dirname(import.meta.dirname);
 const require = createRequire(import.meta.url);
@@ -12,7 +14,7 @@ export const WRANGLER = join(dirname(require.resolve("wrangler/package.json")), 
 
 /** Nothing asks the network, nothing is written outside the state directory. */
 export const quietWrangler = (stateDirectory: string): NodeJS.ProcessEnv => ({
-  ...process.env,
+  ...withoutOurs(process.env),
   CI: "1",
   WRANGLER_SEND_METRICS: "false",
   WRANGLER_WRITE_LOGS: "false",
@@ -36,20 +38,30 @@ function sourcesHash(): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** The folder that holds router.js and its wasm modules. */
-export async function bundleEdge(stateDirectory: string): Promise<string> {
+/** Of a build that was cut: its process has ended. */
+function isAbandoned(name: string): boolean {
+  const pid = Number(/^edge-[0-9a-f]{16}\.(\d+)\./.exec(name)?.[1] ?? process.pid);
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
+
+/** The folder that holds router.js and its wasm modules. `spawned`: called with the process that builds it, where one has to. */
+export async function bundleEdge(stateDirectory: string, spawned?: (process: ChildProcess) => void): Promise<string> {
   const directory = join(stateDirectory, `edge-${sourcesHash()}`);
   if (existsSync(join(directory, "router.js"))) return directory;
   // Two that build the same at once do not meet; whoever is later finds it made.
   const building = `${directory}.${process.pid}.${randomUUID().slice(0, 8)}`;
-  await promisify(execFile)(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", building], {
-    cwd: ROOT,
-    env: quietWrangler(stateDirectory),
-    timeout: 60_000,
-  });
+  const deploy = dyingWithParent(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", building]);
+  const built = promisify(execFile)(...deploy, { cwd: ROOT, env: quietWrangler(stateDirectory), timeout: 60_000 });
+  spawned?.(built.child);
+  await built;
   for (const old of readdirSync(stateDirectory)) {
     const path = join(stateDirectory, old);
-    if (/^edge-[0-9a-f]{16}$/.test(old) && path !== directory) rmSync(path, { recursive: true, force: true });
+    if ((/^edge-[0-9a-f]{16}$/.test(old) && path !== directory) || isAbandoned(old)) rmSync(path, { recursive: true, force: true });
   }
   try {
     renameSync(building, directory);

@@ -1,11 +1,14 @@
 /** The edge as a process: the bundle under bare workerd, which is what runs in production without Cloudflare; or `wrangler dev`. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
+import { withoutOurs } from "../gpu-backend/environment.ts";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+import { writePrivately } from "./state-directory.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
@@ -13,22 +16,28 @@ const START_TIMEOUT_MS = 30_000;
 export interface EdgeOptions {
   port: number;
   stateDirectory: string;
-  /** Names and values of the Worker's variables, secret ones too. */
+  /** Names and values of the Worker's variables, secret ones too. Its replicas may be at private addresses unless one says otherwise. */
   variables: Readonly<Record<string, string>>;
+  /** Called with its process as soon as there is one, long before it serves. */
+  spawned?: (process: ChildProcess) => void;
 }
+
+/** The edge listens on this machine only, and so do its replicas. */
+const ADDRESSES = { WARMPATH_REPLICA_ADDRESSES: "private" };
 
 export type EdgeProcess = { type: "running"; process: ChildProcess; port: number } | { type: "failed"; message: string };
 
 /** Written anew at each start: the bundle's file names are content hashes. */
-function writeCapnp(options: EdgeOptions, bundle: string): string {
+function writeCapnp(variables: EdgeOptions["variables"], bundle: string): string {
+  const allowed = variables.WARMPATH_REPLICA_ADDRESSES === "public" ? '"public"' : '"public", "private"';
   const wasm = readdirSync(bundle).filter((file) => file.endsWith(".wasm"));
   const text = `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "edge", worker = .edge),
     (name = "objects", disk = (writable = true)),
-    # Replicas are reached by it; without it workerd refuses loopback and private addresses.
-    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    # Replicas are reached by it. workerd refuses other addresses when it connects, whatever their names resolve to.
+    (name = "internet", network = (allow = [${allowed}], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", http = (), service = "edge")],
 );
@@ -43,7 +52,7 @@ ${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n
     (name = "POOL", durableObjectNamespace = "PoolObject"),
     (name = "RESPONSE", durableObjectNamespace = "ResponseObject"),
     (name = "DIRECTORY", durableObjectNamespace = "DirectoryObject"),
-${Object.keys(options.variables)
+${Object.keys(variables)
   .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
   .join("\n")}
   ],
@@ -56,24 +65,23 @@ ${Object.keys(options.variables)
 );
 `;
   const file = join(bundle, "config.capnp");
-  writeFileSync(file, text);
+  writePrivately(file, text);
   return file;
 }
 
 /** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
 export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
-  const capnp = writeCapnp(options, bundle);
+  const variables = { ...ADDRESSES, ...options.variables };
+  const capnp = writeCapnp(variables, bundle);
   const objects = join(options.stateDirectory, "objects");
-  mkdirSync(objects, { recursive: true });
+  mkdirSync(objects, { recursive: true, mode: 0o700 });
   const workerd = require("workerd") as { default: string };
-  const child = spawn(
-    workerd.default,
-    ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"],
-    {
-      stdio: ["ignore", "inherit", "pipe", "pipe"],
-      env: { ...process.env, ...options.variables },
-    },
-  );
+  const serve = ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"];
+  const child = spawn(...dyingWithParent(workerd.default, serve), {
+    stdio: ["ignore", "inherit", "pipe", "pipe"],
+    env: { ...withoutOurs(process.env), ...variables },
+  });
+  options.spawned?.(child);
   let errors = "";
   child.stderr?.on("data", (text: Buffer) => {
     errors = (errors + text.toString()).slice(-4_000);
@@ -99,29 +107,17 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
 /** Starts `wrangler dev`, which builds by itself and reloads on every change of a source. */
 export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProcess> {
   const variables = join(options.stateDirectory, "dev.vars");
-  writeFileSync(
-    variables,
-    Object.entries(options.variables)
-      .map(([name, value]) => `${name}='${value}'\n`)
-      .join(""),
-    { mode: 0o600 },
-  );
-  const child = spawn(
-    process.execPath,
-    [
-      WRANGLER,
-      "dev",
-      "--port",
-      String(options.port),
-      "--ip",
-      "127.0.0.1",
-      "--persist-to",
-      join(options.stateDirectory, "wrangler"),
-      "--env-file",
-      variables,
-    ],
-    { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], env: quietWrangler(options.stateDirectory) },
-  );
+  const lines = Object.entries({ ...ADDRESSES, ...options.variables }).map(([name, value]) => `${name}='${value}'\n`);
+  writePrivately(variables, lines.join(""));
+  const persisted = join(options.stateDirectory, "wrangler");
+  const dev = [WRANGLER, "dev", "--port", String(options.port), "--ip", "127.0.0.1", "--persist-to", persisted, "--env-file", variables];
+  // It has processes of its own, which SIGKILL would leave behind.
+  const child = spawn(...dyingWithParent(process.execPath, dev, "TERM"), {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: quietWrangler(options.stateDirectory),
+  });
+  options.spawned?.(child);
   let ended = false;
   child.once("exit", () => (ended = true));
   for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended;) {

@@ -1,8 +1,10 @@
 /** A replica as a child process of the launcher, started again when it dies. */
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
+import { forkDyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { ROOT } from "./bundle.ts";
 
+/** After a death that soon follows another: one is no pattern yet. */
 const RESTART_MS = 300;
 /** So many early deaths in a row, and it is given up. */
 const MOST_DEATHS = 5;
@@ -31,6 +33,13 @@ interface Said {
   message?: string;
 }
 
+/** The edge's variables are not a replica's: they have the deployment's secret. */
+const EDGE_ONLY = ["WARMPATH_SECRET", "WARMPATH_MODELS", "WARMPATH_POOLS", "WARMPATH_PROFILE"];
+
+function replicaEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !EDGE_ONLY.includes(name)));
+}
+
 export function startReplica(name: string, environment: Record<string, string>, events: ReplicaEvents): ReplicaProcess {
   let child: ChildProcess;
   let stopping = false;
@@ -41,8 +50,8 @@ export function startReplica(name: string, environment: Record<string, string>, 
     const startedMs = performance.now();
     let message = "";
     child = fork(join(ROOT, "gpu-backend/main.ts"), [], {
-      env: { ...process.env, ...environment },
-      execArgv: ["--disable-warning=ExperimentalWarning"],
+      env: { ...replicaEnvironment(process.env), ...environment },
+      ...forkDyingWithParent(["--disable-warning=ExperimentalWarning"]),
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     const started = child;
@@ -57,7 +66,7 @@ export function startReplica(name: string, environment: Record<string, string>, 
       deaths = performance.now() - startedMs < EARLY_MS ? deaths + 1 : 0;
       if (message !== "") events.failed(name, message);
       else if (deaths >= MOST_DEATHS) events.failed(name, `${name} died ${MOST_DEATHS} times in a row.`);
-      else setTimeout(() => (stopping ? undefined : start()), RESTART_MS);
+      else setTimeout(() => (stopping ? undefined : start()), deaths <= 1 ? 0 : RESTART_MS);
     });
   }
 

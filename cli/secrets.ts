@@ -1,31 +1,52 @@
 /** The secret of a deployment on this machine, and what is derived from it. The derivations are those of workers/env.ts. */
 import { createHmac, randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { joinTokenText } from "../src/tenancy/join-token.ts";
 import { formatKey } from "../src/tenancy/key.ts";
+import { writePrivately } from "./state-directory.ts";
+
+/** The edge takes none that is shorter. */
+const LEAST_CHARACTERS = 16;
 
 export interface Secrets {
   deployment: string;
   apiKey: string;
-  joinToken(pool: string): string;
+  /** Of any replica of the pool, or of the one that is named. */
+  joinToken(pool: string, replica?: string): string;
 }
 
+/** Makes a secret where there is none, or an empty file. Throws a RangeError, fit for the user, where somebody wrote one that is too short. */
 export function loadSecrets(stateDirectory: string): Secrets {
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const file = join(stateDirectory, "secret");
-  let deployment: string;
-  try {
-    deployment = readFileSync(file, "utf8").trim();
-  } catch {
+  let deployment = readSecret(file);
+  if (deployment === "") {
     deployment = randomBytes(32).toString("base64url");
-    writeFileSync(file, `${deployment}\n`, { mode: 0o600 });
+    writePrivately(file, `${deployment}\n`);
   }
+  if (deployment.length < LEAST_CHARACTERS)
+    throw new RangeError(`The secret in ${file} is too short: it needs ${LEAST_CHARACTERS} characters. Delete the file to have one made.`);
+  return secretsOf(deployment);
+}
+
+export function secretsOf(deployment: string): Secrets {
   const mac = (text: string): Buffer => createHmac("sha256", deployment).update(text).digest();
   // The same key at every start: a curl line once pasted goes on working.
   const secret = mac("development-key").toString("hex").slice(0, 24);
   return {
     deployment,
     apiKey: formatKey({ tenant: "dev", keyId: "1" }, secret, mac),
-    joinToken: (pool) => `wpj_${mac(`join:${pool}`).toString("base64url")}`,
+    joinToken: (pool, replica) => `wpj_${mac(joinTokenText(pool, replica)).toString("base64url")}`,
   };
+}
+
+/** Only a file that is not there is as good as an empty one: what can't be read may hold the secret. */
+function readSecret(file: string): string {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
 }

@@ -1,16 +1,19 @@
 /** `npm start`: the edge and a few llama.cpp replicas on this machine, one screen, and nothing left behind. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
 import { bundleEdge } from "./bundle.ts";
+import { devFile, type DevFacts, removeDevFile, writeDevFile } from "./dev-file.ts";
 import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";
 import { parseOptions, poolNames, type ReplicaRole, roleOf, type StartOptions, USAGE } from "./options.ts";
 import { type ReplicaProcess, startReplica } from "./replica-process.ts";
 import { screen } from "./screen.ts";
 import { loadSecrets, type Secrets } from "./secrets.ts";
+import { type Claim, claimStateDirectory, isOfDirectory, openStateDirectory, unusable } from "./state-directory.ts";
+import { Watchdog } from "./watchdog-process.ts";
 
 const EDGE_RESTART_MS = 100;
 const READY_TIMEOUT_MS = 60_000;
@@ -48,38 +51,28 @@ async function choosePort(wanted: number): Promise<number> {
   return port;
 }
 
-interface Watchdog {
-  watch(pid: number | undefined, signal: NodeJS.Signals): void;
-  forget(pid: number | undefined): void;
-}
-
-function startWatchdog(): Watchdog {
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", join(import.meta.dirname, "watchdog.ts")], {
-    detached: true,
-    stdio: ["pipe", "ignore", "ignore"],
-  });
-  child.stdin.on("error", () => undefined);
-  return {
-    watch: (pid, signal) => void (pid !== undefined && child.stdin.write(`+${pid} ${signal}\n`)),
-    forget: (pid) => void (pid !== undefined && child.stdin.write(`-${pid}\n`)),
-  };
-}
-
 class Launcher {
   readonly #options: StartOptions;
   readonly #pools: readonly string[];
   readonly #secrets: Secrets;
-  readonly #watchdog = startWatchdog();
+  readonly #claim: Claim & { ok: true };
+  readonly #watchdog: Watchdog;
   readonly #replicas: ReplicaProcess[] = [];
+  /** Of those that run and have joined. */
   readonly #urls = new Map<string, string>();
+  /** What the edge runs in, from the moment it is spawned. */
   #edge: ChildProcess | null = null;
+  /** What dev.json says besides the processes; null before all is ready, and from the end on. */
+  #shown: Pick<DevFacts, "url" | "model"> | null = null;
   #bundle: string | null = null;
   #stopping = false;
   #draining = false;
   #onJoined: (() => void) | null = null;
 
-  constructor(chosen: StartOptions, secrets: Secrets) {
+  constructor(chosen: StartOptions, secrets: Secrets, claim: Claim & { ok: true }) {
     this.#options = chosen;
+    this.#claim = claim;
+    this.#watchdog = new Watchdog(devFile(chosen.stateDirectory));
     this.#pools = poolNames(chosen);
     this.#secrets = secrets;
   }
@@ -115,15 +108,20 @@ class Launcher {
     if (this.#stopping) return;
     this.#stopping = true;
     if (message !== null) process.stderr.write(`${message}\n`);
+    this.#shown = null;
+    removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     for (const replica of this.#replicas) replica.cut();
     // With a socket open workerd would not go on SIGTERM; nothing stored is lost by this.
     this.#edge?.kill("SIGINT");
+    this.#claim.release();
     process.exit(message === null ? 0 : 1);
   }
 
   /** Takes nothing new, and goes when what runs has ended or its time is up. The edge goes last: answers go through it. */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.#shown = null;
+    removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     const { drainSeconds } = this.#options;
     process.stderr.write(`Ending; answers that run have ${drainSeconds} s. Ctrl-C ends at once.\n`);
     const gone = Promise.all(this.#replicas.map((replica) => replica.drain()));
@@ -147,6 +145,8 @@ class Launcher {
     const disk = process.env.WARMPATH_DISK_DIRECTORY ?? join(this.#options.stateDirectory, "blocks");
     // Over what this process was given, which reaches every replica as it is: the tiers' sizes (WARMPATH_HOST_BYTES, WARMPATH_DISK_BYTES), the store.
     const environment = {
+      // Compiling sources again is half of what a replica's start takes.
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(this.#options.stateDirectory, "compile-cache"),
       WARMPATH_JOIN: `ws://127.0.0.1:${port}/announce/${pool}`,
       WARMPATH_JOIN_TOKEN: this.#secrets.joinToken(pool),
       WARMPATH_REPLICA: name,
@@ -164,11 +164,23 @@ class Launcher {
         joined: (joined, url) => {
           this.#urls.set(joined, url);
           this.#onJoined?.();
+          this.#show();
         },
-        ended: (_name, pid) => this.#watchdog.forget(pid),
+        ended: (ended, pid) => {
+          this.#watchdog.forget(pid);
+          if (this.#urls.delete(ended)) this.#show();
+        },
         failed: (_name, message) => (this.#draining ? undefined : this.stop(message)),
       }),
     );
+  }
+
+  /** From its first moment on: whatever ends the launcher meanwhile, it must not stay. */
+  #spawnedEdge(child: ChildProcess): void {
+    if (this.#stopping) return void child.kill("SIGKILL");
+    this.#edge = child;
+    this.#watchdog.watch(child.pid, this.#options.dev ? "SIGTERM" : "SIGINT");
+    child.once("exit", () => this.#watchdog.forget(child.pid));
   }
 
   async #startEdge(port: number): Promise<boolean> {
@@ -176,6 +188,7 @@ class Launcher {
     const edgeOptions: EdgeOptions = {
       port,
       stateDirectory: this.#options.stateDirectory,
+      spawned: (child) => this.#spawnedEdge(child),
       variables: {
         WARMPATH_SECRET: this.#secrets.deployment,
         WARMPATH_POOLS: this.#pools.join(","),
@@ -187,17 +200,17 @@ class Launcher {
     const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch(
       (error: unknown) => ({
         type: "failed" as const,
-        message: `The edge could not be built: ${error instanceof Error ? error.message : "unknown"}`,
+        message: problemOf(this.#options.stateDirectory, error, "The edge could not be built"),
       }),
     );
     if (edge.type === "failed") {
       this.stop(edge.message);
       return false;
     }
-    this.#edge = edge.process;
-    this.#watchdog.watch(edge.process.pid, this.#options.dev ? "SIGTERM" : "SIGINT");
+    this.#show();
     edge.process.once("exit", () => {
-      this.#watchdog.forget(edge.process.pid);
+      this.#edge = null;
+      this.#show();
       if (this.#stopping || this.#draining) return;
       process.stderr.write("The edge ended; starting it again.\n");
       setTimeout(() => void this.#startEdge(port), EDGE_RESTART_MS);
@@ -207,33 +220,49 @@ class Launcher {
 
   /** An edge that died comes back as it was, whatever has become of the sources meanwhile. */
   async #startBundled(edgeOptions: EdgeOptions): Promise<EdgeProcess> {
-    this.#bundle ??= await bundleEdge(edgeOptions.stateDirectory);
+    this.#bundle ??= await bundleEdge(edgeOptions.stateDirectory, (child) => {
+      this.#watchdog.watch(child.pid, "SIGTERM");
+      child.once("exit", () => this.#watchdog.forget(child.pid));
+    });
     return startWorkerd(edgeOptions, this.#bundle);
+  }
+
+  /** dev.json as things are now; none while it would not be true. */
+  #show(): void {
+    const { stateDirectory } = this.#options;
+    const edge = this.#edge?.pid;
+    if (this.#shown === null || edge === undefined) return removeDevFile(devFile(stateDirectory), process.pid);
+    const replicas = this.#replicas.flatMap((replica, index) => {
+      const [url, pid] = [this.#urls.get(replica.name), replica.pid()];
+      return url === undefined || pid === undefined ? [] : [{ name: replica.name, url, ...this.#placeOf(index + 1), pid }];
+    });
+    const { url, model } = this.#shown;
+    const { apiKey } = this.#secrets;
+    try {
+      writeDevFile(stateDirectory, { url, apiKey, model, launcher: { pid: process.pid }, edge: { pid: edge }, replicas });
+    } catch (error) {
+      // What runs goes on; what can't be written must not stay untrue.
+      removeDevFile(devFile(stateDirectory), null);
+      process.stderr.write(`${unusable(stateDirectory, error)}\n`);
+    }
   }
 
   async #announceReady(url: string, readyMs: number): Promise<void> {
     const headers = { authorization: `Bearer ${this.#secrets.apiKey}` };
     const listed = (await (await fetch(`${url}/v1/models`, { headers })).json()) as { data: { id: string }[] };
     const model = listed.data[0]?.id ?? "";
-    const ready = {
-      url,
-      apiKey: this.#secrets.apiKey,
-      model,
-      edge: { pid: this.#edge?.pid },
-      replicas: this.#replicas.map((replica, index) => ({
-        name: replica.name,
-        url: this.#urls.get(replica.name),
-        ...this.#placeOf(index + 1),
-        pid: replica.pid(),
-      })),
-    };
-    const file = join(this.#options.stateDirectory, "dev.json");
-    writeFileSync(`${file}.new`, `${JSON.stringify(ready, null, 2)}\n`, { mode: 0o600 });
-    renameSync(`${file}.new`, file);
+    this.#shown = { url, model };
+    this.#show();
     const { replicas, pools, topology, model: given } = this.#options;
     const shown = { url, apiKey: this.#secrets.apiKey, model, replicas, pools, topology, readyMs, demo: given === null };
     process.stdout.write(screen(shown));
   }
+}
+
+/** As one line. */
+function problemOf(stateDirectory: string, error: unknown, what: string): string {
+  if (isOfDirectory(stateDirectory, error)) return unusable(stateDirectory, error);
+  return `${what}: ${(error instanceof Error ? error.message : String(error)).split("\n", 1)[0]}`;
 }
 
 /** When npm is killed its shell is not told, and neither are we: a new parent means that the old one died. */
@@ -244,11 +273,28 @@ function watchParent(onGone: () => void): void {
 }
 
 const chosen = options();
+const { stateDirectory } = chosen;
+// Whatever is written from here on, by children too, is this user's alone.
+process.umask(0o077);
+const opened = openStateDirectory(stateDirectory);
+if (!opened.ok) fail(opened.message);
+const claim = await claimStateDirectory(stateDirectory);
+if (!claim.ok) {
+  const by = claim.holder === null ? "another launcher" : `the launcher with pid ${claim.holder.pid} at ${claim.holder.url}`;
+  fail(`The state directory ${stateDirectory} is used by ${by}. End that one, or choose another directory with --state.`);
+}
+// Of a launcher that was killed, together with its watchdog.
+removeDevFile(devFile(stateDirectory), null);
 const port = await choosePort(chosen.port);
-mkdirSync(chosen.stateDirectory, { recursive: true, mode: 0o700 });
-const launcher = new Launcher(chosen, loadSecrets(chosen.stateDirectory));
-process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
-for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
-// While it drains it ends by itself.
-watchParent(() => (launcher.isDraining ? undefined : launcher.stop(null)));
-await launcher.run(port);
+try {
+  claim.hold({ pid: process.pid, url: `http://127.0.0.1:${port}` });
+  const launcher = new Launcher(chosen, loadSecrets(stateDirectory), claim);
+  process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
+  for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
+  // While it drains it ends by itself.
+  watchParent(() => (launcher.isDraining ? undefined : launcher.stop(null)));
+  await launcher.run(port).catch((error: unknown) => launcher.stop(problemOf(stateDirectory, error, "The start failed")));
+} catch (error) {
+  claim.release();
+  fail(error instanceof RangeError ? error.message : problemOf(stateDirectory, error, "The start failed"));
+}

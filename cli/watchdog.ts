@@ -1,12 +1,14 @@
 /**
  * Outlives the launcher by a moment. Standard input tells it which processes to end, one line each, as `+PID SIGNAL` and `-PID`;
- * when it closes, however the launcher went, they are asked to go and killed 1.5 s later.
+ * when it closes, however the launcher went, they are asked to go and killed 1.5 s later. Arguments: the launcher's process id, its dev.json.
  */
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { removeDevFile } from "./dev-file.ts";
 
 const GRACE_MS = 1_500;
 const watched = new Map<number, NodeJS.Signals>();
+const [launcher = "", devJson = ""] = process.argv.slice(2);
 
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
@@ -17,6 +19,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (line.startsWith("+")) watched.set(Number(pid), signal as NodeJS.Signals);
   else watched.delete(Number(pid));
 }
+removeDevFile(devJson, Number(launcher));
 
 function signalAll(choose: (signal: NodeJS.Signals) => NodeJS.Signals): void {
   for (const [pid, signal] of watched) {

@@ -1,6 +1,7 @@
 /** Lets in what the pool admitted, once. */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { type Admission, decodeAdmission } from "../src/wire/admission.ts";
+import { signNonce } from "../src/wire/way-back.ts";
 
 const MOST_SPENT = 65_536;
 
@@ -43,6 +44,12 @@ export class AdmissionGate {
   /** The pool's clock now. */
   follow(poolNowMs: number, nowMs: number): void {
     this.#offsetMs = poolNowMs - nowMs;
+  }
+
+  /** The nonce signed with this epoch's key, by which the pool knows who answers here; null before the welcome. */
+  prove(nonce: string): string | null {
+    const key = this.#key;
+    return key === null ? null : signNonce(nonce, (text) => createHmac("sha256", key).update(text).digest("base64url"));
   }
 
   /** The admission, now spent, or why the request is not let in. */

@@ -47,8 +47,10 @@ export interface AnnounceOptions {
   onCancel(id: string, attempt: number): void;
   /** The pool refused this replica; it tries again, in case the operator mends it. */
   onRefused(message: string): void;
-  /** Connected or not, for the operator's eyes. */
-  onState(joined: boolean): void;
+  /** The pool can't reach this replica at its URL, and why; it tries again by itself. */
+  onUnreached(message: string): void;
+  /** Whether the pool sends it work: it is connected, and was reached at its URL. */
+  onState(ready: boolean): void;
 }
 
 interface JournalFrame {
@@ -66,6 +68,8 @@ class Announcement implements Announcer {
   readonly #heartbeat: NodeJS.Timeout;
   #socket: WebSocket | null = null;
   #joined = false;
+  /** The pool has reached it since it joined. */
+  #reached = false;
   /** Of the last hello. */
   #epoch = 0;
   #closed = false;
@@ -189,10 +193,14 @@ class Announcement implements Announcer {
         this.#intervalMs = frame.intervalMs;
         this.#reconnectMs = RECONNECT_FIRST_MS;
         this.#options.onWelcome(frame);
-        this.#options.onState(true);
         if (this.#draining) this.#send({ type: "drain" });
-        // The key is here: from this heartbeat on the pool sends work.
+        // The key is here: from this heartbeat on the pool tries the way back, and then sends work.
         return this.#beat();
+      case "reached":
+        return this.#setReached(true);
+      case "unreached":
+        this.#setReached(false);
+        return this.#options.onUnreached(frame.message);
       case "time":
         return this.#options.onTime(frame.poolNowMs);
       case "refused":
@@ -207,6 +215,12 @@ class Announcement implements Announcer {
       case "pace":
         this.#intervalMs = frame.intervalMs;
     }
+  }
+
+  #setReached(reached: boolean): void {
+    if (this.#reached === reached) return;
+    this.#reached = reached;
+    this.#options.onState(reached);
   }
 
   #connect(): void {
@@ -229,7 +243,7 @@ class Announcement implements Announcer {
       clearTimeout(giveUp);
       if (this.#socket !== socket) return;
       this.#socket = null;
-      if (this.#joined) this.#options.onState(false);
+      this.#setReached(false);
       this.#joined = false;
       if (!this.#closed) setTimeout(() => this.#connect(), this.#reconnectMs);
       this.#reconnectMs = Math.min(RECONNECT_MOST_MS, this.#reconnectMs * 2);

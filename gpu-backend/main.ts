@@ -1,13 +1,11 @@
 /** One replica: an engine in its child process, an HTTP server for the edge, and a socket on which it announces what it holds. */
 import { once } from "node:events";
+import { flushCompileCache } from "node:module";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readConfig } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
-import { startLlamaEngine } from "./engine/llama-cpp/engine.ts";
-import { OpenRequests } from "./open-requests.ts";
-import { Replica } from "./replica.ts";
-import { createReplicaServer } from "./server.ts";
+import { forkEngine } from "./engine/llama-cpp/child.ts";
+import type { Replica } from "./replica.ts";
 
 /** From the end of the drain to that of the process. */
 const LEAVE_MS = 3_500;
@@ -21,16 +19,28 @@ function fail(message: string): never {
   process.exit(1);
 }
 
+// The launcher is gone, however it went and whatever is done here: the engine's process goes with this one.
+process.on("disconnect", () => process.exit(0));
+
+// Each of the two processes takes about half of a replica's start to load its code: they do it side by side.
+const forked = forkEngine();
+const [{ readConfig }, { startLlamaEngine }] = await Promise.all([import("./config.ts"), import("./engine/llama-cpp/engine.ts")]);
 const read = readConfig(process.env);
 if (!read.ok) fail(`The replica's configuration is wrong: ${read.message}`);
 const { config } = read;
 
-const started = await startLlamaEngine(config);
+const starting = startLlamaEngine(config, forked);
+const [{ OpenRequests }, { Replica: ReplicaOf }, { createReplicaServer }] = await Promise.all([
+  import("./open-requests.ts"),
+  import("./replica.ts"),
+  import("./server.ts"),
+]);
+const started = await starting;
 if ("type" in started) fail(started.message);
 const engine: Engine = started;
 
-const created = await Replica.create(engine, config);
-if (!(created instanceof Replica)) fail(created.message);
+const created = await ReplicaOf.create(engine, config);
+if (!(created instanceof ReplicaOf)) fail(created.message);
 const replica: Replica = created;
 const server = createReplicaServer(replica);
 const requests = new OpenRequests(server);
@@ -45,7 +55,11 @@ server.listen(config.port, config.host);
 await once(server, "listening");
 const { port } = server.address() as AddressInfo;
 const url = config.url ?? `http://${config.host}:${port}`;
-replica.join(url, (joined) => process.send?.({ type: joined ? "joined" : "parted", name: config.name, url }));
+replica.join(url, (ready) => {
+  process.send?.({ type: ready ? "joined" : "parted", name: config.name, url });
+  // A process that is killed writes nothing at its end. Without NODE_COMPILE_CACHE there is nothing to write.
+  flushCompileCache();
+});
 
 /** Ends the drain before its time. */
 const cut = Promise.withResolvers<void>();
@@ -73,5 +87,3 @@ process.on("SIGINT", () => {
   cut.resolve();
   if (!leaving) void leave();
 });
-// The launcher is gone, however it went.
-process.on("disconnect", () => process.exit(0));

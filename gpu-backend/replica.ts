@@ -109,7 +109,7 @@ export class Replica {
     return { load, faults, transfers: this.#supply.transfers.all(), running: this.runningCount, tiers: this.#tiers };
   }
 
-  join(url: string, onState: (joined: boolean) => void): void {
+  join(url: string, onState: (ready: boolean) => void): void {
     this.#announcer = announce({
       join: this.config.join,
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
@@ -130,6 +130,7 @@ export class Replica {
         this.sender.cancel(id, attempt);
       },
       onRefused: (message) => process.stderr.write(`${this.config.name} was refused by its pool: ${message}\n`),
+      onUnreached: (message) => process.stderr.write(`${this.config.name} has no way back: ${message}\n`),
       onState,
     });
     // What an earlier life left is asked for with the hello, not a heartbeat later.

@@ -6,6 +6,7 @@ import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
 import { PROMETHEUS_TYPE } from "../src/prometheus.ts";
 import { parseSource } from "../src/wire/ticket.ts";
+import { nonceOf } from "../src/wire/way-back.ts";
 import { handUp } from "./hand-up.ts";
 import { replicaMetricsText } from "./metrics.ts";
 import { parseBody } from "./parse-body.ts";
@@ -51,6 +52,8 @@ async function handle(replica: Replica, request: IncomingMessage, response: Serv
     response.end(replicaMetricsText(replica.config.name, replica.counts));
     return;
   }
+  const nonce = request.method === "GET" ? nonceOf(path) : null;
+  if (nonce !== null) return sendProof(response, replica.gate.prove(nonce));
   if (await replica.sender.handle(request, response)) return;
   const route = routeOf(path);
   if (request.method !== "POST" || route === null) {
@@ -162,6 +165,12 @@ async function readBody(request: IncomingMessage): Promise<Uint8Array | null> {
     parts.push(part);
   }
   return Buffer.concat(parts);
+}
+
+/** 503 before the welcome: there is no key to sign with. */
+function sendProof(response: ServerResponse, proof: string | null): void {
+  response.writeHead(proof === null ? 503 : 200, { "content-type": "text/plain", "cache-control": "no-store" });
+  response.end(proof ?? "");
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {

@@ -5,6 +5,8 @@ import type { PoolObject } from "./objects/pool-object.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
 import type { WeightedName } from "../src/routing/placement.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/routing/pool-state.ts";
+import { joinTokenText } from "../src/tenancy/join-token.ts";
+import type { ReplicaAddresses } from "./replica-url.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
@@ -15,6 +17,8 @@ export interface Env {
   WARMPATH_PROFILE: string;
   WARMPATH_REMOTE_PREFILL_TOKENS?: string;
   WARMPATH_MODELS?: string;
+  WARMPATH_REPLICA_ADDRESSES?: string;
+  WARMPATH_JOIN_TOKENS?: string;
 }
 
 /** Cards of all pools are kept in one object and in each isolate. */
@@ -86,6 +90,10 @@ const Vars = z.object({
   WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
   /** Which pools serve which model; without it, every pool of WARMPATH_POOLS serves the model that its replicas announce. */
   WARMPATH_MODELS: Json.pipe(Models).optional(),
+  /** private: replicas may have plain http, IP addresses and local names. */
+  WARMPATH_REPLICA_ADDRESSES: z.enum(["public", "private"]).default("public"),
+  /** replica: each joins with a token of its own name; pool: all of a pool with the same, or with their own. */
+  WARMPATH_JOIN_TOKENS: z.enum(["pool", "replica"]).default("pool"),
 });
 
 export interface Config {
@@ -101,8 +109,14 @@ export interface Config {
   remotePrefillTokens: number | null;
   /** HMAC-SHA-256 under the deployment's secret. */
   mac: (text: string) => Uint8Array;
-  /** The token with which a replica joins `pool`. */
-  joinToken: (pool: string) => string;
+  /** Where replicas' URLs may lead. */
+  replicaAddresses: ReplicaAddresses;
+  /** A replica joins with the token of its own name only. */
+  tokenPerReplica: boolean;
+  /** The token with which a replica joins `pool`: any, or the one of this name only. */
+  joinToken: (pool: string, replica?: string) => string;
+  /** Whether a replica of this name may join `pool` with this token. */
+  isJoinToken: (token: string, pool: string, replica: string) => boolean;
   /** What isolates this tenant's cache from all others. */
   saltOf: (tenant: string) => string;
 }
@@ -119,12 +133,18 @@ export function configOf(env: Env): Config {
   const salts = new Map<string, string>();
   const saltOf = (tenant: string): string => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22);
   const hmac = (text: string) => createHmac("sha256", vars.WARMPATH_SECRET).update(text);
+  const tokenPerReplica = vars.WARMPATH_JOIN_TOKENS === "replica";
+  const joinToken = (pool: string, replica?: string): string => `wpj_${hmac(joinTokenText(pool, replica)).digest("base64url")}`;
   config = {
     ...poolsOf(vars),
     profile: vars.WARMPATH_PROFILE,
     remotePrefillTokens: vars.WARMPATH_REMOTE_PREFILL_TOKENS === 0 ? null : vars.WARMPATH_REMOTE_PREFILL_TOKENS,
     mac: (text) => hmac(text).digest(),
-    joinToken: (pool) => `wpj_${hmac(`join:${pool}`).digest("base64url")}`,
+    replicaAddresses: vars.WARMPATH_REPLICA_ADDRESSES,
+    tokenPerReplica,
+    joinToken,
+    isJoinToken: (token, pool, replica) =>
+      sameText(token, joinToken(pool, replica)) || (!tokenPerReplica && sameText(token, joinToken(pool))),
     saltOf: (tenant) => remembered(salts, tenant, saltOf),
   };
   known.set(env, config);

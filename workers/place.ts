@@ -97,10 +97,12 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replace
         [HEADER.epoch]: String(answer.epoch),
       },
       body: job.body,
+      // A replica answers itself: its way was proved, that of whom it names was not.
+      redirect: "manual",
       signal: abort.signal,
     });
     const { status } = response;
-    if (status >= 500 || status === 403 || status === REPLACED_STATUS) {
+    if (status >= 500 || (status >= 300 && status < 400) || status === 403 || status === REPLACED_STATUS) {
       await response.body?.cancel();
       return { type: status === REPLACED_STATUS ? "replaced" : "failed" };
     }

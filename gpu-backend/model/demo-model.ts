@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
-import { access, mkdir, rename, writeFile } from "node:fs/promises";
+import { access, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { byteOfCharacter, trainBpe } from "./bpe.ts";
 import type { BpeVocabulary } from "./bpe.ts";
@@ -139,7 +139,13 @@ export async function ensureDemoModel(directory: string, shape = demoShape): Pro
   await mkdir(directory, { recursive: true });
   // Two processes may build at once: each writes its own file, and the last rename wins with the same bytes.
   const temporary = `${file}.${randomUUID()}`;
-  await writeFile(temporary, encodeDemoModel(corpus, shape));
-  await rename(temporary, file);
+  try {
+    await writeFile(temporary, encodeDemoModel(corpus, shape));
+    await rename(temporary, file);
+  } catch (error) {
+    // Half a file would keep a full disk full.
+    await rm(temporary, { force: true });
+    throw error;
+  }
   return file;
 }

@@ -17,10 +17,12 @@ export interface MembershipState {
 }
 
 export type MembershipEvent =
-  /** `connection`: the shell's number for the socket; `admitted`: it has the key of this epoch already. */
+  /** `connection`: the shell's number for the socket; `admitted`: its way back is proved already. */
   | { kind: "hello"; hello: ReplicaHello; connection: number; admitted: boolean }
-  /** It has shown that it has the key under which its admissions are signed. */
+  /** A nonce fetched from its URL was signed with its key: it can be reached, and has the key under which its admissions are signed. */
   | { kind: "admitted"; slot: number; epoch: number }
+  /** It could not be reached at its URL (src/pool/way-back.ts). */
+  | { kind: "unreached"; slot: number; epoch: number; reason: string }
   /** Anything came through its socket. `seq`: of the announce applied last. */
   | { kind: "heard"; slot: number; epoch: number; seq?: number }
   | { kind: "socketClosed"; slot: number; connection: number }
@@ -39,6 +41,8 @@ export type MembershipEffect =
   /** The pool now serves another model or hash spec. */
   | { kind: "adopted"; model: string; specFingerprint: string }
   | { kind: "becameReady"; replica: Replica }
+  /** It gets nothing new until it is admitted; what runs there goes on. */
+  | { kind: "unreached"; replica: Replica; reason: string }
   /** Its leases live 3 s unless it is heard again. */
   | { kind: "becameSuspect"; replica: Replica; reason: string }
   | { kind: "recovered"; replica: Replica }
@@ -106,8 +110,15 @@ function applyToReplica(state: MembershipState, replica: Replica, event: Replica
   switch (event.kind) {
     case "admitted": {
       if (replica.admitted) return { state, effects: [] };
-      const next = settled({ ...replica, admitted: true });
+      const admitted = { ...replica, admitted: true };
+      // A replica that was not heard of for a while stays suspect until it is.
+      const next = replica.state === "suspect" ? admitted : settled(admitted);
       return { state: put(state, next), effects: next.state === "ready" ? [{ kind: "becameReady", replica: next }] : [] };
+    }
+    case "unreached": {
+      const unreached = { ...replica, admitted: false };
+      const next = unreached.state === "suspect" ? unreached : settled(unreached);
+      return { state: put(state, next), effects: [{ kind: "unreached", replica: next, reason: event.reason }] };
     }
     case "heard": {
       const heard = { ...replica, lastHeardMs: Math.max(replica.lastHeardMs, nowMs), seq: event.seq ?? replica.seq };

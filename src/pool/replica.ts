@@ -2,7 +2,7 @@
 
 export type Role = "prefill" | "decode";
 
-/** ready: takes requests. joining: it has not shown yet that it has its key. suspect, draining: nothing new. lost: only in the effect that forgets it. */
+/** ready: takes requests. joining: it was not reached at its URL yet, or can't be any more. suspect, draining: nothing new. lost: only in the effect that forgets it. */
 export type ReplicaState = "joining" | "ready" | "suspect" | "draining" | "lost";
 
 export interface Capacity {
@@ -56,7 +56,7 @@ export interface Replica {
   lastHeardMs: number;
   /** Pool clock, when its socket closed; null while one is open. */
   closedAtMs: number | null;
-  /** It has the key under which its admissions are signed: what is sent before would be refused. */
+  /** It was reached at its URL and has the key under which its admissions are signed: what is sent before would be lost or refused. */
   admitted: boolean;
   /** It asked to be drained; survives being suspect for a while. */
   draining: boolean;

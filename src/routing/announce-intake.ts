@@ -8,6 +8,7 @@ import {
   restoreMembership,
 } from "../pool/membership.ts";
 import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
+import { type WayOutcome, WaysBack, type WayTry } from "../pool/way-back.ts";
 import { isPrefillLease, type Lease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { adopt } from "./adoption.ts";
@@ -35,6 +36,7 @@ export class AnnounceIntake {
   readonly #state: PoolState;
   readonly #decodes = new DecodeWatch();
   readonly #resyncs: Resyncs;
+  readonly #ways = new WaysBack();
 
   constructor(state: PoolState) {
     this.#state = state;
@@ -120,8 +122,9 @@ export class AnnounceIntake {
   ): { effects: MembershipEffect[]; need: ResyncNeed } {
     const { leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
+    const replica = this.#state.replica(slot);
     // Only who has been welcomed sends heartbeats: it has the key of its epoch.
-    effects.push(...this.membership({ kind: "admitted", slot, epoch }, nowMs));
+    if (replica?.epoch === epoch) this.#ways.heard(replica);
     const running = this.#running(slot, said.running);
     counters.expired += leases.heartbeat(slot, running, nowMs).length;
     leases.usedKv(slot, said.usedKvTokens ?? 0);
@@ -135,6 +138,16 @@ export class AnnounceIntake {
     else if (sync.seq !== said.seq) need = this.#resyncs.ask(slot, sync.seq === 0 ? null : sync.seq, nowMs);
     else if (this.#resyncs.isMiscounted(slot, ready, nowMs)) need = this.#resyncs.ask(slot, null, nowMs);
     return { effects, need };
+  }
+
+  /** Whose way back is to be tried now. */
+  waysDue(nowMs: number): WayTry[] {
+    return this.#ways.due(this.#state.membership.replicas, nowMs);
+  }
+
+  wayTried(made: WayTry, outcome: WayOutcome, nowMs: number): MembershipEffect[] {
+    const event = this.#ways.tried(made, outcome, this.#state.replica(made.slot), nowMs);
+    return event === null ? [] : this.membership(event, nowMs);
   }
 
   /** Of the replica's own leases; what it says of others changes nothing. */

@@ -38,6 +38,7 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_leases", "gauge", "Live leases", leases.size],
     ["warmpath_router_queue_pending_requests", "gauge", "Requests that wait for a replica", line.length],
     ["warmpath_replicas_ready", "gauge", "Replicas that take requests or prefill for others", inState("ready")],
+    ["warmpath_replicas_joining", "gauge", "Replicas that the pool can't reach at their URLs, or not yet", inState("joining")],
     ["warmpath_replicas_suspect", "gauge", "Replicas not heard of lately", inState("suspect")],
     ["warmpath_index_entries", "gauge", "Entries of the segment index", index.size],
     ["warmpath_index_bytes", "gauge", "Bytes of the segment index", index.bytes],

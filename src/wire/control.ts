@@ -136,7 +136,18 @@ const FromReplica = z.discriminatedUnion("type", [
 export type FromReplica = z.infer<typeof FromReplica>;
 export type Hello = Extract<FromReplica, { type: "hello" }>;
 
-const RefusalReason = z.enum(["bad_token", "protocol", "hash_spec", "model", "pool_full", "older_epoch", "wrong_pool", "malformed"]);
+const RefusalReason = z.enum([
+  "bad_token",
+  "protocol",
+  "hash_spec",
+  "model",
+  "pool_full",
+  "older_epoch",
+  "epoch_ahead",
+  "url",
+  "wrong_pool",
+  "malformed",
+]);
 export type RefusalReason = z.infer<typeof RefusalReason>;
 
 const FromPool = z.discriminatedUnion("type", [
@@ -151,6 +162,10 @@ const FromPool = z.discriminatedUnion("type", [
     /** Least time between two announce frames of this replica. */
     intervalMs: z.number().min(1).max(1000),
   }),
+  /** The pool has reached the replica at its URL: it gets work. */
+  z.object({ type: z.literal("reached") }),
+  /** The pool can't reach it there, and sends it nothing until it can. */
+  z.object({ type: z.literal("unreached"), message: z.string().max(1_024) }),
   /** Answers a heartbeat: the pool's clock, in which admissions expire. */
   z.object({ type: z.literal("time"), poolNowMs: z.number() }),
   z.object({ type: z.literal("refused"), reason: RefusalReason, message: z.string() }),

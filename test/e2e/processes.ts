@@ -29,7 +29,7 @@ export function replicaPid({ launcher }: Started, name: string): number | undefi
   return childrenOf(launcher.pid ?? 0).find((pid) => read(pid, "environ").split("\0").includes(`WARMPATH_REPLICA=${name}`));
 }
 
-export function edgePid({ launcher }: Started): number | undefined {
+export function edgePid({ launcher }: Pick<Started, "launcher">): number | undefined {
   return childrenOf(launcher.pid ?? 0).find((pid) => basename(read(pid, "cmdline").split("\0")[0] ?? "") === "workerd");
 }
 

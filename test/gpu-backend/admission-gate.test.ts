@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { AdmissionGate, type Presented } from "../../gpu-backend/admission-gate.ts";
 import { type Admission, encodeAdmission } from "../../src/wire/admission.ts";
+import { nonceOf, wayBackPath } from "../../src/wire/way-back.ts";
 
 const key = randomBytes(32);
 const mint = (claims: Partial<Admission> = {}, by = key): string =>
@@ -69,4 +70,24 @@ test("the pool's clock is followed: neither it nor ours may be set by an hour to
   expect(gate.spend(presented(mint({ expiresAtMs: 3_602_000 })), 1_600).ok).toBe(true);
   gate.follow(1_000, 1_700);
   expect(gate.spend(presented(mint({ attempt: 2, expiresAtMs: 900 })), 1_700)).toMatchObject({ ok: false, why: "it has expired" });
+});
+
+test("a nonce is signed with the key of this life, once it is here, and nothing else can be had signed so", () => {
+  const gate = new AdmissionGate();
+  gate.begin(7);
+  expect(gate.prove("A".repeat(22))).toBeNull();
+  gate.welcome(key.toString("base64url"), 1_000, 1_000);
+  expect(gate.prove("A".repeat(22))).toBe(
+    createHmac("sha256", key)
+      .update(`way-back ${"A".repeat(22)}`)
+      .digest("base64url"),
+  );
+  gate.begin(8);
+  expect(gate.prove("A".repeat(22))).toBeNull();
+  expect([
+    nonceOf(wayBackPath("A".repeat(22))),
+    nonceOf("/way-back/short"),
+    nonceOf(`/way-back/${"A".repeat(23)}`),
+    nonceOf("/healthz"),
+  ]).toEqual(["A".repeat(22), null, null, null]);
 });

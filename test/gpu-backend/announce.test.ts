@@ -12,9 +12,9 @@ afterEach(() => {
 });
 
 /** `life.epoch` is what the next hello says. */
-async function joining(): Promise<{ life: { epoch: number }; keys: string[]; times: number[] }> {
+async function joining(): Promise<{ life: { epoch: number }; keys: string[]; times: number[]; states: (boolean | string)[] }> {
   pool = new PoolSocket();
-  const [life, keys, times] = [{ epoch: 1 }, [] as string[], [] as number[]];
+  const [life, keys, times, states] = [{ epoch: 1 }, [] as string[], [] as number[], [] as (boolean | string)[]];
   announcer = announce({
     join: await pool.listen(),
     hello: () => ({
@@ -38,9 +38,10 @@ async function joining(): Promise<{ life: { epoch: number }; keys: string[]; tim
     onTime: (poolNowMs) => times.push(poolNowMs),
     onCancel: () => undefined,
     onRefused: () => undefined,
-    onState: () => undefined,
+    onUnreached: (message) => states.push(message),
+    onState: (ready) => states.push(ready),
   });
-  return { life, keys, times };
+  return { life, keys, times, states };
 }
 
 const welcome = (epoch: number, admissionKey: string) =>
@@ -83,4 +84,19 @@ test("nothing of a new life is said before its hello, nor before its welcome", a
   await pool.next("heartbeat", from);
   const said = pool.heard.slice(from).map((frame) => (frame === "residency" ? frame : frame.type));
   expect(said.slice(0, 2)).toEqual(["hello", "heartbeat"]);
+});
+
+test("a replica is ready when its pool has reached it, and says why it is not", async () => {
+  const { states, times } = await joining();
+  await pool.next("hello", 0);
+  pool.say(welcome(1, "key-1"));
+  await pool.next("heartbeat", 0);
+  expect(states).toEqual([]);
+  pool.say({ type: "unreached", message: "no connection" });
+  pool.say({ type: "reached" });
+  pool.say({ type: "reached" });
+  pool.say({ type: "unreached", message: "it answered 404" });
+  pool.say({ type: "time", poolNowMs: 78 });
+  while (times.length === 0) await pool.next("heartbeat");
+  expect(states).toEqual(["no connection", true, false, "it answered 404"]);
 });

@@ -13,6 +13,7 @@ import {
 } from "../../src/wire/control.ts";
 import { encodeResidencyFrame, type ResidencyEntry } from "../../src/wire/residency-frame.ts";
 import type { Mac } from "../../src/wire/sealed.ts";
+import { nonceOf, signNonce } from "../../src/wire/way-back.ts";
 import { configOf } from "../../workers/env.ts";
 
 export type Said<T extends FromPool["type"]> = Extract<FromPool, { type: T }>;
@@ -20,6 +21,21 @@ type Frame = Uint8Array<ArrayBuffer>;
 
 export const TOKENS_PER_SEGMENT = 64;
 export const capacity = { sequences: 2, kvTokens: 100_000, blockTokens: 16, contextTokens: 32_768, queueLimit: 1 };
+
+/** The latest of each URL. */
+const byUrl = new Map<string, MockReplica>();
+
+/** The answer of a mock replica whose way back is tried; null when `url` asks for something else. */
+export function wayBackAnswer(url: string): Response | null {
+  const { origin, pathname } = new URL(url);
+  const nonce = nonceOf(pathname);
+  return nonce === null ? null : (byUrl.get(origin)?.proveWayBack(nonce) ?? new Response(null, { status: 502 }));
+}
+
+const realFetch = globalThis.fetch;
+/** The objects run in the tests' isolate, and so does their `fetch`. */
+globalThis.fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> =>
+  (typeof input === "string" ? wayBackAnswer(input) : null) ?? realFetch(input, init);
 
 export class MockReplica {
   readonly name: string;
@@ -38,6 +54,9 @@ export class MockReplica {
   answersRejoin = true;
   /** A heartbeat follows each welcome: from then on the pool sends work. */
   confirms = true;
+  answersWayBack = true;
+  /** How often the pool has tried its way back. */
+  wayTries = 0;
   /** Every residency frame goes through here; the default sends it. */
   link: (bytes: Frame) => void = (bytes) => this.transmit(bytes);
   readonly heard: FromPool[] = [];
@@ -51,6 +70,7 @@ export class MockReplica {
     this.pool = pool;
     this.name = name;
     this.epoch = epoch;
+    byUrl.set(this.url, this);
   }
 
   static async join(pool: string, name = "r0", overrides: Partial<Hello> = {}): Promise<MockReplica> {
@@ -75,10 +95,15 @@ export class MockReplica {
     socket.accept();
   }
 
+  /** Resolves when it is ready, unless it keeps its heartbeat or its proof back. */
   async join(): Promise<Said<"welcome">> {
     await this.open();
     this.hello();
-    return this.next("welcome");
+    const from = this.heard.length;
+    const welcome = await this.next("welcome");
+    const done = (): boolean => this.heard.slice(from).some(({ type }) => type === "reached" || type === "unreached");
+    while (this.confirms && this.answersWayBack && !done()) await this.#change();
+    return welcome;
   }
 
   hello(): void {
@@ -123,8 +148,16 @@ export class MockReplica {
     return (text) => createHmac("sha256", Buffer.from(key, "base64url")).update(text).digest("base64url");
   }
 
+  /** Of this replica in this pool, so that `fetch` finds it. */
   get url(): string {
-    return `http://${this.name.toLowerCase()}.test:8000`;
+    const host = `${this.name}.${this.pool}`.toLowerCase().replaceAll(/[^a-z0-9.-]/g, "-");
+    return `http://${host}.test:8000`;
+  }
+
+  /** What its HTTP side says to the pool that tries its way back. */
+  proveWayBack(nonce: string): Response {
+    this.wayTries++;
+    return this.answersWayBack ? new Response(signNonce(nonce, this.mac)) : new Response(null, { status: 404 });
   }
 
   heartbeat(): void {

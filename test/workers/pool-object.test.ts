@@ -19,7 +19,7 @@ describe("join and decide", () => {
     replica.hold(chain.subarray(0, 3));
     await pool.until("index_entries", 3);
     const placed = await pool.place("req-1", chain, { bodyBytes: 4_321 });
-    expect(placed).toMatchObject({ replica: "r0", url: "http://r0.test:8000", attempt: 1, cachedTokens: 3 * TOKENS_PER_SEGMENT });
+    expect(placed).toMatchObject({ replica: "r0", url: replica.url, attempt: 1, cachedTokens: 3 * TOKENS_PER_SEGMENT });
     expect(await pool.metric("leases")).toBe(1);
     expect(await pool.stub.leaseAlive("req-1", 1)).toBe(true);
     const same = (a: string, b: string) => a === b;

@@ -36,17 +36,18 @@ export class AdmissionKeys {
   }
 
   mint(replica: Replica, claims: AdmissionClaims): string | null {
-    const mac = this.#macOf(replica);
+    const mac = this.macOf(replica);
     return mac === null ? null : encodeAdmission(claims, mac);
   }
 
   /** Of the replica that sends. */
   mintTicket(sender: Replica, claims: TicketClaims): string | null {
-    const mac = this.#macOf(sender);
+    const mac = this.macOf(sender);
     return mac === null ? null : encodeTicket(claims, mac);
   }
 
-  #macOf({ name, epoch }: Replica): Mac | null {
+  /** Under the key of this epoch; null when it has none. */
+  macOf({ name, epoch }: Pick<Replica, "name" | "epoch">): Mac | null {
     const known = this.#keys.get(name);
     if (known?.epoch !== epoch) return null;
     const key = Buffer.from(known.key, "base64url");

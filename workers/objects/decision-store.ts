@@ -2,6 +2,7 @@
  * The pool's last decisions over the loss of its memory. Memory has all that is kept; the rows are its log, overwritten in a ring. One
  * row has many records, because the platform bills rows and not bytes, and there is no index, which would be billed as another row.
  */
+import { tell } from "../../src/routing/told.ts";
 import { type ExplainRecord, type RecordRow, rowOf } from "../../src/routing/explain.ts";
 import type { ExplainRing } from "../../src/routing/explain-ring.ts";
 import type { RecordBatch } from "../../src/routing/record-batch.ts";
@@ -51,6 +52,12 @@ export class DecisionStore {
     if (this.#restored) return;
     this.#restored = true;
     this.#ring.restore(this.#rows());
+  }
+
+  /** The decision as JSON for its tenant; null when it is not kept or another's. */
+  told(id: string, tenant: string, pool: string | undefined): string | null {
+    const attempts = this.attempts(id, tenant).map(tell);
+    return attempts.length === 0 ? null : JSON.stringify({ object: "decision", id, pool, attempts });
   }
 
   /** All attempts of a tenant's request that are still kept, first one first. */

@@ -16,7 +16,6 @@ import type { RecordRow } from "../../src/routing/explain.ts";
 import { metricsText } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
-import { tell } from "../../src/routing/told.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { type Config, configOf, type Env } from "../env.ts";
@@ -30,13 +29,15 @@ import {
   attachment,
   closeSaying,
   helloProblem,
-  intervalMs,
   introductionOf,
   refusalOf,
   refuse,
   say,
+  sayWayBack,
   strangersLeft,
+  welcome,
 } from "./replica-socket.ts";
+import { tryWaysBack } from "./way-back.ts";
 
 const TICK_MS = 250;
 const HOLD_MS = 5_000;
@@ -143,8 +144,7 @@ export class PoolObject extends DurableObject<Env> {
 
   /** The decision's record as JSON, with every candidate's numbers; null when it is not kept or another tenant's. */
   explain(id: string, tenant: string): string | null {
-    const attempts = this.#decisions.attempts(id, tenant).map(tell);
-    return attempts.length === 0 ? null : JSON.stringify({ object: "decision", id, pool: this.ctx.id.name, attempts });
+    return this.#decisions.told(id, tenant, this.ctx.id.name);
   }
 
   /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
@@ -187,9 +187,9 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   #hello(socket: WebSocket, at: Attachment, hello: Hello, nowMs: number): void {
-    const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config);
+    const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config, Date.now());
     if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
-    // Its first heartbeat after the welcome says that it has its key; in the same epoch it has it still.
+    // Its first heartbeat after the welcome says that it has its key, and then its way back is tried; in the same epoch it is open still.
     const said = { kind: "hello", hello: introductionOf(hello), connection: at.connection, admitted: false } as const;
     const effects = this.#intake.membership(said, nowMs);
     const refused = effects.find((effect) => effect.kind === "refused");
@@ -214,13 +214,8 @@ export class PoolObject extends DurableObject<Env> {
   #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
     const { slot, name, epoch } = replica;
     const key = this.#keys.of(name, epoch);
-    const old = this.#sockets.get(slot);
-    if (old !== socket) closeSaying(old, CLOSE.replaced, "another socket speaks for this replica now");
-    this.#sockets.set(slot, socket);
     attach(socket, { ...at, slot, epoch, key });
-    const pace = { intervalMs: intervalMs(this.#sockets.size) };
-    say(socket, { type: "welcome", slot, epoch, admissionKey: key.key, poolNowMs: nowMs, ...pace });
-    for (const other of this.#sockets.values()) if (other !== socket) say(other, { type: "pace", ...pace });
+    welcome(socket, replica, { sockets: this.#sockets, admissionKey: key.key, poolNowMs: nowMs });
   }
 
   #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {
@@ -229,7 +224,8 @@ export class PoolObject extends DurableObject<Env> {
         const { effects, need } = this.#intake.heartbeat(slot, at.epoch, { ...frame, usedKvTokens: frame.load.usedKvTokens }, nowMs);
         say(socket, { type: "time", poolNowMs: nowMs });
         ask(socket, need);
-        return this.#carryOut(effects);
+        this.#carryOut(effects);
+        return this.#tryWaysBack(nowMs);
       }
       case "leases":
         for (const report of frame.reports) this.#intake.lease(slot, report, nowMs);
@@ -251,9 +247,20 @@ export class PoolObject extends DurableObject<Env> {
     this.#tickSoon();
   }
 
+  /** Nobody waits for it. One that has ended makes room for the next, or for one in a new life of its replica. */
+  #tryWaysBack(nowMs: number): void {
+    tryWaysBack(this.#intake.waysDue(nowMs), this.#keys, (made, outcome) => {
+      const endedMs = this.#now();
+      this.#carryOut(this.#intake.wayTried(made, outcome, endedMs));
+      this.#tryWaysBack(endedMs);
+      this.#dispatcher.dispatchWaiting(endedMs);
+    });
+  }
+
   /** What membership asks of sockets and keys; the pool's own knowledge has followed already. */
   #carryOut(effects: readonly MembershipEffect[]): void {
     for (const effect of effects) {
+      if ("replica" in effect) sayWayBack(this.#sockets.get(effect.replica.slot), effect);
       if (effect.kind !== "expired") continue;
       const { slot, name } = effect.replica;
       this.#keys.forget(name);
@@ -280,6 +287,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#ticking = false;
     const nowMs = this.#now();
     this.#carryOut(this.#intake.tick(nowMs));
+    this.#tryWaysBack(nowMs);
     const strangers = strangersLeft(this.ctx.getWebSockets(), nowMs);
     this.#dispatcher.dispatchWaiting(nowMs);
     if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#save(nowMs);

@@ -1,12 +1,17 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
-import type { ReplicaHello } from "../../src/pool/replica.ts";
+import type { MembershipEffect } from "../../src/pool/membership.ts";
+import type { Replica, ReplicaHello } from "../../src/pool/replica.ts";
+import { RETRY_MS } from "../../src/pool/way-back.ts";
 import { HASH_SPEC_VERSIONS, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
 import type { ResyncNeed } from "../../src/routing/resync.ts";
 import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
-import { type Config, sameText } from "../env.ts";
+import type { Config } from "../env.ts";
+import { replicaUrl, replicaUrlProblem } from "../replica-url.ts";
 import type { EpochKey } from "./admission-keys.ts";
 
 const HELLO_PATIENCE_MS = 5_000;
+/** A replica's clock may be ahead of the edge's by so much: with an epoch far in the future a name would be taken for good. */
+const MOST_EPOCH_AHEAD_MS = 60_000;
 const FRAMES_PER_SECOND = 600;
 
 /** What survives on a socket while the object is out of memory. */
@@ -37,20 +42,45 @@ export function ask(socket: WebSocket, need: ResyncNeed): void {
   if (need !== null) say(socket, { type: "resync", afterSeq: need.afterSeq });
 }
 
+/** The replica speaks over this socket from now on; another one that it had is closed. `sockets`: of all replicas, by slot. */
+export function welcome(
+  socket: WebSocket,
+  { slot, epoch, admitted }: Replica,
+  { sockets, admissionKey, poolNowMs }: { sockets: Map<number, WebSocket>; admissionKey: string; poolNowMs: number },
+): void {
+  const old = sockets.get(slot);
+  if (old !== socket) closeSaying(old, CLOSE.replaced, "another socket speaks for this replica now");
+  sockets.set(slot, socket);
+  const pace = { intervalMs: intervalMs(sockets.size) };
+  say(socket, { type: "welcome", slot, epoch, admissionKey, poolNowMs, ...pace });
+  // In the same epoch its way back is open still.
+  if (admitted) say(socket, { type: "reached" });
+  for (const other of sockets.values()) if (other !== socket) say(other, { type: "pace", ...pace });
+}
+
+/** Tells a replica whether the pool reaches it at its URL, where the effect says so. */
+export function sayWayBack(socket: WebSocket | undefined, effect: MembershipEffect): void {
+  if (socket === undefined) return;
+  if (effect.kind === "unreached") {
+    const where = `The pool can't reach it at ${effect.replica.url}: ${effect.reason}.`;
+    say(socket, { type: "unreached", message: `${where} It gets no requests; it is tried again in ${RETRY_MS / 1_000} s.` });
+  } else if (effect.kind === "becameReady" || (effect.kind === "recovered" && effect.replica.admitted)) say(socket, { type: "reached" });
+}
+
 export function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
   say(socket, { type: "refused", reason, message });
   closeSaying(socket, CLOSE.refused, message);
 }
 
 /** Least time between two frames of a replica, ms: all together send so many a second, and each gets its share. */
-export function intervalMs(sockets: number): number {
+function intervalMs(sockets: number): number {
   return Math.max(1, Math.ceil((1_000 * Math.max(1, sockets)) / FRAMES_PER_SECOND));
 }
 
 /** A hello as membership takes it. */
 export function introductionOf({ replica: name, epoch, url, roles, model, hashSpec, capacity, transfers, machine }: Hello): ReplicaHello {
   const fingerprint = specFingerprint({ ...hashSpec, version: 1 });
-  return { name, epoch, url, roles, model, specFingerprint: fingerprint, capacity, transfers, machine };
+  return { name, epoch, url: replicaUrl(url), roles, model, specFingerprint: fingerprint, capacity, transfers, machine };
 }
 
 /** A close reason holds 123 bytes, and names in it may be in any script. */
@@ -77,9 +107,14 @@ export function refusalOf(words: string): RefusalReason {
   return words.startsWith("the pool's hash spec") ? "hash_spec" : "model";
 }
 
-/** Why this hello is refused before membership looks at it; null when it is not. */
-export function helloProblem(hello: Hello, pool: string, config: Config): [RefusalReason, string] | null {
-  if (!sameText(hello.token, config.joinToken(pool))) return ["bad_token", "The join token is not this pool's."];
+/** Why this hello is refused before membership looks at it; null when it is not. `wallMs`: the edge's clock, as epochs are read off the replica's. */
+export function helloProblem(hello: Hello, pool: string, config: Config, wallMs: number): [RefusalReason, string] | null {
+  if (!config.isJoinToken(hello.token, pool, hello.replica)) {
+    return [
+      "bad_token",
+      config.tokenPerReplica ? "The join token is not this replica's in this pool." : "The join token is not this pool's.",
+    ];
+  }
   if (hello.pool !== pool) return ["wrong_pool", `This is pool ${pool}, the replica asked for ${hello.pool}.`];
   if (hello.protocol !== PROTOCOL_VERSION) {
     return ["protocol", `This pool speaks protocol ${PROTOCOL_VERSION}, the replica ${hello.protocol}. Run the same release on both.`];
@@ -90,5 +125,11 @@ export function helloProblem(hello: Hello, pool: string, config: Config): [Refus
   }
   const problem = scheduleProblem(hello.hashSpec.schedule);
   if (problem !== null) return ["hash_spec", `The segment schedule is none: ${problem}.`];
+  const badUrl = replicaUrlProblem(hello.url, config.replicaAddresses);
+  if (badUrl !== null) return ["url", badUrl];
+  const aheadMs = hello.epoch - wallMs;
+  if (aheadMs > MOST_EPOCH_AHEAD_MS) {
+    return ["epoch_ahead", `The replica's epoch lies ${Math.round(aheadMs / 1_000)} s ahead of the edge's clock. Set the replica's clock.`];
+  }
   return null;
 }

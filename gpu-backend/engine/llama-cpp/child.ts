@@ -1,13 +1,13 @@
 /** Life of one engine process, seen from its parent. */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { accessSync, constants } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { forkDyingWithParent } from "../../dies-with-parent.ts";
+import { withoutOurs } from "../../environment.ts";
 import type { EngineCard } from "../engine.ts";
 import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
+import { makeScratch } from "./scratch.ts";
 
 export interface Child {
   readonly processId: number | undefined;
@@ -25,16 +25,6 @@ export type ChildStart = { type: "started"; child: Child; card: EngineCard; rand
 
 const entry = fileURLToPath(new URL("./main.ts", import.meta.url));
 const stopPatienceMs = 2_000;
-
-/** llama.cpp exchanges state through files only: in memory where the system has a tmpfs. */
-function scratchParent(): string {
-  try {
-    accessSync("/dev/shm", constants.W_OK);
-    return "/dev/shm";
-  } catch {
-    return tmpdir();
-  }
-}
 
 function wrap(process: ChildProcess, gone: Promise<void>): Child {
   return {
@@ -54,22 +44,39 @@ function wrap(process: ChildProcess, gone: Promise<void>): Child {
   };
 }
 
-/** Forks the engine and waits for its first word. Never throws. */
-export function startChild(options: Omit<ChildOptions, "scratchDirectory">): Promise<ChildStart> {
-  return forkAndWait(options).catch((error: unknown): ChildStart => {
+/** The engine's process before it knows what to run: most of its start is loading its own code. */
+export interface ForkedEngine {
+  process: ChildProcess;
+  gone: Promise<void>;
+}
+
+/** Throws where the system starts no more processes. */
+export function forkEngine(): ForkedEngine {
+  // No inherited flags: node-llama-cpp forks a probe that would inherit them in turn and fail.
+  const process = fork(entry, [], {
+    ...forkDyingWithParent([]),
+    env: withoutOurs(globalThis.process.env),
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const gone = new Promise<void>((resolve) => {
+    process.once("exit", () => resolve());
+    process.once("error", () => resolve());
+  });
+  return { process, gone };
+}
+
+/** Has an engine's process, or a new one, start its engine, and waits for its first word. Never throws. */
+export function startChild(options: Omit<ChildOptions, "scratchDirectory">, forked?: ForkedEngine): Promise<ChildStart> {
+  return startAndWait(options, forked).catch((error: unknown): ChildStart => {
     return { type: "unavailable", message: `the engine's process cannot be started: ${String(error)}` };
   });
 }
 
-async function forkAndWait(options: Omit<ChildOptions, "scratchDirectory">): Promise<ChildStart> {
-  const scratchDirectory = await mkdtemp(path.join(scratchParent(), "warmpath-"));
-  // No inherited flags: node-llama-cpp forks a probe that would inherit them in turn and fail.
-  const process = fork(entry, [], { execArgv: [], serialization: "advanced", stdio: ["ignore", "ignore", "inherit", "ipc"] });
-  const exited = new Promise<void>((resolve) => {
-    process.once("exit", () => resolve());
-    process.once("error", () => resolve());
-  });
-  const gone = exited.then(() => rm(scratchDirectory, { recursive: true, force: true }));
+async function startAndWait(options: Omit<ChildOptions, "scratchDirectory">, forked = forkEngine()): Promise<ChildStart> {
+  const scratchDirectory = await makeScratch();
+  const { process } = forked;
+  const gone = forked.gone.then(() => rm(scratchDirectory, { recursive: true, force: true }));
   const child = wrap(process, gone);
   child.send({ type: "start", options: { ...options, scratchDirectory } });
   const first = await Promise.race([

@@ -15,8 +15,7 @@ import type {
   Prepared,
   Restore,
 } from "../engine.ts";
-import { type ChildStart, startChild } from "./child.ts";
-import type { Child } from "./child.ts";
+import { type Child, type ChildStart, type ForkedEngine, startChild } from "./child.ts";
 import { GrammarCompiler } from "./grammar-compiler.ts";
 import { exportedBlocksLimit } from "./messages.ts";
 import type { Answer, ChildMessage, ChildOptions, ChildRequest, Failed, Question } from "./messages.ts";
@@ -276,12 +275,21 @@ function optionsProblem(options: Omit<ChildOptions, "scratchDirectory">): string
   return undefined;
 }
 
-/** Starts the engine and waits until it serves. Every reason why it cannot is an "unavailable" of one sentence. */
-export async function startLlamaEngine(options: LlamaEngineOptions): Promise<LlamaEngine | { type: "unavailable"; message: string }> {
+/**
+ * Starts the engine and waits until it serves. Every reason why it cannot is an "unavailable" of one sentence. `forked`: its process, where
+ * one was forked before.
+ */
+export async function startLlamaEngine(
+  options: LlamaEngineOptions,
+  forked?: ForkedEngine,
+): Promise<LlamaEngine | { type: "unavailable"; message: string }> {
   const complete = { blockTokens: 32, prefillChunkTokens: 256, ...options };
   const problem = optionsProblem(complete);
-  if (problem !== undefined) return { type: "unavailable", message: problem };
-  const started = await startChild(complete);
+  if (problem !== undefined) {
+    forked?.process.kill("SIGKILL");
+    return { type: "unavailable", message: problem };
+  }
+  const started = await startChild(complete, forked);
   if (started.type === "unavailable") return started;
   return new LlamaEngineProxy(complete, started);
 }

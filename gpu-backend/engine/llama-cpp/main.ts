@@ -1,5 +1,6 @@
 /** The engine's own process: a fault in native code ends it, and not the replica. Started by engine.ts; lives as long as its channel. */
 import { rmSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { blockKeys } from "./block-keys.ts";
 import { boot } from "./boot.ts";
 import { tokensOf } from "./binding.ts";
@@ -60,6 +61,8 @@ async function start(options: ChildOptions): Promise<void> {
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);
   });
   send({ type: "ready", card: booted.card, random: booted.random });
+  // A process that is killed writes nothing at its end. Without NODE_COMPILE_CACHE there is nothing to write.
+  flushCompileCache();
   await scheduler.loop();
 }
 

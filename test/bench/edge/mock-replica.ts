@@ -1,10 +1,12 @@
 /** Replicas that answer at once. They speak the announce protocol and report every lease; one process plays any number of them. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { AdmissionGate } from "../../../gpu-backend/admission-gate.ts";
 import { announce, type Announcer } from "../../../gpu-backend/announce.ts";
 import type { ResidencyEntry } from "../../../src/wire/residency-frame.ts";
 import type { AnswerEvent } from "../../../src/wire/answer-event.ts";
 import { chatCompletion, ChatStream } from "../../../src/wire/chat-answer.ts";
+import { nonceOf } from "../../../src/wire/way-back.ts";
 import { WholeAnswer } from "../../../src/wire/whole-answer.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
 import { serveCommands } from "./child.ts";
@@ -40,6 +42,7 @@ const word = chunks.event({ type: "text", choice: 0, text: CONTENT, logprobs: nu
 const last = chunks.event(finished) + chunks.close();
 
 const announcers: Announcer[] = [];
+const gates: AdmissionGate[] = [];
 const held: ResidencyEntry[][] = [];
 const ports: number[] = [];
 let joined = 0;
@@ -85,8 +88,11 @@ const json = (response: ServerResponse, value: unknown): void => {
   response.end(JSON.stringify(value));
 };
 
-/** What SMG asks its workers. */
+/** What SMG asks its workers, and what the pool asks each replica. */
 function small(request: IncomingMessage, response: ServerResponse): void {
+  const [, index = "", path = ""] = /^\/(\d+)(\/.*)$/.exec(request.url ?? "") ?? [];
+  const nonce = nonceOf(path);
+  if (nonce !== null) return void response.end(gates[Number(index)]?.prove(nonce) ?? "");
   if (request.url === "/v1/models") json(response, { object: "list", data: [{ id: MODEL, object: "model", owned_by: "bench" }] });
   else json(response, { status: "ok", model_path: MODEL, served_model_name: MODEL, model_id: MODEL, version: "0.5.0" });
 }
@@ -123,6 +129,7 @@ function listen(server: number): Promise<number> {
 function join(command: Extract<MockCommand, { type: "join" }>, index: number): Announcer {
   const entries: ResidencyEntry[] = (held[index] = []);
   const epoch = Date.now();
+  const gate = (gates[index] = new AdmissionGate());
   return announce({
     join: command.join,
     hello: () => ({
@@ -130,7 +137,8 @@ function join(command: Extract<MockCommand, { type: "join" }>, index: number): A
       pool: command.pool,
       replica: `mock-${index}`,
       epoch,
-      url: `http://127.0.0.1:${command.ports[index % command.ports.length]}`,
+      // Several share a port, and each proves its own way back.
+      url: `http://127.0.0.1:${command.ports[index % command.ports.length]}/${index}`,
       roles: ["prefill", "decode"],
       model: MODEL,
       hashSpec: { ...HASH_SPEC, schedule: [...HASH_SPEC.schedule] },
@@ -142,10 +150,11 @@ function join(command: Extract<MockCommand, { type: "join" }>, index: number): A
     load: () => ({ running: 0, queued: 0, usedKvTokens: 0 }),
     entries: () => entries,
     entryCount: () => entries.length,
-    onWelcome: () => undefined,
+    onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, poolNowMs),
     onTime: () => undefined,
     onCancel: () => undefined,
     onRefused: (message) => process.stderr.write(`mock-${index} was refused: ${message}\n`),
+    onUnreached: (message) => process.stderr.write(`mock-${index} has no way back: ${message}\n`),
     onState: (up) => (joined += up ? 1 : -1),
   });
 }

@@ -15,6 +15,7 @@ import { DEFAULT_SCHEDULE, type HashSpec } from "../../../src/prefix/segment.ts"
 import type { Admission } from "../../../src/wire/admission.ts";
 import { errorBody } from "../../../src/wire/envelope.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
+import { nonceOf } from "../../../src/wire/way-back.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
 import { PROTOCOL_VERSION, type Running } from "../../../src/wire/control.ts";
 import { seededRandom } from "../conversations.ts";
@@ -160,6 +161,8 @@ function left({ id, attempt, outputTokens }: Running, promptTokens: number): voi
 
 const http = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
   response.socket?.setNoDelay(true);
+  const nonce = nonceOf(request.url ?? "");
+  if (nonce !== null) return void response.end(gate.prove(nonce) ?? "");
   if (request.method !== "POST") return void response.end(JSON.stringify({ status: "ok", model: MOCK_MODEL, running: live.size }));
   const parts: Buffer[] = [];
   request.on("data", (part: Buffer) => parts.push(part));
@@ -195,6 +198,7 @@ async function join({ join: address, token, pool, name, seed, truth }: Extract<M
     onTime: (poolNowMs) => gate.follow(poolNowMs, steadyNowMs()),
     onCancel: (id, attempt) => live.get(`${id}/${attempt}`)?.lose(),
     onRefused: (message) => process.stderr.write(`${name} was refused by its pool: ${message}\n`),
+    onUnreached: (message) => process.stderr.write(`${name} has no way back: ${message}\n`),
     onState: (up) => (joined = up),
   });
 }
