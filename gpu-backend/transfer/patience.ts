@@ -3,8 +3,8 @@
  * goes on. Pure: times are the caller's, in ms.
  *
  *   prefill elsewhere: LEAST + 3 × prediction; a word of progress moves the end to LEAST + 3 × what the rest takes at the pace shown so far. A pulse without progress moves
- *     nothing. At most LEAST + 6 × prediction, so that progress that is only claimed costs no more than a few times what computing here would have; where nothing was ever
- *     measured the prediction is no more than a guess, and the most is UNMEASURED.
+ *     nothing. At most LEAST + 6 × prediction, so that progress that is only claimed costs no more than a few times what computing here would have. Where nothing was ever
+ *     measured the prediction is no more than a guess: the first word of progress has at least FIRST_WORD (an engine says one every few hundred tokens), and the most is UNMEASURED.
  *   pull: as long as recomputing takes (at least FLOOR); every block moves the end to what recomputing the blocks still missing takes. At most twice that.
  */
 export interface Expectation {
@@ -25,6 +25,7 @@ const LEAST_MS = 2_000;
 const FACTOR = 3;
 const MOST_FACTOR = 6;
 const UNMEASURED_MS = 120_000;
+const FIRST_WORD_MS = 10_000;
 const PULL_FLOOR_MS = 500;
 /** A first pull, before anything was measured here. */
 const PULL_UNMEASURED_MS = 2_000;
@@ -44,7 +45,7 @@ export class Patience {
       this.#endMs = nowMs + firstMs;
       this.#mostMs = nowMs + 2 * firstMs;
     } else {
-      this.#endMs = nowMs + LEAST_MS + FACTOR * predictedMs;
+      this.#endMs = nowMs + Math.max(LEAST_MS + FACTOR * predictedMs, measured ? 0 : FIRST_WORD_MS);
       this.#mostMs = Math.max(this.#endMs, nowMs + (measured ? LEAST_MS + MOST_FACTOR * predictedMs : UNMEASURED_MS));
     }
   }
