@@ -1,7 +1,8 @@
-/** `node test/bench/tiers.ts [--only check|memory]`: what KV that rests below the device, or at a peer, saves until the first token. Needs a quiet machine. */
+/** `node test/bench/tiers.ts [--only check|logits|memory]`: what KV that rests below the device, or at a peer, saves until the first token. Needs a quiet machine. */
 import { parseArgs } from "node:util";
 import { writeResult } from "./result.ts";
 import { type CheckRow, measureCheck } from "./tiers/check-cost.ts";
+import { logitParameters, measureLogits } from "./tiers/logit-cost.ts";
 import { measurePrefix, type PrefixRow, prefixParameters } from "./tiers/prefix.ts";
 import { modelFile, SHAPE, startEngine } from "./tiers/rig.ts";
 import { measureStoreMemory, memoryParameters, type MemoryRow } from "./tiers/store-memory.ts";
@@ -33,6 +34,12 @@ function memoryTable(rows: readonly MemoryRow[]): Record<string, unknown>[] {
 }
 
 const { values } = parseArgs({ options: { only: { type: "string" } } });
+if (values.only === "logits") {
+  const logits = await measureLogits();
+  for (const { model, of, ...row } of logits) console.log(model, of, row);
+  console.log(writeResult("tiers-logits", logitParameters, logits));
+  process.exit(0);
+}
 if (values.only === "memory") {
   const memory = await measureStoreMemory();
   console.table(memoryTable(memory));
