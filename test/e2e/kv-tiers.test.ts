@@ -1,8 +1,10 @@
 /** KV that rests below the device: it outlives its place there, and its process; peers give theirs; and what callers may ask to be kept. */
+import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
+import { formatKey } from "../../src/tenancy/key.ts";
 import type { Message, Target } from "../bench/conversations.ts";
 import { type Answer, cachedOf, chat, expectQuiet, outcomeOf, promptOf, withEnvironment } from "./kv-tools.ts";
 import { type Life, startLife } from "./lives.ts";
@@ -10,6 +12,13 @@ import { familyOf } from "./processes.ts";
 import { metric, preparedStateDirectory, type Started, type StartedOptions, startProduct, until } from "./started.ts";
 
 const MEBI = 1024 * 1024;
+/** About 780 tokens of 1 KiB each, chat template and all. */
+const WORDS = 350;
+/** A replica whose device has room for two prompts, and its memory for seven. */
+const SMALL: [Record<string, string>, StartedOptions] = [
+  { WARMPATH_HOST_BYTES: String(6 * MEBI), WARMPATH_DISK_BYTES: "0" },
+  { replicas: 1, sequences: 2, contextTokens: 1_024 },
+];
 
 let products: Pick<Started, "stop">[] = [];
 let frozen: number[] = [];
@@ -70,7 +79,7 @@ test("what lies on disk outlives the processes: predicted, restored, and the sam
   products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
   const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
   const first = await live(state, disk);
-  const prompts = [71, 72, 73].map((seed) => promptOf(seed, 700));
+  const prompts = [71, 72, 73].map((seed) => promptOf(seed, WORDS));
   const cold = await inTurn(first, prompts);
   expect(cold.map(cachedOf)).toEqual([0, 0, 0]);
   // What can be used again: whole blocks of 32 tokens, not the last two tokens. A token's KV is 1 KiB in the demo model.
@@ -97,7 +106,7 @@ test("what was damaged on disk is computed again, and nobody sees it", async () 
   products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
   const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
   const first = await live(state, disk);
-  const prompts = [75, 76].map((seed) => promptOf(seed, 700));
+  const prompts = [75, 76].map((seed) => promptOf(seed, WORDS));
   const cold = await inTurn(first, prompts);
   const tokens = cold.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0);
   const blocks = join(state, "blocks");
@@ -122,11 +131,8 @@ test("what was damaged on disk is computed again, and nobody sees it", async () 
 });
 
 test("what the device had to let go comes back from memory, with the same text", async () => {
-  const product = await start(
-    { WARMPATH_HOST_BYTES: String(12 * MEBI), WARMPATH_DISK_BYTES: "0" },
-    { replicas: 1, sequences: 2, contextTokens: 2_048 },
-  );
-  const prompts = [81, 82, 83, 84, 85, 86].map((seed) => promptOf(seed, 700));
+  const product = await start(...SMALL);
+  const prompts = [81, 82, 83, 84, 85, 86].map((seed) => promptOf(seed, WORDS));
   const cold = await inTurn(product, prompts);
   expect(cold.map(cachedOf)).toEqual(prompts.map(() => 0));
   const again = await chat(product, prompts[0] ?? []);
@@ -139,7 +145,7 @@ test("what the device had to let go comes back from memory, with the same text",
 
 test("a peer gives what it holds to the replica that serves, with the same text", async () => {
   const product = await start({}, { replicas: 2, profile: "round-robin" });
-  const prompt = promptOf(91, 700);
+  const prompt = promptOf(91, WORDS);
   const cold = await chat(product, prompt);
   const pulled = await chat(product, prompt);
   expect(pulled.replica).not.toBe(cold.replica);
@@ -154,7 +160,7 @@ test("a peer gives what it holds to the replica that serves, with the same text"
 
 test("a peer that is frozen gives nothing: the replica that serves computes itself, soon enough", async () => {
   const product = await start({}, { replicas: 2, profile: "round-robin" });
-  const prompt = promptOf(92, 700);
+  const prompt = promptOf(92, WORDS);
   const cold = await chat(product, prompt);
   const holder = product.replicas.find(({ name }) => name === cold.replica);
   frozen = familyOf(holder?.pid ?? 0);
@@ -176,14 +182,10 @@ test("a peer that is frozen gives nothing: the replica that serves computes itse
 });
 
 test("a pinned prompt stays in memory that others fill: they go first", async () => {
-  // Room for seven of eleven prompts below the device, which has room for two.
-  const product = await start(
-    { WARMPATH_HOST_BYTES: String(12 * MEBI), WARMPATH_DISK_BYTES: "0" },
-    { replicas: 1, sequences: 2, contextTokens: 2_048 },
-  );
-  const pinned = promptOf(101, 700);
+  const product = await start(...SMALL);
+  const pinned = promptOf(101, WORDS);
   const cold = await chat(product, pinned, {}, { "x-warmpath-pin": "10m" });
-  const others = Array.from({ length: 10 }, (_, index) => promptOf(110 + index, 700));
+  const others = Array.from({ length: 10 }, (_, index) => promptOf(110 + index, WORDS));
   const colds = await inTurn(product, others);
   const again = await chat(product, pinned);
   expect(again.text).toBe(cold.text);
@@ -193,9 +195,48 @@ test("a pinned prompt stays in memory that others fill: they go first", async ()
   expect(cachedOf(early)).toBe(0);
 });
 
+/** A tenant of the product's deployment: its prompts have a salt of their own. */
+function tenant(product: Started, name: string): Target {
+  const deployment = readFileSync(join(product.stateDirectory, "secret"), "utf8").trim();
+  const mac = (text: string): Buffer => createHmac("sha256", deployment).update(text).digest();
+  const headers = { ...product.headers, authorization: `Bearer ${formatKey({ tenant: name, keyId: "1" }, "0123456789abcdef", mac)}` };
+  return { url: product.url, model: product.model, headers };
+}
+
+async function hostBytes({ replicas: [replica] }: Started, what: "budget" | "pinned"): Promise<number> {
+  const text = await (await fetch(`${replica?.url}/metrics`)).text();
+  return Number(new RegExp(`^warmpath_tier_${what}_bytes\\{.*tier="host"\\} (\\d+)$`, "m").exec(text)?.[1] ?? Number.NaN);
+}
+
+test("four tenants that pin all they can take half of a tier at most: everybody else's prompts stay warm", async () => {
+  const product = await start(...SMALL);
+  // More than all of the tier.
+  for (const [index, name] of ["pins1", "pins2", "pins3", "pins4"].entries()) {
+    for (const seed of [130, 131].map((first) => first + 2 * index)) {
+      expect((await chat(tenant(product, name), promptOf(seed, WORDS), {}, { "x-warmpath-pin": "1h" })).status).toBe(200);
+    }
+  }
+  const budget = await hostBytes(product, "budget");
+  const pinned = await until("pins are counted", async () => {
+    const bytes = await hostBytes(product, "pinned");
+    return bytes > 0.3 * budget && bytes;
+  });
+  expect(pinned).toBeLessThanOrEqual(0.5 * budget);
+  // One more than the device has room for, in turn: what is warm comes from memory.
+  const everybody = tenant(product, "everybody");
+  const prompts = [140, 141, 142].map((seed) => promptOf(seed, WORDS));
+  const cold = await inTurn(everybody, prompts);
+  expect(cold.map(cachedOf)).toEqual([0, 0, 0]);
+  const warm = await inTurn(everybody, prompts);
+  expect(warm.map(({ text }) => text)).toEqual(cold.map(({ text }) => text));
+  for (const answer of warm) expect(cachedOf(answer) / answer.usage.prompt_tokens).toBeGreaterThan(0.9);
+  expect(await hostBytes(product, "pinned")).toBeLessThanOrEqual(0.5 * budget);
+  await expectQuiet(product);
+});
+
 test("prewarm and pins", async () => {
   const product = await start({}, { replicas: 2 });
-  const prompt = promptOf(95, 400);
+  const prompt = promptOf(95, WORDS);
   const body = JSON.stringify({ model: product.model, messages: prompt });
   const warmed = await fetch(`${product.url}/v1/prewarm`, { method: "POST", headers: product.headers, body });
   expect(warmed.status).toBe(200);
