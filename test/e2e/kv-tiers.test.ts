@@ -74,7 +74,7 @@ async function inTurn(target: Target, prompts: readonly Message[][]): Promise<An
   return answers;
 }
 
-test("what lies on disk outlives the processes: predicted, restored, and the same text", async () => {
+test("what lies on disk outlives the processes: predicted, restored, the same text; what is damaged there is computed again", async () => {
   const state = await preparedStateDirectory();
   products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
   const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
@@ -84,8 +84,10 @@ test("what lies on disk outlives the processes: predicted, restored, and the sam
   expect(cold.map(cachedOf)).toEqual([0, 0, 0]);
   // What can be used again: whole blocks of 32 tokens, not the last two tokens. A token's KV is 1 KiB in the demo model.
   const tokens = cold.reduce((sum, { usage }) => sum + 32 * Math.floor((usage.prompt_tokens - 2) / 32), 0);
-  await until("the blocks are on disk", () => bytesBelow(join(state, "blocks")) > tokens * 1024);
+  const blocks = join(state, "blocks");
+  await until("the blocks are on disk", () => bytesBelow(blocks) > tokens * 1024);
   await first.stop();
+
   const second = await live(state, disk);
   // Nobody has asked for it yet.
   await until("what lies there is known", async () => ((await metric(second, "warmpath_index_entries")) ?? 0) > 0);
@@ -99,19 +101,8 @@ test("what lies on disk outlives the processes: predicted, restored, and the sam
     expect(loadedTokens).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
     expect(cachedTokens).toBe(cachedOf(again));
   }
-});
+  await second.stop();
 
-test("what was damaged on disk is computed again, and nobody sees it", async () => {
-  const state = await preparedStateDirectory();
-  products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
-  const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
-  const first = await live(state, disk);
-  const prompts = [75, 76].map((seed) => promptOf(seed, WORDS));
-  const cold = await inTurn(first, prompts);
-  const tokens = cold.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0);
-  const blocks = join(state, "blocks");
-  await until("the blocks are on disk", () => bytesBelow(blocks) > 0.9 * tokens * 1024);
-  await first.stop();
   let damaged = 0;
   for (const file of filesBelow(blocks)) {
     const { size } = statSync(file);
@@ -123,11 +114,11 @@ test("what was damaged on disk is computed again, and nobody sees it", async () 
     damaged++;
   }
   expect(damaged).toBeGreaterThan(0);
-  const second = await live(state, disk);
-  const again = await inTurn(second, prompts);
+  const third = await live(state, disk);
+  const again = await inTurn(third, prompts);
   expect(again.map(({ status, text }) => ({ status, text }))).toEqual(cold.map(({ text }) => ({ status: 200, text })));
   expect(again.every((answer) => cachedOf(answer) < 0.5 * answer.usage.prompt_tokens)).toBe(true);
-  await until("no lease is left", async () => (await metric(second, "warmpath_leases")) === 0);
+  await until("no lease is left", async () => (await metric(third, "warmpath_leases")) === 0);
 });
 
 test("what the device had to let go comes back from memory, with the same text", async () => {
