@@ -13,6 +13,11 @@ const EARLY_MS = 10_000;
  */
 export const REPLICA_NODE_OPTIONS = "--max-semi-space-size=16";
 
+/** What the launcher was given, what this replica is given, and the bound of its memory; a bound that the launcher was given counts more. */
+export function replicaEnvironment(given: NodeJS.ProcessEnv, own: Record<string, string>): NodeJS.ProcessEnv {
+  return { ...given, ...own, NODE_OPTIONS: `${REPLICA_NODE_OPTIONS} ${given.NODE_OPTIONS ?? ""}`.trim() };
+}
+
 export interface ReplicaEvents {
   started(name: string, child: ChildProcess): void;
   joined(name: string, url: string): void;
@@ -45,10 +50,8 @@ export function startReplica(name: string, environment: Record<string, string>, 
   function start(): void {
     const startedMs = performance.now();
     let message = "";
-    // What the user has set comes later, and counts.
-    const options = `${REPLICA_NODE_OPTIONS} ${process.env.NODE_OPTIONS ?? ""}`.trim();
     child = fork(join(ROOT, "gpu-backend/main.ts"), [], {
-      env: { ...process.env, ...environment, NODE_OPTIONS: options },
+      env: replicaEnvironment(process.env, environment),
       execArgv: ["--disable-warning=ExperimentalWarning"],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
