@@ -1,5 +1,9 @@
+import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+
+// Tests start replicas and engines a hundred times: each compiles its modules once only.
+process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules/.cache/warmpath-test/compiled");
 
 export default defineConfig({
   test: {
@@ -7,7 +11,8 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       // A busy machine takes ten times as long.
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/conformance/**/*.test.ts"], testTimeout: 60_000 } },
+      // Pure code keeps no state, so files share their processes, and load each module once.
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/conformance/**/*.test.ts"], testTimeout: 60_000, isolate: false } },
       { test: { name: "gpu-backend", include: ["test/gpu-backend/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 } },
       // One at a time: they measure, freeze and kill.
       { test: { name: "e2e", include: ["test/e2e/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false } },

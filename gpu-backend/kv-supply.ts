@@ -12,15 +12,12 @@ import { PINNED_SHARE } from "./blocks/tier.ts";
 import type { Engine, EngineKey, KeyedBlock, Prefilled, Prepared, Restore } from "./engine/engine.ts";
 import type { PrefillTimes } from "./lease-reporter.ts";
 import { PinBudget } from "./pin-budget.ts";
+import { PrefillPace } from "./prefill-pace.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 import { TransferCounts } from "./transfer-counts.ts";
 import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
-import type { Expectation } from "./transfer/patience.ts";
 import type { BlockSource } from "./transfer/send.ts";
 
-/** Share of the past that a new measurement leaves in the learnt prefill rate. */
-const KEEP = 0.8;
-const FIRST_PREFILL_MS_PER_TOKEN = 0.1;
 /** Of the nearest tier, one salt's pins may take so much. */
 const PINNED_BY_ONE = 0.25;
 /** Longest wait for this replica's own tiers: what computing the same takes, and at least this. */
@@ -57,15 +54,13 @@ export class KvSupply {
   readonly #wanted = new Map<EngineKey, number>();
   /** By peer and outcome. */
   readonly transfers = new TransferCounts();
-  #prefillMsPerToken = FIRST_PREFILL_MS_PER_TOKEN;
-  /** Of replicas that computed for this one, the transfer included. */
-  #remoteMsPerToken = 0;
-  #measured = false;
+  readonly #pace: PrefillPace;
 
   /** `tiers`: null where none is configured. */
   constructor(engine: Engine, tiers: TierStack | null) {
     this.#engine = engine;
     this.#tiers = tiers;
+    this.#pace = new PrefillPace(engine.card.blockTokens);
     const { blockTokens, kvTokenBytes } = engine.card;
     const blocks = (tiers?.tiers[0]?.budgetBytes ?? 0) / (blockTokens * kvTokenBytes);
     this.#pins = new PinBudget({ ofOne: Math.floor(blocks * PINNED_BY_ONE), ofAll: Math.floor(blocks * PINNED_SHARE) });
@@ -96,7 +91,15 @@ export class KvSupply {
     if (source === null || signal.aborted || (order.prefill === null && from >= prepared.reusableBlocks)) return loaded;
     const startedAtMs = performance.now();
     const { card } = this.#engine;
-    const link = { url: source.url, ticket: source.ticket, card, prepared, signal, dispatcher: this.#agent, expected: this.#expected };
+    const link = {
+      url: source.url,
+      ticket: source.ticket,
+      card,
+      prepared,
+      signal,
+      dispatcher: this.#agent,
+      expected: this.#pace.expectation,
+    };
     const fetched =
       order.prefill === null
         ? await pullBlocks({ ...link, from, to: prepared.reusableBlocks })
@@ -109,7 +112,10 @@ export class KvSupply {
     const restore = joined(loaded.restore, fetched.restore, prepared.heldBlocks);
     const whole = fetched.restore.tail !== null;
     const cachedElsewhere = whole ? Math.max(fetched.cachedTokens, from * card.blockTokens) : undefined;
-    if (cachedElsewhere !== undefined) this.#learnRemote(prepared.tokens.length - cachedElsewhere, transfer.ms);
+    if (cachedElsewhere !== undefined) {
+      const askedTokens = prepared.tokens.length - from * card.blockTokens;
+      this.#pace.learnElsewhere({ askedTokens, computedTokens: prepared.tokens.length - cachedElsewhere }, transfer.ms);
+    }
     return { ...loaded, restore, transfer, cachedElsewhere };
   }
 
@@ -117,25 +123,7 @@ export class KvSupply {
   learnPrefill({ computedTokens, elapsedMs, restoreMs }: PrefillTimes, supplied: Supplied | null): void {
     const restored = supplied?.restore?.blocks.reduce((sum, block) => sum + block.tokens.length, 0) ?? 0;
     if (restored > 0) this.#tiers?.learnRestore(restored, restoreMs);
-    this.#learnPrefill(computedTokens, elapsedMs);
-  }
-
-  #learnPrefill(computedTokens: number, elapsedMs: number): void {
-    if (computedTokens < this.#engine.card.blockTokens || !(elapsedMs > 0)) return;
-    const sample = elapsedMs / computedTokens;
-    this.#prefillMsPerToken = this.#measured ? KEEP * this.#prefillMsPerToken + (1 - KEEP) * sample : sample;
-    this.#measured = true;
-  }
-
-  #learnRemote(computedTokens: number, elapsedMs: number): void {
-    if (computedTokens < this.#engine.card.blockTokens) return;
-    const sample = elapsedMs / computedTokens;
-    this.#remoteMsPerToken = this.#remoteMsPerToken === 0 ? sample : KEEP * this.#remoteMsPerToken + (1 - KEEP) * sample;
-  }
-
-  get #expected(): Expectation {
-    const measured = this.#measured || this.#remoteMsPerToken > 0;
-    return { msPerToken: Math.max(this.#prefillMsPerToken, this.#remoteMsPerToken), measured };
+    this.#pace.learnHere(computedTokens, elapsedMs);
   }
 
   #computedForAnother(
@@ -145,7 +133,7 @@ export class KvSupply {
   ): void {
     const restored = restore?.blocks.reduce((sum, block) => sum + block.tokens.length, 0) ?? 0;
     if (restored > 0) this.#tiers?.learnRestore(restored, restoreMs);
-    this.#learnPrefill(promptTokens - cachedTokens, prefillMs - restoreMs);
+    this.#pace.learnHere(promptTokens - cachedTokens, prefillMs - restoreMs);
     void this.keep(prepared, null).catch(() => undefined);
   }
 
@@ -200,7 +188,7 @@ export class KvSupply {
       count++;
     }
     if (count === 0) return NOTHING;
-    const load = told ?? tiers.worthLoading(count * blockTokens, bits === 0 ? 8 : bits, this.#prefillMsPerToken);
+    const load = told ?? tiers.worthLoading(count * blockTokens, bits === 0 ? 8 : bits, this.#pace.msPerToken);
     if (!load) return NOTHING;
     const startedAtMs = performance.now();
     const wanted = keys.slice(0, count).map((key, index): WantedBlock => {
@@ -208,7 +196,7 @@ export class KvSupply {
       return { key, tokens: prepared.tokens.subarray(at, at + blockTokens) };
     });
     // A tier that stands still must not cost more than computing what it has.
-    const ms = Math.max(LEAST_LOAD_MS, count * blockTokens * this.#prefillMsPerToken);
+    const ms = Math.max(LEAST_LOAD_MS, count * blockTokens * this.#pace.msPerToken);
     const blocks = await loadWithin(tiers, wanted, ms, signal);
     if (blocks.length === 0) return NOTHING;
     const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };

@@ -13,7 +13,7 @@
  *   112+4n      m  keys and values, opaque
  * 112+4n+m     32  SHA-256 of everything before
  *
- * llama.cpp trusts what it loads: other weights load silently, one flipped length allocates without limit (facts: llama.md §4). So
+ * llama.cpp trusts what it loads: other weights load silently, one flipped length allocates without limit. So
  * nothing is read here before the length it needs was checked, and no byte leaves before the checksum was. The checksum finds
  * damage, not malice: whoever can write a tier can write a valid block. Therefore tokens and numbers are checked besides.
  */

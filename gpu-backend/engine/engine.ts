@@ -166,7 +166,7 @@ export interface Prepared {
   blockKeys: EngineKey[];
   /** Leading blocks that some sequence holds now. */
   heldBlocks: number;
-  /** At most so many blocks can be reused: at least two tokens are always computed (facts: llama.md §3), unless a tail comes too. */
+  /** At most so many blocks can be reused: at least two tokens are always computed, unless a tail comes too. */
   reusableBlocks: number;
 }
 

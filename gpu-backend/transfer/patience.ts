@@ -3,14 +3,14 @@
  * goes on. Pure: times are the caller's, in ms.
  *
  *   prefill elsewhere: LEAST + 3 × prediction; a word of progress moves the end to LEAST + 3 × what the rest takes at the pace shown so far. A pulse without progress moves
- *     nothing. At most LEAST + 6 × prediction, so that progress that is only claimed costs no more than a few times what computing here would have; where nothing was ever
- *     measured the prediction is no more than a guess, and the most is UNMEASURED.
+ *     nothing. At most LEAST + 6 × prediction, so that progress that is only claimed costs no more than a few times what computing here would have. Where nothing was ever
+ *     measured here the prediction is no more than a guess: the first word of progress has at least FIRST_WORD (an engine says one every few hundred tokens), and the most is UNMEASURED.
  *   pull: as long as recomputing takes (at least FLOOR); every block moves the end to what recomputing the blocks still missing takes. At most twice that.
  */
 export interface Expectation {
   /** What computing one token here is believed to take. */
   msPerToken: number;
-  /** Whether that was ever measured, here or at a replica that computed for this one. */
+  /** Whether that was ever measured here: otherwise a guess, or what replicas that computed for this one made of it. */
   measured: boolean;
 }
 
@@ -25,6 +25,7 @@ const LEAST_MS = 2_000;
 const FACTOR = 3;
 const MOST_FACTOR = 6;
 const UNMEASURED_MS = 120_000;
+const FIRST_WORD_MS = 10_000;
 const PULL_FLOOR_MS = 500;
 /** A first pull, before anything was measured here. */
 const PULL_UNMEASURED_MS = 2_000;
@@ -40,11 +41,14 @@ export class Patience {
     const { kind, tokens, msPerToken, measured, nowMs } = options;
     const predictedMs = tokens * msPerToken;
     if (kind === "pull") {
-      const firstMs = Math.max(measured ? PULL_FLOOR_MS : PULL_UNMEASURED_MS, predictedMs);
+      const firstMs = measured
+        ? Math.max(PULL_FLOOR_MS, predictedMs)
+        : Math.min(UNMEASURED_MS / 2, Math.max(PULL_UNMEASURED_MS, predictedMs));
       this.#endMs = nowMs + firstMs;
       this.#mostMs = nowMs + 2 * firstMs;
     } else {
-      this.#endMs = nowMs + LEAST_MS + FACTOR * predictedMs;
+      const firstMs = LEAST_MS + FACTOR * predictedMs;
+      this.#endMs = nowMs + (measured ? firstMs : Math.min(UNMEASURED_MS, Math.max(FIRST_WORD_MS, firstMs)));
       this.#mostMs = Math.max(this.#endMs, nowMs + (measured ? LEAST_MS + MOST_FACTOR * predictedMs : UNMEASURED_MS));
     }
   }

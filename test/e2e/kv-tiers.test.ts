@@ -1,8 +1,10 @@
 /** KV that rests below the device: it outlives its place there, and its process; peers give theirs; and what callers may ask to be kept. */
+import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
+import { formatKey } from "../../src/tenancy/key.ts";
 import type { Message, Target } from "../bench/conversations.ts";
 import { type Answer, cachedOf, chat, expectQuiet, outcomeOf, promptOf, withEnvironment } from "./kv-tools.ts";
 import { type Life, startLife } from "./lives.ts";
@@ -10,6 +12,13 @@ import { familyOf } from "./processes.ts";
 import { metric, preparedStateDirectory, type Started, type StartedOptions, startProduct, until } from "./started.ts";
 
 const MEBI = 1024 * 1024;
+/** About 780 tokens of 1 KiB each, chat template and all. */
+const WORDS = 350;
+/** A replica whose device has room for two prompts, and its memory for seven. */
+const SMALL: [Record<string, string>, StartedOptions] = [
+  { WARMPATH_HOST_BYTES: String(6 * MEBI), WARMPATH_DISK_BYTES: "0" },
+  { replicas: 1, sequences: 2, contextTokens: 1_024 },
+];
 
 let products: Pick<Started, "stop">[] = [];
 let frozen: number[] = [];
@@ -65,18 +74,20 @@ async function inTurn(target: Target, prompts: readonly Message[][]): Promise<An
   return answers;
 }
 
-test("what lies on disk outlives the processes: predicted, restored, and the same text", async () => {
+test("what lies on disk outlives the processes: predicted, restored, the same text; what is damaged there is computed again", async () => {
   const state = await preparedStateDirectory();
   products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
   const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
   const first = await live(state, disk);
-  const prompts = [71, 72, 73].map((seed) => promptOf(seed, 700));
+  const prompts = [71, 72, 73].map((seed) => promptOf(seed, WORDS));
   const cold = await inTurn(first, prompts);
   expect(cold.map(cachedOf)).toEqual([0, 0, 0]);
   // What can be used again: whole blocks of 32 tokens, not the last two tokens. A token's KV is 1 KiB in the demo model.
   const tokens = cold.reduce((sum, { usage }) => sum + 32 * Math.floor((usage.prompt_tokens - 2) / 32), 0);
-  await until("the blocks are on disk", () => bytesBelow(join(state, "blocks")) > tokens * 1024);
+  const blocks = join(state, "blocks");
+  await until("the blocks are on disk", () => bytesBelow(blocks) > tokens * 1024);
   await first.stop();
+
   const second = await live(state, disk);
   // Nobody has asked for it yet.
   await until("what lies there is known", async () => ((await metric(second, "warmpath_index_entries")) ?? 0) > 0);
@@ -90,19 +101,8 @@ test("what lies on disk outlives the processes: predicted, restored, and the sam
     expect(loadedTokens).toBeGreaterThan(0.9 * again.usage.prompt_tokens);
     expect(cachedTokens).toBe(cachedOf(again));
   }
-});
+  await second.stop();
 
-test("what was damaged on disk is computed again, and nobody sees it", async () => {
-  const state = await preparedStateDirectory();
-  products.push({ stop: () => rm(state, { recursive: true, force: true, maxRetries: 5 }) });
-  const disk = { WARMPATH_HOST_BYTES: "0", WARMPATH_DISK_BYTES: String(256 * MEBI) };
-  const first = await live(state, disk);
-  const prompts = [75, 76].map((seed) => promptOf(seed, 700));
-  const cold = await inTurn(first, prompts);
-  const tokens = cold.reduce((sum, { usage }) => sum + usage.prompt_tokens, 0);
-  const blocks = join(state, "blocks");
-  await until("the blocks are on disk", () => bytesBelow(blocks) > 0.9 * tokens * 1024);
-  await first.stop();
   let damaged = 0;
   for (const file of filesBelow(blocks)) {
     const { size } = statSync(file);
@@ -114,19 +114,16 @@ test("what was damaged on disk is computed again, and nobody sees it", async () 
     damaged++;
   }
   expect(damaged).toBeGreaterThan(0);
-  const second = await live(state, disk);
-  const again = await inTurn(second, prompts);
+  const third = await live(state, disk);
+  const again = await inTurn(third, prompts);
   expect(again.map(({ status, text }) => ({ status, text }))).toEqual(cold.map(({ text }) => ({ status: 200, text })));
   expect(again.every((answer) => cachedOf(answer) < 0.5 * answer.usage.prompt_tokens)).toBe(true);
-  await until("no lease is left", async () => (await metric(second, "warmpath_leases")) === 0);
+  await until("no lease is left", async () => (await metric(third, "warmpath_leases")) === 0);
 });
 
 test("what the device had to let go comes back from memory, with the same text", async () => {
-  const product = await start(
-    { WARMPATH_HOST_BYTES: String(12 * MEBI), WARMPATH_DISK_BYTES: "0" },
-    { replicas: 1, sequences: 2, contextTokens: 2_048 },
-  );
-  const prompts = [81, 82, 83, 84, 85, 86].map((seed) => promptOf(seed, 700));
+  const product = await start(...SMALL);
+  const prompts = [81, 82, 83, 84, 85, 86].map((seed) => promptOf(seed, WORDS));
   const cold = await inTurn(product, prompts);
   expect(cold.map(cachedOf)).toEqual(prompts.map(() => 0));
   const again = await chat(product, prompts[0] ?? []);
@@ -139,7 +136,7 @@ test("what the device had to let go comes back from memory, with the same text",
 
 test("a peer gives what it holds to the replica that serves, with the same text", async () => {
   const product = await start({}, { replicas: 2, profile: "round-robin" });
-  const prompt = promptOf(91, 700);
+  const prompt = promptOf(91, WORDS);
   const cold = await chat(product, prompt);
   const pulled = await chat(product, prompt);
   expect(pulled.replica).not.toBe(cold.replica);
@@ -154,7 +151,7 @@ test("a peer gives what it holds to the replica that serves, with the same text"
 
 test("a peer that is frozen gives nothing: the replica that serves computes itself, soon enough", async () => {
   const product = await start({}, { replicas: 2, profile: "round-robin" });
-  const prompt = promptOf(92, 700);
+  const prompt = promptOf(92, WORDS);
   const cold = await chat(product, prompt);
   const holder = product.replicas.find(({ name }) => name === cold.replica);
   frozen = familyOf(holder?.pid ?? 0);
@@ -176,14 +173,10 @@ test("a peer that is frozen gives nothing: the replica that serves computes itse
 });
 
 test("a pinned prompt stays in memory that others fill: they go first", async () => {
-  // Room for seven of eleven prompts below the device, which has room for two.
-  const product = await start(
-    { WARMPATH_HOST_BYTES: String(12 * MEBI), WARMPATH_DISK_BYTES: "0" },
-    { replicas: 1, sequences: 2, contextTokens: 2_048 },
-  );
-  const pinned = promptOf(101, 700);
+  const product = await start(...SMALL);
+  const pinned = promptOf(101, WORDS);
   const cold = await chat(product, pinned, {}, { "x-warmpath-pin": "10m" });
-  const others = Array.from({ length: 10 }, (_, index) => promptOf(110 + index, 700));
+  const others = Array.from({ length: 10 }, (_, index) => promptOf(110 + index, WORDS));
   const colds = await inTurn(product, others);
   const again = await chat(product, pinned);
   expect(again.text).toBe(cold.text);
@@ -193,9 +186,48 @@ test("a pinned prompt stays in memory that others fill: they go first", async ()
   expect(cachedOf(early)).toBe(0);
 });
 
+/** A tenant of the product's deployment: its prompts have a salt of their own. */
+function tenant(product: Started, name: string): Target {
+  const deployment = readFileSync(join(product.stateDirectory, "secret"), "utf8").trim();
+  const mac = (text: string): Buffer => createHmac("sha256", deployment).update(text).digest();
+  const headers = { ...product.headers, authorization: `Bearer ${formatKey({ tenant: name, keyId: "1" }, "0123456789abcdef", mac)}` };
+  return { url: product.url, model: product.model, headers };
+}
+
+async function hostBytes({ replicas: [replica] }: Started, what: "budget" | "pinned"): Promise<number> {
+  const text = await (await fetch(`${replica?.url}/metrics`)).text();
+  return Number(new RegExp(`^warmpath_tier_${what}_bytes\\{.*tier="host"\\} (\\d+)$`, "m").exec(text)?.[1] ?? Number.NaN);
+}
+
+test("four tenants that pin all they can take half of a tier at most: everybody else's prompts stay warm", async () => {
+  const product = await start(...SMALL);
+  // More than all of the tier.
+  for (const [index, name] of ["pins1", "pins2", "pins3", "pins4"].entries()) {
+    for (const seed of [130, 131].map((first) => first + 2 * index)) {
+      expect((await chat(tenant(product, name), promptOf(seed, WORDS), {}, { "x-warmpath-pin": "1h" })).status).toBe(200);
+    }
+  }
+  const budget = await hostBytes(product, "budget");
+  const pinned = await until("pins are counted", async () => {
+    const bytes = await hostBytes(product, "pinned");
+    return bytes > 0.3 * budget && bytes;
+  });
+  expect(pinned).toBeLessThanOrEqual(0.5 * budget);
+  // One more than the device has room for, in turn: what is warm comes from memory.
+  const everybody = tenant(product, "everybody");
+  const prompts = [140, 141, 142].map((seed) => promptOf(seed, WORDS));
+  const cold = await inTurn(everybody, prompts);
+  expect(cold.map(cachedOf)).toEqual([0, 0, 0]);
+  const warm = await inTurn(everybody, prompts);
+  expect(warm.map(({ text }) => text)).toEqual(cold.map(({ text }) => text));
+  for (const answer of warm) expect(cachedOf(answer) / answer.usage.prompt_tokens).toBeGreaterThan(0.9);
+  expect(await hostBytes(product, "pinned")).toBeLessThanOrEqual(0.5 * budget);
+  await expectQuiet(product);
+});
+
 test("prewarm and pins", async () => {
   const product = await start({}, { replicas: 2 });
-  const prompt = promptOf(95, 400);
+  const prompt = promptOf(95, WORDS);
   const body = JSON.stringify({ model: product.model, messages: prompt });
   const warmed = await fetch(`${product.url}/v1/prewarm`, { method: "POST", headers: product.headers, body });
   expect(warmed.status).toBe(200);

@@ -41,7 +41,7 @@ describe("ending the launcher", () => {
     ["SIGINT", true],
     ["SIGKILL", true],
   ] as const)("by %s leaves no process (a stream running: %s)", async (signal, busy) => {
-    const product = await startProduct({ replicas: 2 });
+    const product = await startProduct({ replicas: busy ? 2 : 1 });
     try {
       const { pid } = product.launcher;
       if (pid === undefined) throw new Error("The launcher has no process.");

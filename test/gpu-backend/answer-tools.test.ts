@@ -6,6 +6,9 @@ import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { type AnswerServer, startAnswerServer } from "./answer-server.ts";
 import { startDemo } from "./engine-runs.ts";
 
+/** Every length and seed through every API with WARMPATH_FULL=1; otherwise every length through some. */
+const full = process.env["WARMPATH_FULL"] === "1";
+
 let engine: LlamaEngine;
 let server: AnswerServer;
 let model: string;
@@ -148,7 +151,7 @@ describe.each(Object.entries(apis))("a forced tool through %s", (api, ask) => {
 
   it("gets an object where the schema also has other values, and is refused where it has none", async () => {
     const either = { anyOf: [{ type: "object", properties: { a: { type: "boolean" } }, required: ["a"] }, { type: "string" }] };
-    for (let seed = 1; seed <= 4; seed += 1) {
+    for (let seed = 1; seed <= (full ? 4 : 2); seed += 1) {
       const { calls } = await ask({ parameters: either, maxTokens: 400, seed });
       expect(calls.length).toBeGreaterThan(0);
       for (const call of calls) expect(isObject(call.arguments)).toBe(true);
@@ -163,7 +166,8 @@ describe.each(Object.entries(apis))("a forced tool through %s", (api, ask) => {
 
   it("that is cut is a part of a call, or nothing; never a mark in the text", async () => {
     const parameters = { type: "object", properties: { a: { type: "string", minLength: 40, maxLength: 60 } }, required: ["a"] };
-    for (let maxTokens = 1; maxTokens <= 24; maxTokens += 1) {
+    const step = full ? 1 : 4;
+    for (let maxTokens = 1 + (Object.keys(apis).indexOf(api) % step); maxTokens <= 24; maxTokens += step) {
       const { calls, text, toCall, cut } = await ask({ parameters, maxTokens, seed: maxTokens });
       expect({ text, toCall, cut }).toEqual({ text: "", toCall: false, cut: true });
       for (const call of calls) expect(call.name).toBe("noop");
@@ -175,7 +179,7 @@ test("tools beside a strict format: calls and texts of the format both occur, an
   const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"], additionalProperties: false };
   const tool = (name: string) => ({ type: "function" as const, function: { name, parameters: schema, strict: true } });
   const kinds = new Set<string>();
-  for (let seed = 1; seed <= 30; seed += 1) {
+  for (let seed = 1; seed <= (full ? 30 : 10); seed += 1) {
     const { choices } = await server.openai.chat.completions.create({
       model,
       messages: user(`Answer or call ${seed}`),
@@ -214,7 +218,7 @@ test("allowed tools: the prompt is the same, only those allowed are called", asy
     });
   };
   const both = await ask(["time", "weather"], "required", 0);
-  for (let seed = 1; seed <= 6; seed += 1) {
+  for (let seed = 1; seed <= (full ? 6 : 2); seed += 1) {
     for (const name of ["time", "weather"]) {
       const { choices, usage } = await ask([name], "required", seed);
       expect(usage?.prompt_tokens).toBe(both.usage?.prompt_tokens);

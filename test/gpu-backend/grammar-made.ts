@@ -5,6 +5,9 @@ import type { Engine } from "../../gpu-backend/engine/engine.ts";
 import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
 import { complete } from "./engine-runs.ts";
 
+/** More with WARMPATH_FULL=1. */
+export const SEEDS = process.env["WARMPATH_FULL"] === "1" ? 12 : 3;
+
 export interface MadeGrammar {
   /** The whole text matches. */
   isTextCompatible(text: string): boolean;
@@ -24,7 +27,7 @@ export async function grammarMaker(): Promise<MakeGrammar> {
 }
 
 /** Of seeds 0, 1, …, each an answer that ended by itself. */
-export async function answers(engine: Engine, schema: unknown, seeds = 6, strict = true): Promise<unknown[]> {
+export async function answers(engine: Engine, schema: unknown, seeds = SEEDS, strict = true): Promise<unknown[]> {
   const values: unknown[] = [];
   for (let seed = 0; seed < seeds; seed += 1) {
     const grammar = { type: "json_schema" as const, schema, strict };

@@ -6,6 +6,10 @@ import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
 import { complete, request, startDemo } from "./engine-runs.ts";
 import { schemas, valid } from "./grammar-schemas.ts";
 
+/** A few seeds find a grammar that is wrong for most answers; all of them with WARMPATH_FULL=1. */
+const full = process.env["WARMPATH_FULL"] === "1";
+const SEEDS = full ? 20 : 8;
+
 let engine: LlamaEngine;
 beforeAll(async () => {
   engine = await startDemo({ contextTokens: 2048 });
@@ -34,7 +38,7 @@ async function answer(grammar: Grammar, seed: number, temperature = 1): Promise<
 describe("a JSON schema", () => {
   for (const [name, schema] of Object.entries(schemas)) {
     it(`is kept to: ${name}`, async () => {
-      for (let seed = 0; seed < 8; seed++) {
+      for (let seed = 0; seed < (full ? 8 : 3); seed++) {
         const text = await answer({ type: "json_schema", schema, strict: true }, seed, seed === 0 ? 0 : 1);
         const value: unknown = JSON.parse(text);
         expect(valid(value, schema), text).toBe(true);
@@ -61,7 +65,7 @@ describe("a JSON schema", () => {
 });
 
 it("any JSON object", async () => {
-  for (let seed = 0; seed < 20; seed++) {
+  for (let seed = 0; seed < SEEDS; seed++) {
     const value: unknown = JSON.parse(await answer({ type: "json_object" }, seed));
     expect(valid(value, { type: "object" })).toBe(true);
   }
@@ -79,7 +83,7 @@ describe("tool calls", () => {
   it("are one or more, of tools that exist", async () => {
     const seen = new Set<string>();
     let several = 0;
-    for (let seed = 0; seed < 20; seed++) {
+    for (let seed = 0; seed < SEEDS; seed++) {
       const lines = (await answer({ type: "tool_calls", tools, parallel: true, otherwise: null }, seed)).split("\n");
       if (lines.length > 1) several++;
       for (const line of lines) seen.add(check(line));

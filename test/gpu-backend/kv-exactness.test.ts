@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe } from "vitest";
 import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { demoShape, ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
-import { describeKvExactness, kvContextTokens } from "../conformance/engine-kv.ts";
+import { describeKvExactness, kvContextTokens, kvPromptLengths, kvShortLengths } from "../conformance/engine-kv.ts";
 import { modelDirectory } from "./engine-runs.ts";
 
 async function start(modelPath: string, sequences: number): Promise<LlamaEngine> {
@@ -12,9 +12,9 @@ async function start(modelPath: string, sequences: number): Promise<LlamaEngine>
 }
 
 describe.each([
-  ["the demo model", demoShape],
-  ["a wider model", { ...demoShape, layers: 3, width: 256, heads: 8, kvHeads: 4, feedForward: 512, vocabulary: 1024 }],
-])("%s", (name, shape) => {
+  ["the demo model", demoShape, kvPromptLengths],
+  ["a wider model", { ...demoShape, layers: 3, width: 256, heads: 8, kvHeads: 4, feedForward: 512, vocabulary: 1024 }, kvShortLengths],
+])("%s", (name, shape, lengths) => {
   let engines: LlamaEngine[] = [];
   beforeAll(async () => {
     const modelPath = await ensureDemoModel(modelDirectory, shape);
@@ -23,9 +23,13 @@ describe.each([
   });
   afterAll(() => Promise.all(engines.map((engine) => engine.close())));
 
-  describeKvExactness(name, () => {
-    const [first, second] = engines;
-    if (first === undefined || second === undefined) throw new Error("not started");
-    return { first, second };
-  });
+  describeKvExactness(
+    name,
+    () => {
+      const [first, second] = engines;
+      if (first === undefined || second === undefined) throw new Error("not started");
+      return { first, second };
+    },
+    { lengths },
+  );
 });

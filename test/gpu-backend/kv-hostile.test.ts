@@ -139,7 +139,7 @@ it("refuses it from a peer, a disk and a store, counts each, and answers as if i
 });
 
 it("leaves the next fifty prompts of other salts as they are cold: there, on a replica that pulls them, and after a restart", async () => {
-  const asked = Array.from({ length: OTHERS }, (_, n) => kvRequest(prose(`other${n}`, 20 + ((n * 37) % 60)), { maxTokens: 6 }));
+  const asked = Array.from({ length: OTHERS }, (_, n) => kvRequest(prose(`other${n}`, 8 + ((n * 37) % 17)), { maxTokens: 6 }));
   const colds: Answered[] = [];
   for (const request of asked) colds.push(await clean.answer({ ...again(request), salt: `${request.salt} cold` }, { load: false }));
   // The store has said what it had to; without it this takes a quarter of the time.

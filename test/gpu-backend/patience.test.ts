@@ -30,6 +30,13 @@ describe("a prefill elsewhere", () => {
     expect(play(prefill(10_000, 0.1, false), 10_000, 256, 1_536)).toBeNull();
   });
 
+  it("by an engine that nobody has measured may take 10 s until its first word of progress, and no longer", () => {
+    // 20 ms a token, in steps of 512: a model of some size on a processor.
+    expect(play(prefill(4_000, 0.1, false), 4_000, 512, 9_900)).toBeNull();
+    expect(prefill(4_000, 0.1, false).endMs).toBe(10_000);
+    expect(prefill(4_000, 0.1).endMs).toBeCloseTo(3_200);
+  });
+
   it("that only claims to go on costs no more than a few times what computing here takes", () => {
     // A token every 2 s, of a prompt that takes 1 s here.
     expect(play(prefill(10_000, 0.1), 10_000, 1, 1_900)).toBeLessThanOrEqual(2_000 + 6 * 1_000);

@@ -1,9 +1,10 @@
 import { createServer, type Server } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Agent } from "undici";
-import type { EngineKey, KeyedBlock } from "../../gpu-backend/engine/engine.ts";
+import type { EngineKey, KeyedBlock, Prefilled } from "../../gpu-backend/engine/engine.ts";
 import { transferAgent } from "../../gpu-backend/transfer/fetch.ts";
+import { Promised } from "../../gpu-backend/transfer/promised.ts";
 import type { BlockSource, Sender } from "../../gpu-backend/transfer/send.ts";
 import { FakeEngine, fakeRequest } from "./transfer-engine.ts";
 import { answerWith, fetchFor, makeSender, prose, pullFor, serveSender, type Serving, ticketFor, until } from "./transfer-rig.ts";
@@ -194,7 +195,7 @@ test("nobody there, and a port that is no replica", async () => {
   other.close();
 });
 
-test("a receiver that reads slowly slows the sender down; one that stops is given up, and the promise ends with the ticket", async () => {
+test("a receiver that reads slowly slows the sender down; one that stops is given up, and what was computed is promised", async () => {
   await serving.close();
   engine = new FakeEngine("fake 1", 16_384);
   sender = makeSender(engine, null, { drainMs: 200 });
@@ -212,14 +213,40 @@ test("a receiver that reads slowly slows the sender down; one that stops is give
   const answer = await fetch(`${serving.url}/kv/prefill`, {
     method: "POST",
     headers: {
-      "x-warmpath-ticket": ticketFor({ expiresAtMs: Date.now() + 1_500 }),
+      "x-warmpath-ticket": ticketFor({ expiresAtMs: Date.now() + 60_000 }),
       "x-warmpath-trial": "1",
       "x-warmpath-ask-bytes": String(text.length),
     },
     body: text + long,
   });
   expect(answer.status).toBe(200);
-  await until(() => sender.load.promised === 1);
+  await until(() => sender.load.promised === 1, 20_000);
   expect(sender.load.promisedBytes).toBe(1_600 * 16_384);
   await answer.body?.cancel().catch(() => undefined);
+  sender.close();
+});
+
+test("a promise ends with its ticket", () => {
+  vi.useFakeTimers();
+  const promised = new Promised(1_000);
+  const data = new Uint8Array(400);
+  const none = { tokens: new Uint32Array(), data };
+  const first = { token: 1, bytes: new Uint8Array(), logprobs: null };
+  const given: Prefilled = {
+    type: "prefilled",
+    promptTokens: 1,
+    cachedTokens: 0,
+    restoreMs: 0,
+    prefillMs: 1,
+    first,
+    blocks: [],
+    tail: none,
+  };
+  promised.keep("one", given, 1_500);
+  vi.advanceTimersByTime(1_499);
+  expect(promised.usedBytes).toBe(400);
+  vi.advanceTimersByTime(1);
+  expect(promised).toMatchObject({ count: 0, usedBytes: 0 });
+  expect(promised.take("one")).toBeNull();
+  vi.useRealTimers();
 });

@@ -7,7 +7,7 @@ import { type AgentRequest, claudeCode, codex } from "./coding-agents.ts";
 import { productOfFile, weather, weatherSchema } from "./product.ts";
 import { eventsOf, type ServerSentEvent } from "./sse.ts";
 
-const product = productOfFile({ contextTokens: 16_384 });
+const product = productOfFile({ contextTokens: 8_192 });
 
 async function stream(
   { path, headers, body }: AgentRequest,

@@ -1,6 +1,6 @@
 /**
  * Requests in the shape in which Claude Code 2.1.197 and Codex 0.169.0 send them (facts measured against a capture server), with words of our own.
- * Claude Code's own body is 76 kB, Codex's 40 kB. These have all their parts but fewer words, 17 kB (8,300 tokens of the demo model) and
+ * Claude Code's own body is 76 kB, Codex's 40 kB. These have all their parts but fewer words, 10 kB (4,700 tokens of the demo model) and
  * 10 kB: a processor computes more of them in seconds only.
  */
 export interface AgentRequest {
@@ -34,7 +34,7 @@ const parametersOf = (name: string) => ({
   additionalProperties: false,
 });
 
-const CLAUDE_TOOLS = Array.from({ length: 24 }, (_, at) => `Tool${at}`);
+const CLAUDE_TOOLS = Array.from({ length: 12 }, (_, at) => `Tool${at}`);
 
 /** `edit`: the hex digits that differ with every conversation. */
 export function claudeCode(model: string, session: string, edit: string, question: string, maxTokens: number): AgentRequest {
@@ -66,7 +66,7 @@ export function claudeCode(model: string, session: string, edit: string, questio
       system: [
         { type: "text", text: `x-anthropic-billing-header: cc_version=2.1.197.${edit}; cc_entrypoint=cli; cch=00000;` },
         { type: "text", text: "You are an agent that helps with software in a terminal.", cache_control: ephemeral },
-        { type: "text", text: prose("On your work", 4_000), cache_control: ephemeral },
+        { type: "text", text: prose("On your work", 3_000), cache_control: ephemeral },
       ],
       messages: [
         { role: "user", content: [{ type: "text", text: "<system-reminder>Today is 2026-11-25.</system-reminder>" }] },

@@ -1,0 +1,51 @@
+/**
+ * What a token of a prompt takes to compute, as learnt: here, by this replica's own engine, and elsewhere, by replicas that computed for this one. Bounded by what they can only
+ * claim: a sender says itself how much of a prompt it had cached, and by being slow it could make its receivers ever more patient.
+ */
+import type { Expectation } from "./transfer/patience.ts";
+
+/** Share of the past that a new measurement leaves. */
+const KEEP = 0.8;
+const FIRST_MS_PER_TOKEN = 0.1;
+/** Elsewhere counts as at most so many times slower than here: what is slower still is not worth waiting for. */
+const MOST_ELSEWHERE = 2;
+/** Of a prompt computed elsewhere, less than this share tells of fetching it, not of computing. */
+const LEAST_COMPUTED = 0.5;
+
+export class PrefillPace {
+  readonly #leastTokens: number;
+  #here: number | null = null;
+  #elsewhere: number | null = null;
+
+  /** `leastTokens`: fewer tell nothing of a token's cost. */
+  constructor(leastTokens: number) {
+    this.#leastTokens = leastTokens;
+  }
+
+  /** Of this replica's engine, ms. */
+  get msPerToken(): number {
+    return this.#here ?? FIRST_MS_PER_TOKEN;
+  }
+
+  /** What computing a prompt here is believed to take. */
+  get expectation(): Expectation {
+    const elsewhere = this.#elsewhere ?? 0;
+    if (this.#here === null) return { msPerToken: Math.max(FIRST_MS_PER_TOKEN, elsewhere), measured: false };
+    return { msPerToken: Math.max(this.#here, Math.min(elsewhere, MOST_ELSEWHERE * this.#here)), measured: true };
+  }
+
+  learnHere(computedTokens: number, elapsedMs: number): void {
+    if (computedTokens < this.#leastTokens || !(elapsedMs > 0)) return;
+    this.#here = learnt(this.#here, elapsedMs / computedTokens);
+  }
+
+  /** `askedTokens` were fetched, of which the sender says that it computed so many. */
+  learnElsewhere({ askedTokens, computedTokens }: { askedTokens: number; computedTokens: number }, elapsedMs: number): void {
+    if (computedTokens < Math.max(this.#leastTokens, LEAST_COMPUTED * askedTokens)) return;
+    this.#elsewhere = learnt(this.#elsewhere, elapsedMs / computedTokens);
+  }
+}
+
+function learnt(before: number | null, sample: number): number {
+  return before === null ? sample : KEEP * before + (1 - KEEP) * sample;
+}
