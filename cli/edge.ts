@@ -9,6 +9,9 @@ import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
+const HOST = "127.0.0.1";
+/** What the edge can't find out by itself: that nobody but this machine reaches it (workers/env.ts). */
+const LISTENS = { WARMPATH_LISTENS: "loopback" };
 
 export interface EdgeOptions {
   port: number;
@@ -61,14 +64,15 @@ ${Object.keys(options.variables)
 }
 
 /** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
-export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
+export async function startWorkerd(given: EdgeOptions, bundle: string): Promise<EdgeProcess> {
+  const options = { ...given, variables: { ...given.variables, ...LISTENS } };
   const capnp = writeCapnp(options, bundle);
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true });
   const workerd = require("workerd") as { default: string };
   const child = spawn(
     workerd.default,
-    ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"],
+    ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=${HOST}:${options.port}`, "--control-fd=3"],
     {
       stdio: ["ignore", "inherit", "pipe", "pipe"],
       env: { ...process.env, ...options.variables },
@@ -101,7 +105,7 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
   const variables = join(options.stateDirectory, "dev.vars");
   writeFileSync(
     variables,
-    Object.entries(options.variables)
+    Object.entries({ ...options.variables, ...LISTENS })
       .map(([name, value]) => `${name}='${value}'\n`)
       .join(""),
     { mode: 0o600 },
@@ -114,7 +118,7 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
       "--port",
       String(options.port),
       "--ip",
-      "127.0.0.1",
+      HOST,
       "--persist-to",
       join(options.stateDirectory, "wrangler"),
       "--env-file",
@@ -125,7 +129,7 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
   let ended = false;
   child.once("exit", () => (ended = true));
   for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended;) {
-    const answered = await fetch(`http://127.0.0.1:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
+    const answered = await fetch(`http://${HOST}:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
       () => true,
       () => false,
     );
