@@ -88,9 +88,24 @@ export class Prompts {
     const { blockTokens } = this.#card;
     const template = this.#template.withReasoning(request.reasoningEffort);
     const anchors = (queued: Queued): Anchor[] =>
-      this.exact ? anchorsOf(template, request.prompt, this.hashSpec.order, { chain, pieces, rendered: text, queued, blockTokens }) : [];
+      this.exact
+        ? anchorsOf(template, request.prompt, this.hashSpec.order, {
+            chain,
+            pieces,
+            rendered: text,
+            queued: { ...queued, tokenEnds: tokenEndsOf(request) ?? queued.tokenEnds },
+            blockTokens,
+          })
+        : [];
     return { ok: true, text, cuts, anchors };
   }
+}
+
+/** Where the tokens of a prompt of tokens end in its text; null: it is text, of which the engine says so. */
+function tokenEndsOf({ prompt }: InnerRequest): Uint32Array | null {
+  if (!("text" in prompt) || prompt.tokens === undefined) return null;
+  let end = 0;
+  return Uint32Array.from(prompt.tokens, (token) => (end += String(token).length + 1));
 }
 
 /** Messages, their parts and calls, and tools. */

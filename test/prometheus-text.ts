@@ -32,7 +32,12 @@ class Page {
     this.#turnTo(sample.name);
     if (this.#closed.has(sample.name)) throw new Error(`the samples of ${sample.name} do not stand together`);
     if (!this.#said.TYPE.has(sample.name)) throw new Error(`${sample.name} has no type`);
-    const key = JSON.stringify([sample.name, Object.entries(sample.labels).toSorted()]);
+    const key = JSON.stringify([
+      sample.name,
+      Object.entries(sample.labels)
+        .map((label) => label.join("="))
+        .toSorted(),
+    ]);
     if (this.#series.has(key)) throw new Error(`a series stands twice: ${key}`);
     this.#series.add(key);
     this.samples.push(sample);

@@ -8,6 +8,7 @@ import { metricsReader } from "./middleware/metrics-reader.ts";
 import { requestIds } from "./middleware/request-ids.ts";
 import { openapi } from "./openapi.ts";
 import { announce } from "./routes/announce.ts";
+import { completions } from "./routes/completions.ts";
 import { decisionList, decisions } from "./routes/decisions.ts";
 import { health, metrics } from "./routes/health.ts";
 import { inference } from "./routes/inference.ts";
@@ -35,7 +36,10 @@ export function createApp(): Hono<AppEnv> {
 
   app.use("/v1/*", authenticate());
   app.post("/v1/chat/completions", inference);
-  app.post("/v1/completions", inference);
+  app.post(
+    "/v1/completions",
+    completions((request, c) => app.fetch(request, c.env, c.executionCtx)),
+  );
   app.post("/v1/messages", inference);
   app.post("/v1/messages/count_tokens", inference);
   app.post("/v1/responses", inference);
