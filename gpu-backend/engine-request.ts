@@ -123,7 +123,7 @@ function grammarParam(request: InnerRequest, place: GrammarPlace | null, grammar
   return schema + pathOf(place.pointer);
 }
 
-const LISTS: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf"]);
+const LISTS: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf", "prefixItems", "enum", "required", "type"]);
 const MOST_NAMES = 16;
 
 /** `#/properties/a/anyOf/0` → `.properties.a.anyOf[0]`. */

@@ -46,9 +46,13 @@ export class Prompts {
     this.hashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: order ?? "system-then-tools" };
   }
 
+  /** Or why no prompt can be rendered for this model. */
   static of(card: EngineCard): Prompts | { message: string } {
     const template = ChatTemplate.parse(card.chatTemplate, card.specialTokens);
-    return template instanceof ChatTemplate ? new Prompts(card, template) : template;
+    if (!(template instanceof ChatTemplate)) return template;
+    const problem = template.problem();
+    if (problem !== null) return { message: `The model's chat template can't be run: ${problem}. Use a file with another template.` };
+    return new Prompts(card, template);
   }
 
   render(request: InnerRequest): Rendered {

@@ -46,6 +46,18 @@ export class ChatTemplate implements Renderer {
     }
   }
 
+  /** Why the template renders no conversation at all, neither with a system message nor without; null: it can be used. */
+  problem(): string | null {
+    const messages: ChatMessage[] = [
+      { role: "system", content: PROBE },
+      { role: "user", content: PROBE },
+    ];
+    const tried = [messages, messages.slice(1)].map((some) => this.render({ messages: some, tools: [] }));
+    if (tried.every((rendered) => !rendered.ok)) return tried.find((rendered) => !rendered.ok)?.message ?? "";
+    if (tried.some((rendered) => rendered.ok && rendered.text.includes(PROBE))) return null;
+    return "what a user says does not appear in it";
+  }
+
   /** The template as a request with this effort sees it, by the names the field's templates read: Qwen's and DeepSeek's switch, gpt-oss's level. */
   withReasoning(effort: ReasoningEffort | null): Renderer {
     if (effort === null) return this;

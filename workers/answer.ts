@@ -100,8 +100,12 @@ async function pingWhile(job: Job, placing: Promise<PlaceResult>, writable: Writ
 /** What the replica said instead of a stream, when the stream's headers have gone out already. */
 async function refusalOf(placed: Placed): Promise<ApiError> {
   const said: unknown = await placed.response.json().catch(() => null);
-  const message = (said as { error?: { message?: unknown } } | null)?.error?.message;
-  return apiError("invalid_request", typeof message === "string" ? message : "The replica refused the request.");
+  const { message, param, code } = (said as { error?: { message?: unknown; param?: unknown; code?: unknown } } | null)?.error ?? {};
+  return apiError(
+    code === "context_length_exceeded" ? code : "invalid_request",
+    typeof message === "string" ? message : "The replica refused the request.",
+    typeof param === "string" ? param : null,
+  );
 }
 
 /** Ends whatever half event went out and says in the stream what happened, in the API's own event. */
