@@ -1,7 +1,7 @@
 /** From a placed request to the client's answer, whole or streamed, over the loss of replicas. */
 import { type ApiError, apiError } from "../src/errors.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import { errorBody } from "../src/wire/envelope.ts";
+import { errorBody, errorOfBody } from "../src/wire/envelope.ts";
 import { forwardStream, readWhole } from "./forward.ts";
 import { type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
 import { poolStub } from "./pool-stub.ts";
@@ -99,13 +99,7 @@ async function pingWhile(job: Job, placing: Promise<PlaceResult>, writable: Writ
 
 /** What the replica said instead of a stream, when the stream's headers have gone out already. */
 async function refusalOf(placed: Placed): Promise<ApiError> {
-  const said: unknown = await placed.response.json().catch(() => null);
-  const { message, param, code } = (said as { error?: { message?: unknown; param?: unknown; code?: unknown } } | null)?.error ?? {};
-  return apiError(
-    code === "context_length_exceeded" ? code : "invalid_request",
-    typeof message === "string" ? message : "The replica refused the request.",
-    typeof param === "string" ? param : null,
-  );
+  return errorOfBody(await placed.response.json().catch(() => null));
 }
 
 /** Ends whatever half event went out and says in the stream what happened, in the API's own event. */

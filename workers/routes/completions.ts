@@ -26,6 +26,7 @@ const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const encoder = new TextEncoder();
 
+type Gathered = { text: string } | { refused: Response };
 type Send = (request: Request, c: Context<AppEnv>) => Response | Promise<Response>;
 
 /** `send`: answers a request as this edge does. */
@@ -74,12 +75,19 @@ class Batch {
     else signal.addEventListener("abort", () => this.#left.abort());
   }
 
+  /** A refusal has its real status, unless it comes after the first white space. */
   async whole(): Promise<Response> {
     const first = await this.#ask(0);
-    if (first.status !== 200) return this.#refusal(first, 0);
-    const { readable, writable } = new IdentityTransformStream();
+    const gathering = this.#gather(first);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), PULSE_MS)));
+    const gathered = await Promise.race([gathering, patience]);
+    clearTimeout(timer);
+    if (gathered !== null && "refused" in gathered) return gathered.refused;
     const headers = this.#headersLike(first);
-    background(this.#c)(this.#pumpWhole(first, writable).catch(() => this.#left.abort()));
+    if (gathered !== null) return new Response(gathered.text, { headers });
+    const { readable, writable } = new IdentityTransformStream();
+    background(this.#c)(this.#pulseWhile(gathering, writable).catch(() => this.#left.abort()));
     return new Response(readable, { headers });
   }
 
@@ -140,23 +148,40 @@ class Batch {
     }
   }
 
-  /** What fails after the status has gone out cuts the body, as anywhere. */
-  async #pumpWhole(first: Response, writable: WritableStream<Uint8Array>): Promise<void> {
-    const writer = writable.getWriter();
-    const pulse = setInterval(() => void writer.write(encoder.encode(" ")).catch(() => this.#left.abort()), PULSE_MS);
+  /** Never rejects. */
+  async #gather(first: Response): Promise<Gathered> {
+    const answers: Json[] = [];
+    let bytes = 0;
+    let refused: Response | null = null;
+    const take = async (answer: Response, index: number): Promise<void> => {
+      if (answer.status !== 200) {
+        refused ??= await this.#refusal(answer, index);
+        throw new Error("a prompt of several was refused");
+      }
+      const text = await answer.text();
+      bytes += text.length;
+      if (bytes > MOST_ANSWER_BYTES) throw new Error("the answers are too large together");
+      answers[index] = jsonOf(text);
+    };
     try {
-      const answers: Json[] = [];
-      let bytes = 0;
-      await this.#each(first, async (answer, index) => {
-        const text = await answer.text();
-        bytes += text.length;
-        if (answer.status !== 200 || bytes > MOST_ANSWER_BYTES) throw new Error("a prompt of several was not answered");
-        answers[index] = jsonOf(text);
-      });
-      await writer.write(encoder.encode(JSON.stringify(mergedCompletion(answers, this.#n))));
+      await this.#each(first, take);
+      return { text: JSON.stringify(mergedCompletion(answers, this.#n)) };
+    } catch {
+      return { refused: refused ?? errorResponse(this.#c, LOST) };
+    }
+  }
+
+  /** What fails after the status has gone out cuts the body, as anywhere. */
+  async #pulseWhile(gathering: Promise<Gathered>, writable: WritableStream<Uint8Array>): Promise<void> {
+    const writer = writable.getWriter();
+    const beat = (): void => void writer.write(encoder.encode(" ")).catch(() => this.#left.abort());
+    beat();
+    const pulse = setInterval(beat, PULSE_MS);
+    try {
+      const gathered = await gathering;
+      if ("refused" in gathered) return await writer.abort(new Error("a prompt of several was not answered"));
+      await writer.write(encoder.encode(gathered.text));
       await writer.close();
-    } catch (error) {
-      await writer.abort(error).catch(() => undefined);
     } finally {
       clearInterval(pulse);
     }

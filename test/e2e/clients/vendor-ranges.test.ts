@@ -100,11 +100,25 @@ describe("completions of several prompts", () => {
       ],
       [[long, "a"], "prompt[0]"],
     ];
-    for (const [prompt, param] of params.slice(0, 4)) {
+    for (const [prompt, param] of params) {
       const refused = await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: prompt as string[] }));
       expect(refused.param).toBe(param);
     }
-    expect((await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: [long, "a"] }))).param).toBe("prompt[0]");
+    const streamed = await openai.completions.create({
+      ...ask(),
+      prompt: [
+        [1, 2],
+        [3, 999_999],
+      ],
+      stream: true,
+    });
+    const broken = await thrown(
+      OpenAI.APIError,
+      (async () => {
+        for await (const _ of streamed);
+      })(),
+    );
+    expect(broken.param).toBe("prompt[1][1]");
     const unknown = await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: [3, 999_999] }));
     expect(unknown.param).toBe("prompt[1]");
   });
@@ -124,7 +138,7 @@ test("several prompts stop when their client leaves, streamed or not", async () 
     });
     const asked = fetch(`${product.url}/v1/completions`, { method: "POST", headers: product.headers, body, signal: left.signal });
     const gone = thrownBy(asked.then((answer) => answer.text()));
-    await until("they run", async () => (await runningEverywhere(product)) >= 4);
+    await until("they run", async () => (await runningEverywhere(product)) > 0);
     left.abort();
     await gone;
     await until("nothing runs", async () => (await runningEverywhere(product)) === 0, 8_000);
@@ -147,9 +161,9 @@ test("top_p 0 is greedy whatever the seed; long seeds repeat", async () => {
       ?.message.content;
   const greedy = await ask({ temperature: 0 });
   expect(await Promise.all([1, 2].map((seed) => ask({ top_p: 0, temperature: 2, seed })))).toEqual([greedy, greedy]);
-  const long = { seed: 9223372036854775807, temperature: 1.5 };
+  const long = { seed: 2 ** 63, temperature: 1.5 };
   expect(await ask(long)).toBe(await ask(long));
-  expect(await ask({ ...long, seed: -9223372036854774784 })).not.toBe(await ask(long));
+  expect(await ask({ ...long, seed: 1_024 - 2 ** 63 })).not.toBe(await ask(long));
   await ask({ reasoning_effort: "max" });
 });
 
