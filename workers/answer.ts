@@ -33,7 +33,10 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
 export async function answerWhole(job: Job, first: Placed): Promise<Response | ApiError> {
   let placed = first;
   const lost: LostAttempt[] = [];
+  // One of several that are answered as one does not end with the client's connection by itself.
+  job.clientSignal.addEventListener("abort", () => placed.cancel());
   for (;;) {
+    if (job.clientSignal.aborted) placed.cancel();
     const body = await readWhole(placed, job.ticker, MOST_ANSWER_BYTES);
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
     if (job.work !== "generate" || placed.response.status !== 200)

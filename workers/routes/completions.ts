@@ -20,8 +20,9 @@ import { infer } from "./inference.ts";
 
 /** Of one request's prompts so many run at once; the others would only wait in line before other people's. */
 const AT_ONCE = 4;
-/** White space before an answer that is not streamed: how a client that has left is noticed. */
-const PULSE_MS = 3_000;
+/** An answer that is not streamed has a real status for so long; then white space comes before it: how a client that has left is noticed. */
+const PATIENCE_MS = 3_000;
+const PULSE_MS = 1_000;
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const encoder = new TextEncoder();
@@ -80,7 +81,7 @@ class Batch {
     const first = await this.#ask(0);
     const gathering = this.#gather(first);
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), PULSE_MS)));
+    const patience = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), PATIENCE_MS)));
     const gathered = await Promise.race([gathering, patience]);
     clearTimeout(timer);
     if (gathered !== null && "refused" in gathered) return gathered.refused;
