@@ -2,7 +2,7 @@
 import { env } from "cloudflare:workers";
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { createHmac } from "node:crypto";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { formatKey } from "../../src/tenancy/key.ts";
 import { createApp } from "../../workers/app.ts";
 import type { Env } from "../../workers/env.ts";
@@ -74,6 +74,8 @@ describe("who reads the metrics", () => {
 });
 
 describe("status pages", () => {
+  afterEach(() => vi.useRealTimers());
+
   it.each(["/metrics", "/healthz", "/health"])("%s is for no other origin, not on a preflight either", async (path) => {
     const { ask } = edgeWith({ WARMPATH_LISTENS: "loopback" });
     const origin = { origin: "https://evil.test" };
@@ -85,6 +87,7 @@ describe("status pages", () => {
   });
 
   it("one making serves all who ask within a second, at once or one after another", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
     const { ask, asked } = edgeWith({ WARMPATH_LISTENS: "loopback", WARMPATH_POOLS: "cached-a,cached-b" });
     await Promise.all(Array.from({ length: 20 }, () => ask("/metrics")));
     await ask("/metrics");
@@ -93,6 +96,12 @@ describe("status pages", () => {
     await ask("/healthz", { "cache-control": "no-cache", "x-forwarded-for": "203.0.113.7" });
     expect(asked()).toBe(4);
     expect((await ask("/healthz")).headers.get("cache-control")).toMatch(/max-age=1|no-store/);
+    vi.setSystemTime(Date.now() + 999);
+    await ask("/metrics");
+    expect(asked()).toBe(4);
+    vi.setSystemTime(Date.now() + 1);
+    await ask("/metrics");
+    expect(asked()).toBe(6);
   });
 
   it("several pools are one valid Prometheus page", async () => {
