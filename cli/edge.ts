@@ -12,6 +12,9 @@ import { writePrivately } from "./state-directory.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
+const HOST = "127.0.0.1";
+/** What the edge can't find out by itself: that nobody but this machine reaches it (workers/env.ts). */
+const LISTENS = { WARMPATH_LISTENS: "loopback" };
 
 export interface EdgeOptions {
   port: number;
@@ -71,12 +74,12 @@ ${Object.keys(variables)
 
 /** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
 export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
-  const variables = { ...ADDRESSES, ...options.variables };
+  const variables = { ...ADDRESSES, ...options.variables, ...LISTENS };
   const capnp = writeCapnp(variables, bundle);
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true, mode: 0o700 });
   const workerd = require("workerd") as { default: string };
-  const serve = ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"];
+  const serve = ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=${HOST}:${options.port}`, "--control-fd=3"];
   const child = spawn(...dyingWithParent(workerd.default, serve), {
     stdio: ["ignore", "inherit", "pipe", "pipe"],
     env: { ...withoutOurs(process.env), ...variables },
@@ -107,10 +110,10 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
 /** Starts `wrangler dev`, which builds by itself and reloads on every change of a source. */
 export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProcess> {
   const variables = join(options.stateDirectory, "dev.vars");
-  const lines = Object.entries({ ...ADDRESSES, ...options.variables }).map(([name, value]) => `${name}='${value}'\n`);
+  const lines = Object.entries({ ...ADDRESSES, ...options.variables, ...LISTENS }).map(([name, value]) => `${name}='${value}'\n`);
   writePrivately(variables, lines.join(""));
   const persisted = join(options.stateDirectory, "wrangler");
-  const dev = [WRANGLER, "dev", "--port", String(options.port), "--ip", "127.0.0.1", "--persist-to", persisted, "--env-file", variables];
+  const dev = [WRANGLER, "dev", "--port", String(options.port), "--ip", HOST, "--persist-to", persisted, "--env-file", variables];
   // It has processes of its own, which SIGKILL would leave behind.
   const child = spawn(...dyingWithParent(process.execPath, dev, "TERM"), {
     cwd: ROOT,
@@ -121,7 +124,7 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
   let ended = false;
   child.once("exit", () => (ended = true));
   for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended;) {
-    const answered = await fetch(`http://127.0.0.1:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
+    const answered = await fetch(`http://${HOST}:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
       () => true,
       () => false,
     );

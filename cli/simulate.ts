@@ -12,7 +12,7 @@ import { paced, type Plan } from "../src/simulation/plan.ts";
 import { saturation } from "../src/simulation/saturation.ts";
 import { type Chooser, DEFAULTS, type RunResult, simulate, type SimulationOptions } from "../src/simulation/simulate.ts";
 import { steadyStart } from "../src/simulation/steady-start.ts";
-import { parseTrace } from "../src/simulation/trace.ts";
+import { parseTrace, TRACE_FORMAT } from "../src/simulation/trace.ts";
 import { WORKLOADS } from "../src/simulation/workload.ts";
 import { appendLog } from "./decision-log.ts";
 import { writeReport } from "./report/report.ts";
@@ -122,7 +122,8 @@ function readTrace(file: string, requests: number | null): Plan {
     throw new RangeError(`--trace: ${file} cannot be read (${error instanceof Error ? error.message : String(error)}).`, { cause: error });
   }
   const parsed = parseTrace(text, basename(file).replace(/\.jsonl$/, ""), requests ?? undefined);
-  if (parsed.kind === "invalid") throw new RangeError(`--trace: line ${parsed.line} of ${file} cannot be used: ${parsed.reason}.`);
+  if (parsed.kind === "invalid")
+    throw new RangeError(`--trace: line ${parsed.line} of ${file} cannot be used: ${parsed.reason}.\n${TRACE_FORMAT}`);
   return parsed.plan;
 }
 

@@ -1,5 +1,5 @@
 /** What the engine writes → what the answer is made of: reasoning, text, tool calls, of one choice or several. */
-import { type AnswerEvent, type AnswerHead, type FinishReason, idTail, type TokenLogprob } from "../src/wire/answer-event.ts";
+import { type AnswerEvent, type AnswerHead, callId, type FinishReason, type TokenLogprob } from "../src/wire/answer-event.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import type { ChoiceEvent } from "./choices.ts";
 import type { EngineEvent } from "./engine/engine.ts";
@@ -46,7 +46,7 @@ export async function* answerSteps(request: InnerRequest, head: AnswerHead, sour
         yield* answer.finish(event, event.reason);
     }
   }
-  yield { type: "usage", usage };
+  yield { type: "usage", usage, endedAtS: Math.floor(Date.now() / 1000) };
 }
 
 const THINKING = /<think>\s*$/;
@@ -68,7 +68,7 @@ class ChoiceAnswer {
     this.#request = request;
     this.#choice = choice;
     const prefix = request.api === "messages" ? "toolu" : "call";
-    this.#callId = (index) => `${prefix}_${idTail(head)}_${choice}_${index}`;
+    this.#callId = (index) => callId(head, prefix, choice, index);
     // A grammar has no room for reasoning, and none but its own for calls.
     const grammar = grammarOf(request);
     const free = request.api !== "completions" && grammar === null;

@@ -51,11 +51,13 @@ export function engineRequest(
     id: given.id,
     prompt: given.prompt,
     cuts: given.cuts ?? [],
+    ...("text" in request.prompt && request.prompt.tokens !== undefined ? { tokens: request.prompt.tokens } : {}),
     salt: given.salt,
     maxTokens: request.maxTokens ?? fallback,
-    temperature: request.temperature ?? 1,
+    // The least share of the likeliest tokens is the likeliest one.
+    temperature: request.topP === 0 ? 0 : (request.temperature ?? 1),
     topP: request.topP ?? 1,
-    seed: request.seed ?? Math.floor(Math.random() * 2 ** 31),
+    seed: foldedSeed(request.seed ?? Math.floor(Math.random() * 2 ** 31)),
     stop: oneCall ? [...request.stop, CALL_CLOSE] : request.stop,
     presencePenalty: request.presencePenalty,
     frequencyPenalty: request.frequencyPenalty,
@@ -63,6 +65,12 @@ export function engineRequest(
     logprobs: request.logprobs,
     grammar: given.grammar,
   };
+}
+
+/** The engine's seeds have 32 bits: of longer ones, and of negative ones, both halves count. */
+function foldedSeed(seed: number): number {
+  const high = Math.floor(seed / 2 ** 32);
+  return (seed ^ Math.imul(high, 0x9e37_79b1)) >>> 0;
 }
 
 export function choiceRequest(first: EngineRequest, choice: number): EngineRequest {
@@ -94,6 +102,10 @@ function overflowMessage(
 export function refusalError(request: InnerRequest, refusal: EngineRefusal, grammar: Grammar | null): ApiError {
   if (refusal.reason === "context_length_exceeded")
     return apiError("context_length_exceeded", overflowMessage(request, refusal), promptParam(request));
+  if (refusal.reason === "unknown_token") {
+    const param = `prompt[${refusal.index}]`;
+    return apiError("invalid_request", `\`${param}\` is no token of this model: ${refusal.message}.`, param);
+  }
   if (refusal.reason === "grammar") {
     const param = grammarParam(request, refusal.place, grammar);
     // Anthropic's errors have no field for it.
@@ -104,13 +116,14 @@ export function refusalError(request: InnerRequest, refusal: EngineRefusal, gram
 
 /** The caller's own path to the schema, and on to the place inside it. */
 function grammarParam(request: InnerRequest, place: GrammarPlace | null, grammar: Grammar | null): string {
-  if (place === null) return grammar?.type === "tool_calls" ? "tools" : FORMAT_PARAM[request.api];
+  const formatParam = request.formatPath ?? FORMAT_PARAM[request.api];
+  if (place === null) return grammar?.type === "tool_calls" ? "tools" : formatParam;
   const name = place.tool === null || grammar?.type !== "tool_calls" ? null : grammar.tools[place.tool]?.name;
-  const schema = name === null ? FORMAT_PARAM[request.api] : (request.schemaPaths.get(name ?? "") ?? "tools");
+  const schema = name === null ? formatParam : (request.schemaPaths.get(name ?? "") ?? "tools");
   return schema + pathOf(place.pointer);
 }
 
-const LISTS: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf"]);
+const LISTS: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf", "prefixItems", "enum", "required", "type"]);
 const MOST_NAMES = 16;
 
 /** `#/properties/a/anyOf/0` → `.properties.a.anyOf[0]`. */

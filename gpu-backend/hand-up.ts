@@ -1,7 +1,7 @@
 /** Hands a finished response up to the edge, which keeps it for `previous_response_id` and for reading it again. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChatMessage } from "../src/prefix/prompt.ts";
-import type { AnswerHead } from "../src/wire/answer-event.ts";
+import { type AnswerHead, idTail } from "../src/wire/answer-event.ts";
 import { assistantMessage } from "../src/wire/chat-answer.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
@@ -27,7 +27,14 @@ export function messagesAfter(request: InnerRequest, answer: WholeAnswer): ChatM
   const [first] = before;
   const instructions = request.responses?.instructions ?? null;
   const instructed = instructions !== null && first?.role === "system" && first.content === instructions;
-  return [...before.slice(instructed ? 1 : 0), assistantMessage(answer.choice(0))];
+  const heard = before.slice(instructed ? 1 : 0);
+  const written = assistantMessage(answer.choice(0));
+  const last = heard.at(-1);
+  // A message that was continued is one message.
+  if (last?.role !== "assistant" || (last.tool_calls?.length ?? 0) > 0) return [...heard, written];
+  const begun =
+    typeof last.content === "string" ? last.content : (last.content ?? []).map((part) => (part.type === "text" ? part.text : "")).join("");
+  return [...heard.slice(0, -1), { ...written, content: begun + (written.content ?? "") }];
 }
 
 /** Never rejects: an answer that can't be kept is still an answer. */
@@ -39,7 +46,11 @@ export async function handUp(
   if (ticket === null || request.responses?.store !== true) return;
   const url = `${edgeOrigin(join)}/internal/results/${encodeURIComponent(responseId(head))}`;
   const response = responseObject(head, request, answer);
-  const body = JSON.stringify({ response, inputItems: inputItemsOf(request.responses.input), messages: messagesAfter(request, answer) });
+  const body = JSON.stringify({
+    response,
+    inputItems: inputItemsOf(request.responses.input, idTail(head)),
+    messages: messagesAfter(request, answer),
+  });
   const tried = await withinLimit({ ms: PATIENCE_MS }, async (signal) => {
     for (let attempt = 1; ; attempt += 1) {
       const result = await put(url, ticket, body, signal);

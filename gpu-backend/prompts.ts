@@ -46,9 +46,13 @@ export class Prompts {
     this.hashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: order ?? "system-then-tools" };
   }
 
+  /** Or why no prompt can be rendered for this model. */
   static of(card: EngineCard): Prompts | { message: string } {
     const template = ChatTemplate.parse(card.chatTemplate, card.specialTokens);
-    return template instanceof ChatTemplate ? new Prompts(card, template) : template;
+    if (!(template instanceof ChatTemplate)) return template;
+    const problem = template.problem();
+    if (problem !== null) return { message: `The model's chat template can't be run: ${problem}. Use a file with another template.` };
+    return new Prompts(card, template);
   }
 
   render(request: InnerRequest): Rendered {
@@ -88,9 +92,24 @@ export class Prompts {
     const { blockTokens } = this.#card;
     const template = this.#template.withReasoning(request.reasoningEffort);
     const anchors = (queued: Queued): Anchor[] =>
-      this.exact ? anchorsOf(template, request.prompt, this.hashSpec.order, { chain, pieces, rendered: text, queued, blockTokens }) : [];
+      this.exact
+        ? anchorsOf(template, request.prompt, this.hashSpec.order, {
+            chain,
+            pieces,
+            rendered: text,
+            queued: { ...queued, tokenEnds: tokenEndsOf(request) ?? queued.tokenEnds },
+            blockTokens,
+          })
+        : [];
     return { ok: true, text, cuts, anchors };
   }
+}
+
+/** Where the tokens of a prompt of tokens end in its text; null: it is text, of which the engine says so. */
+function tokenEndsOf({ prompt }: InnerRequest): Uint32Array | null {
+  if (!("text" in prompt) || prompt.tokens === undefined) return null;
+  let end = 0;
+  return Uint32Array.from(prompt.tokens, (token) => (end += String(token).length + 1));
 }
 
 /** Messages, their parts and calls, and tools. */

@@ -46,6 +46,18 @@ export class ChatTemplate implements Renderer {
     }
   }
 
+  /** Why the template renders no conversation at all, neither with a system message nor without; null: it can be used. */
+  problem(): string | null {
+    const messages: ChatMessage[] = [
+      { role: "system", content: PROBE },
+      { role: "user", content: PROBE },
+    ];
+    const tried = [messages, messages.slice(1)].map((some) => this.render({ messages: some, tools: [] }));
+    if (tried.every((rendered) => !rendered.ok)) return tried.find((rendered) => !rendered.ok)?.message ?? "";
+    if (tried.some((rendered) => rendered.ok && rendered.text.includes(PROBE))) return null;
+    return "what a user says does not appear in it";
+  }
+
   /** The template as a request with this effort sees it, by the names the field's templates read: Qwen's and DeepSeek's switch, gpt-oss's level. */
   withReasoning(effort: ReasoningEffort | null): Renderer {
     if (effort === null) return this;
@@ -53,18 +65,26 @@ export class ChatTemplate implements Renderer {
     return { render: (prompt, addGenerationPrompt) => this.render(prompt, addGenerationPrompt, variables) };
   }
 
-  /** The prompt as text, special tokens spelled out. `variables`: what else the template may read. */
+  /**
+   * The prompt as text, special tokens spelled out. `variables`: what else the template may read. With `addGenerationPrompt` it ends where the
+   * answer begins: behind a new turn's header, or, where the last message is the assistant's and calls nothing, behind that message's text.
+   */
   render(prompt: ChatPrompt, addGenerationPrompt = true, variables: Readonly<Record<string, unknown>> = {}): Rendered {
+    const run = (messages: readonly ChatMessage[], opensTurn: boolean): string =>
+      this.#run(
+        messages.map((message) => this.#adapt(message)),
+        prompt.tools,
+        opensTurn,
+        variables,
+      );
     try {
-      return {
-        ok: true,
-        text: this.#run(
-          prompt.messages.map((message) => this.#adapt(message)),
-          prompt.tools,
-          addGenerationPrompt,
-          variables,
-        ),
-      };
+      const left = addGenerationPrompt ? withOpenEnd(prompt.messages) : null;
+      if (left === null) return { ok: true, text: run(prompt.messages, addGenerationPrompt) };
+      const text = run(left, false);
+      const end = text.lastIndexOf(OPEN_END);
+      return end === -1
+        ? { ok: false, message: "it leaves out the assistant's message at the end, so that none can go on with it" }
+        : { ok: true, text: text.slice(0, end) };
     } catch (cause) {
       return { ok: false, message: reasonOf(cause) };
     }
@@ -164,6 +184,25 @@ export class ChatTemplate implements Renderer {
     if (typeof result !== "string") throw new Error("the template gives no text");
     return result;
   }
+}
+
+/** Behind the last text of a message that is to go on. It stands in no prompt: one that holds it all the same is cut at its own. */
+const OPEN_END = "\uf8ffwarmpath-goes-on\uf8ff";
+
+/** The messages with their last text marked at its end; null: the assistant's turn does not come last, or calls tools. */
+function withOpenEnd(messages: readonly ChatMessage[]): ChatMessage[] | null {
+  const last = messages.at(-1);
+  if (last?.role !== "assistant" || (last.tool_calls?.length ?? 0) > 0) return null;
+  const { content } = last;
+  const open: ChatMessage = { ...last, content: typeof content === "string" ? content + OPEN_END : partsWithOpenEnd(content ?? []) };
+  return [...messages.slice(0, -1), open];
+}
+
+function partsWithOpenEnd(parts: readonly ContentPart[]): string | ContentPart[] {
+  const last = parts.at(-1);
+  if (last === undefined) return OPEN_END;
+  if (last.type !== "text") return [...parts, { type: "text", text: OPEN_END }];
+  return [...parts.slice(0, -1), { ...last, text: last.text + OPEN_END }];
 }
 
 function reasonOf(cause: unknown): string {

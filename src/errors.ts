@@ -11,6 +11,8 @@ export type ErrorCode =
   | "model_not_found"
   /** The caller's: no such route or record. */
   | "not_found"
+  /** The caller's: the response that a new one is to follow is not stored. */
+  | "previous_response_not_found"
   /** The caller's: the route exists, not with this method. */
   | "method_not_allowed"
   /** The caller's: the body is larger than we take. */
@@ -47,6 +49,7 @@ const STATUS: Record<ErrorCode, number> = {
   invalid_api_key: 401,
   model_not_found: 404,
   not_found: 404,
+  previous_response_not_found: 400,
   method_not_allowed: 405,
   request_too_large: 413,
   unsupported_media_type: 415,

@@ -9,13 +9,23 @@ export interface MetricFamily {
 
 export const PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
+/** Pages of several sources as one: a family may stand in a text once only, with the samples of all. Name, type and help are the first source's. */
+export function mergedFamilies(pages: readonly (readonly MetricFamily[])[]): MetricFamily[] {
+  const merged = new Map<string, MetricFamily>();
+  for (const family of pages.flat()) {
+    const known = merged.get(family.name);
+    merged.set(family.name, known === undefined ? family : { ...known, samples: [...known.samples, ...family.samples] });
+  }
+  return [...merged.values()];
+}
+
 /** Families without a sample are left out. */
 export function prometheusText(families: readonly MetricFamily[]): string {
   return families
     .filter(({ samples }) => samples.length > 0)
     .map(({ name, type, help, samples }) => {
-      const lines = samples.map(({ labels, value }) => `${name}${labelText(labels)} ${value}\n`);
-      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+      const lines = samples.map(({ labels, value }) => `${name}${labelText(labels)} ${numberText(value)}\n`);
+      return `# HELP ${name} ${help.replace(/[\\\n]/g, escaped)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
     })
     .join("");
 }
@@ -26,3 +36,9 @@ function labelText(labels: Readonly<Record<string, string>>): string {
 }
 
 const escaped = (character: string): string => (character === "\n" ? "\\n" : `\\${character}`);
+
+/** As Go writes it, whose parser reads it. */
+function numberText(value: number): string {
+  if (Number.isFinite(value) || Number.isNaN(value)) return String(value);
+  return value > 0 ? "+Inf" : "-Inf";
+}

@@ -1,7 +1,7 @@
 /** From a placed request to the client's answer, whole or streamed, over the loss of replicas. */
 import { type ApiError, apiError } from "../src/errors.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import { errorBody } from "../src/wire/envelope.ts";
+import { errorBody, errorOfBody } from "../src/wire/envelope.ts";
 import { forwardStream, readWhole } from "./forward.ts";
 import { type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
 import { poolStub } from "./pool-stub.ts";
@@ -33,7 +33,10 @@ export function answerHeaders(job: Job, placed: Placed | null): Headers {
 export async function answerWhole(job: Job, first: Placed): Promise<Response | ApiError> {
   let placed = first;
   const lost: LostAttempt[] = [];
+  // One of several that are answered as one does not end with the client's connection by itself.
+  job.clientSignal.addEventListener("abort", () => placed.cancel());
   for (;;) {
+    if (job.clientSignal.aborted) placed.cancel();
     const body = await readWhole(placed, job.ticker, MOST_ANSWER_BYTES);
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
     if (job.work !== "generate" || placed.response.status !== 200)
@@ -99,9 +102,7 @@ async function pingWhile(job: Job, placing: Promise<PlaceResult>, writable: Writ
 
 /** What the replica said instead of a stream, when the stream's headers have gone out already. */
 async function refusalOf(placed: Placed): Promise<ApiError> {
-  const said: unknown = await placed.response.json().catch(() => null);
-  const message = (said as { error?: { message?: unknown } } | null)?.error?.message;
-  return apiError("invalid_request", typeof message === "string" ? message : "The replica refused the request.");
+  return errorOfBody(await placed.response.json().catch(() => null));
 }
 
 /** Ends whatever half event went out and says in the stream what happened, in the API's own event. */

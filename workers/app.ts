@@ -1,11 +1,14 @@
 import { Hono } from "hono";
 import { apiError } from "../src/errors.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
+import { likelyRoute } from "./likely-route.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { crossOrigin } from "./middleware/cross-origin.ts";
+import { metricsReader } from "./middleware/metrics-reader.ts";
 import { requestIds } from "./middleware/request-ids.ts";
 import { openapi } from "./openapi.ts";
 import { announce } from "./routes/announce.ts";
+import { completions } from "./routes/completions.ts";
 import { decisionList, decisions } from "./routes/decisions.ts";
 import { health, metrics } from "./routes/health.ts";
 import { inference } from "./routes/inference.ts";
@@ -13,9 +16,12 @@ import { model, models } from "./routes/models.ts";
 import { cancelResponse, deleteResponse, getResponse, inputItems } from "./routes/responses.ts";
 import { results } from "./routes/results.ts";
 
+const BASE_URLS = "The base URL of OpenAI clients ends in /v1, that of Anthropic clients does not.";
+
 /** The table of contents: middleware in its order, then the routes. */
 export function createApp(): Hono<AppEnv> {
-  const app = new Hono<AppEnv>();
+  // A slash at a path's end is taken: some clients add one.
+  const app = new Hono<AppEnv>({ strict: false });
 
   app.use(requestIds());
   app.use(crossOrigin());
@@ -23,13 +29,17 @@ export function createApp(): Hono<AppEnv> {
   app.get("/", (c) => c.json({ name: "warmpath", apis: ["openai", "anthropic"], openapi: "/openapi.json", models: "/v1/models" }));
   app.get("/openapi.json", openapi);
   app.get("/healthz", health);
-  app.get("/metrics", metrics);
+  app.get("/health", health);
+  app.get("/metrics", metricsReader(), metrics);
   app.get("/announce/:pool", announce);
   app.put("/internal/results/:id", results);
 
   app.use("/v1/*", authenticate());
   app.post("/v1/chat/completions", inference);
-  app.post("/v1/completions", inference);
+  app.post(
+    "/v1/completions",
+    completions((request, c) => app.fetch(request, c.env, c.executionCtx)),
+  );
   app.post("/v1/messages", inference);
   app.post("/v1/messages/count_tokens", inference);
   app.post("/v1/responses", inference);
@@ -45,7 +55,12 @@ export function createApp(): Hono<AppEnv> {
   app.get("/v1/decisions/:id", decisions);
 
   refuseOtherMethods(app);
-  app.notFound((c) => errorResponse(c, apiError("not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 256)}.`)));
+  app.notFound((c) => {
+    const { method, path } = c.req;
+    const likely = likelyRoute(app.routes, method, path);
+    const hint = likely === null ? "" : ` Did you mean ${likely}? ${BASE_URLS}`;
+    return errorResponse(c, apiError("not_found", `There is no ${method} ${path.slice(0, 256)}.${hint}`));
+  });
   app.onError((error, c) => {
     console.error("unexpected:", error instanceof Error ? error.stack : "no error object");
     const message = "Something failed on our side. Try again; if it persists, tell the operator the request id.";

@@ -21,18 +21,28 @@ export function apiOfRequest(path: string): { api: ApiName; work: Work } | null 
   return api === null ? null : { api, work: counted === null ? "generate" : "count" };
 }
 
-/** Whose shapes the client expects: its path says so, and on /v1/models a header that only Anthropic's clients send. */
+/** Ends of the paths of Anthropic's clients and of OpenAI's, whatever base URL stands before them. */
+const ANTHROPIC_END = /\/messages(?:\/count_tokens|\/batches(?:\/.*)?)?$/;
+const OPENAI_END = /\/(?:completions|responses(?:\/.*)?)$/;
+
+/** Whose shapes the client expects: the end of its path says so, and where that does not, a header that only Anthropic's clients send. */
 export function dialectOf(c: Context<AppEnv>): ErrorApi {
   const { path } = c.req;
-  if (path.startsWith("/v1/models") && c.req.header("anthropic-version") !== undefined) return "anthropic-models";
-  return path.startsWith("/v1/messages/") ? "messages" : (apiOfPath(path) ?? "chat");
+  const known = apiOfPath(path);
+  if (known !== null) return known;
+  const isAnthropic = c.req.header("anthropic-version") !== undefined;
+  if (path.startsWith("/v1/models")) return isAnthropic ? "anthropic-models" : "chat";
+  if (ANTHROPIC_END.test(path)) return "messages";
+  return isAnthropic && !OPENAI_END.test(path) ? "messages" : "chat";
 }
 
 /** The error in the client's own envelope. */
 export function errorResponse(c: Context<AppEnv>, error: ApiError, headers: Record<string, string> = {}): Response {
   const api = dialectOf(c);
+  const status = errorStatus(api, error);
   const retry: Record<string, string> = error.retryAfterSeconds === undefined ? {} : { "retry-after": String(error.retryAfterSeconds) };
-  return Response.json(errorBody(api, error, c.get("requestId")), { status: errorStatus(api, error), headers: { ...retry, ...headers } });
+  const challenge: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {};
+  return Response.json(errorBody(api, error, c.get("requestId")), { status, headers: { ...retry, ...challenge, ...headers } });
 }
 
 export const background =

@@ -19,6 +19,7 @@ export interface Env {
   WARMPATH_MODELS?: string;
   WARMPATH_REPLICA_ADDRESSES?: string;
   WARMPATH_JOIN_TOKENS?: string;
+  WARMPATH_LISTENS?: string;
 }
 
 /** Cards of all pools are kept in one object and in each isolate. */
@@ -88,6 +89,8 @@ const Vars = z.object({
   WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random", "sticky"]),
   /** Uncached tokens from which on another replica prefills, where one is there for it; 0: never. */
   WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
+  /** `loopback`: whoever starts the edge says that it listens there only, so that its own machine's programs need no key for the metrics. */
+  WARMPATH_LISTENS: z.enum(["loopback", "network"]).default("network"),
   /** Which pools serve which model; without it, every pool of WARMPATH_POOLS serves the model that its replicas announce. */
   WARMPATH_MODELS: Json.pipe(Models).optional(),
   /** private: replicas may have plain http, IP addresses and local names. */
@@ -107,6 +110,8 @@ export interface Config {
   profile: z.infer<typeof Vars>["WARMPATH_PROFILE"];
   /** Null: never. */
   remotePrefillTokens: number | null;
+  /** Only this machine reaches the edge, but for what a proxy of its own lets through. */
+  isLoopbackOnly: boolean;
   /** HMAC-SHA-256 under the deployment's secret. */
   mac: (text: string) => Uint8Array;
   /** Where replicas' URLs may lead. */
@@ -138,6 +143,7 @@ export function configOf(env: Env): Config {
   config = {
     ...poolsOf(vars),
     profile: vars.WARMPATH_PROFILE,
+    isLoopbackOnly: vars.WARMPATH_LISTENS === "loopback",
     remotePrefillTokens: vars.WARMPATH_REMOTE_PREFILL_TOKENS === 0 ? null : vars.WARMPATH_REMOTE_PREFILL_TOKENS,
     mac: (text) => hmac(text).digest(),
     replicaAddresses: vars.WARMPATH_REPLICA_ADDRESSES,

@@ -141,12 +141,14 @@ const PATHS: Record<string, Json> = {
   "/": { get: open(says("about", "What this is", "A few words.")) },
   "/openapi.json": { get: open(says("openapi", "This document", "OpenAPI 3.1.")) },
   "/healthz": { get: open(says("health", "Whether replicas are there; 503 while there are none", "The pools and their replicas.")) },
+  "/health": { get: open(says("healthAlias", "The same", "The pools and their replicas.")) },
   "/metrics": {
-    get: open({
+    get: {
       operationId: "metrics",
-      summary: "Prometheus metrics",
-      responses: { "200": { description: "Prometheus text.", ...content(text, "text/plain") } },
-    }),
+      summary: "Prometheus metrics; without a key only for programs of the edge's own machine, where it listens on loopback only",
+      security: [{ bearer: [] }, { apiKey: [] }, {}],
+      responses: { "200": { description: "Prometheus text.", ...content(text, "text/plain") }, ...OPENAI_FAILS },
+    },
   },
   "/announce/{pool}": {
     get: open({

@@ -50,6 +50,8 @@ export interface EngineRequest {
   id: string;
   /** The rendered prompt, special tokens spelled as text. */
   prompt: string;
+  /** The prompt as tokens of this model: instead of `prompt`. */
+  tokens?: readonly number[];
   /** UTF-16 offsets in `prompt`, rising, at each of which a token ends, so that a mark around it is read as text. Absent: none. */
   cuts?: readonly number[];
   /** Requests of different salts never share a block. */
@@ -145,6 +147,8 @@ export type EngineRefusal =
   | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; contextTokens: number; message: string }
   /** The grammar can't be made: what is not supported, in words, and where. */
   | { type: "refused"; reason: "grammar"; message: string; place: GrammarPlace | null }
+  /** `index`: of a token of the request's own that the model does not have. */
+  | { type: "refused"; reason: "unknown_token"; index: number; message: string }
   | { type: "refused"; reason: "unavailable"; message: string };
 
 /** Keys and values of consecutive tokens outside the engine: what `exportBlocks` gives and `Restore` takes back, opaque to all others. */

@@ -50,9 +50,11 @@ export interface ChatPrompt {
   tools: readonly Tool[];
 }
 
-/** A prompt that is text already and passes no template: one text item, FA and the text. */
+/** A prompt that passes no template: one text item, FA and the text; or tokens of the model's, one part item, FC and the text. */
 export interface TextPrompt {
+  /** Of tokens: each one's decimal number and a comma behind it. */
   text: string;
+  tokens?: readonly number[];
 }
 
 export const MARK = {
@@ -78,7 +80,7 @@ export interface PromptSink {
 
 /** One walk over the prompt, in the order in which the pool's template renders it. */
 export function canonicalPrompt(prompt: ChatPrompt | TextPrompt, order: TemplateOrder, sink: PromptSink): void {
-  if ("text" in prompt) return item(sink, "text", prompt.text);
+  if ("text" in prompt) return item(sink, prompt.tokens === undefined ? "text" : "part", prompt.text);
   const { messages, tools } = prompt;
   const toolsAt = tools.length === 0 ? -1 : toolsMessage(messages, order);
   if (toolsAt === -1) walkTools(tools, sink);

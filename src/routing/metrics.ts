@@ -1,10 +1,10 @@
-import { prometheusText } from "../prometheus.ts";
+import type { MetricFamily } from "../prometheus.ts";
 import type { PoolState } from "./pool-state.ts";
 
 type Metric = [name: string, type: "counter" | "gauge", help: string, value: number];
 
-/** Prometheus text of one pool. Names follow the field's routers where they mean the same. */
-export function metricsText(pool: string, state: PoolState): string {
+/** What one pool counts, each sample with its name. Names follow the field's routers where they mean the same. */
+export function poolMetrics(pool: string, state: PoolState): MetricFamily[] {
   const { counters: c, funnels, index, leases, line, membership } = state;
   const f = funnels.pool;
   const inState = (wanted: string): number => membership.replicas.filter((replica) => replica.state === wanted).length;
@@ -46,5 +46,5 @@ export function metricsText(pool: string, state: PoolState): string {
     ["warmpath_checkpoint_rows_total", "counter", "Rows written for the checkpoint", c.checkpointRows],
     ["warmpath_checkpoint_bytes_total", "counter", "Bytes written for the checkpoint", c.checkpointBytes],
   ];
-  return prometheusText(metrics.map(([name, type, help, value]) => ({ name, type, help, samples: [{ labels: { pool }, value }] })));
+  return metrics.map(([name, type, help, value]) => ({ name, type, help, samples: [{ labels: { pool }, value }] }));
 }

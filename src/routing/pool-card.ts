@@ -47,6 +47,8 @@ export interface PoolCard {
   hashSpec: HashSpec;
   /** Replicas that take requests now. */
   replicas: number;
+  /** Longest prompt plus answer that some replica takes, tokens; absent: no replica is here. */
+  contextTokens?: number;
   load: PoolLoad;
   /** Of the sketch that the pool has now; a card that was asked for without one has neither. */
   sketchVersion?: number;

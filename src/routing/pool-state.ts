@@ -108,6 +108,7 @@ export class PoolState {
       createdAtSeconds,
       hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
       replicas: membership.replicas.filter(takesRequests).length,
+      ...(Number.isFinite(this.longestContextTokens) ? { contextTokens: this.longestContextTokens } : {}),
       load: poolLoad(this, this.#pace.perSecond(this.counters.decisions, nowMs)),
       ...(knownSketch === undefined ? {} : this.#sketch.tell(knownSketch, nowMs)),
     };

@@ -2,6 +2,10 @@
 import { drawHash, streamOf } from "./chance.ts";
 import { type Plan, type PlannedRequest, TreeBuilder } from "./plan.ts";
 
+/** What a file must be, with a line that is right. */
+export const TRACE_FORMAT = `Wanted is Mooncake's format: JSON lines, one request each, by rising timestamp in ms, with a hash id for every 512 tokens of its prompt, as
+{"timestamp": 0, "input_length": 1100, "output_length": 20, "hash_ids": [0, 1, 2]}`;
+
 /** Tokens of one hash id; the last one of a request may cover fewer. */
 export const TRACE_BLOCK_TOKENS = 512;
 const MAX_REQUESTS = 1_000_000;
@@ -21,6 +25,8 @@ interface Row {
  * @param most requests taken from the front; all when there are fewer.
  */
 export function parseTrace(text: string, name: string, most = MAX_REQUESTS): TraceOutcome {
+  const other = otherFormat(text);
+  if (other !== null) return { kind: "invalid", line: other.line, reason: other.reason };
   const tree = new TreeBuilder();
   /** By hash id and parent: an id is prefix-cumulative, but a file may break that, and then it is another segment. */
   const numbers = new Map<string, number>();
@@ -61,8 +67,32 @@ function requestOf(id: number, row: Row, path: Int32Array, tree: TreeBuilder): P
   return { id, session: null, at, after: [], gapMs: 0, promptTokens, outputTokens, path, promptSegments: path.length, chain };
 }
 
+/** Enough of a file to know what it is. */
+const HEAD_CHARACTERS = 65_536;
+const NO_PREFIXES = "which does not say what prompts have in common";
+
+/** What the file is, where that is another format that traces come in; and its first line that says something. */
+function otherFormat(text: string): { line: number; reason: string } | null {
+  const head = text.slice(startOf(text), HEAD_CHARACTERS);
+  const blank = /^\s*/.exec(head)?.[0] ?? "";
+  const line = blank.split("\n").length;
+  const said = head.slice(blank.length);
+  const [first = ""] = said.split("\n", 1);
+  if (/^"?timestamp"?\s*,\s*"?contexttokens"?/i.test(first)) return { line, reason: `it is Azure's CSV of LLM inference, ${NO_PREFIXES}` };
+  if (/^"?timestamp"?\s*,.*"?(?:request|response) tokens"?/i.test(first)) return { line, reason: `it is BurstGPT's CSV, ${NO_PREFIXES}` };
+  if (/^[{[]/.test(said) && /"conversations"\s*:/.test(said))
+    return { line, reason: "it is ShareGPT's JSON: conversations, not requests at their times" };
+  if (said.startsWith("[")) return { line, reason: "it is a JSON array, not one object a line (`jq -c '.[]' FILE` makes lines of it)" };
+  return null;
+}
+
+/** Behind a byte order mark. */
+function startOf(text: string): number {
+  return text.startsWith("\ufeff") ? 1 : 0;
+}
+
 function* linesOf(text: string): Generator<string> {
-  let start = 0;
+  let start = startOf(text);
   while (start < text.length) {
     const end = text.indexOf("\n", start);
     yield end === -1 ? text.slice(start) : text.slice(start, end);

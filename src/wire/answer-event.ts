@@ -34,7 +34,8 @@ export type AnswerEvent =
   | { type: "tool_arguments"; choice: number; index: number; text: string }
   /** `stopText`: the caller's stop string that ended it, when one did. */
   | { type: "finished"; choice: number; reason: FinishReason; stopText: string | null }
-  | { type: "usage"; usage: AnswerUsage };
+  /** `endedAtS`: seconds since 1970. */
+  | { type: "usage"; usage: AnswerUsage; endedAtS?: number };
 
 export interface AnswerHead {
   /** The edge's request id, from which each API makes its own ids. */
@@ -43,9 +44,17 @@ export interface AnswerHead {
   model: string;
 }
 
-/** `req_abc` → `abc`. */
-export function idTail(head: AnswerHead): string {
-  return head.requestId.startsWith("req_") ? head.requestId.slice("req_".length) : head.requestId;
+/** `req_<pool>_abc` → `abc`: what ids of an answer and its parts are made of. A pool's name, which may be a customer's, is nobody's business there. */
+export function idTail({ requestId }: AnswerHead): string {
+  return requestId.slice(requestId.lastIndexOf("_") + 1);
+}
+
+/** OpenAI's API takes ids of tool calls up to 40 characters, and conversations move between providers. */
+const CALL_TAIL = 20;
+
+/** `index`: of the call in its choice. At most 40 characters for every prefix of ours. */
+export function callId(head: AnswerHead, prefix: "call" | "toolu", choice: number, index: number): string {
+  return `${prefix}_${idTail(head).slice(0, CALL_TAIL)}_${choice}_${index}`;
 }
 
 /** Writes one streamed answer in an API's own events: whole SSE events as text, "" when an event needs none. */

@@ -5,6 +5,7 @@
 import type { ApiError } from "../errors.ts";
 import type { ToolCall } from "../prefix/prompt.ts";
 import type { AnswerEvent, AnswerHead, AnswerStream, AnswerUsage, FinishReason, TokenLogprob } from "./answer-event.ts";
+import { idTail } from "./answer-event.ts";
 import { errorBody } from "./envelope.ts";
 import type { InnerRequest } from "./inner.ts";
 import { type AnswerChoice, callsOf, logprobsOf, textOf, type WholeAnswer } from "./whole-answer.ts";
@@ -73,7 +74,7 @@ export function assistantMessage(choice: AnswerChoice): { role: "assistant"; con
 
 export function chatCompletion(head: AnswerHead, request: Pick<InnerRequest, "logprobs">, answer: WholeAnswer): ChatCompletion {
   return {
-    id: `chatcmpl-${head.requestId}`,
+    id: `chatcmpl-${idTail(head)}`,
     object: "chat.completion",
     created: head.createdS,
     model: head.model,
@@ -173,7 +174,7 @@ export class ChatStream implements AnswerStream {
   }
 
   #start(): Omit<ChatChunk, "usage" | "choices"> {
-    const { requestId, createdS, model } = this.#head;
-    return { id: `chatcmpl-${requestId}`, object: "chat.completion.chunk", created: createdS, model };
+    const { createdS, model } = this.#head;
+    return { id: `chatcmpl-${idTail(this.#head)}`, object: "chat.completion.chunk", created: createdS, model };
   }
 }

@@ -1,6 +1,7 @@
 /** OpenAI's legacy text completion and its chunks. */
 import type { ApiError } from "../errors.ts";
 import type { AnswerEvent, AnswerHead, AnswerStream, TokenLogprob } from "./answer-event.ts";
+import { idTail } from "./answer-event.ts";
 import { type Usage, usageOf } from "./chat-answer.ts";
 import { errorBody } from "./envelope.ts";
 import type { InnerRequest } from "./inner.ts";
@@ -47,7 +48,7 @@ function legacyLogprobs(tokens: readonly TokenLogprob[], before: number): Comple
 
 export function textCompletion(head: AnswerHead, request: Pick<InnerRequest, "logprobs">, answer: WholeAnswer): TextCompletion {
   return {
-    id: `cmpl-${head.requestId}`,
+    id: `cmpl-${idTail(head)}`,
     object: "text_completion",
     created: head.createdS,
     model: head.model,
@@ -110,7 +111,7 @@ export class CompletionStream implements AnswerStream {
   }
 
   #start(): Pick<TextCompletion, "id" | "object" | "created" | "model"> {
-    const { requestId, createdS, model } = this.#head;
-    return { id: `cmpl-${requestId}`, object: "text_completion", created: createdS, model };
+    const { createdS, model } = this.#head;
+    return { id: `cmpl-${idTail(this.#head)}`, object: "text_completion", created: createdS, model };
   }
 }

@@ -1,6 +1,7 @@
 /** What differs by API alone: which path is whose, who parses it, and the shape of its errors. Edge and replica share it. */
-import type { ApiError, ErrorCode } from "../errors.ts";
+import { type ApiError, apiError, type ErrorCode } from "../errors.ts";
 import type { ChatMessage } from "../prefix/prompt.ts";
+import { isObject } from "./check.ts";
 import { parseCompletionRequest } from "./completions.ts";
 import type { ApiName, ParsedRequest } from "./inner.ts";
 import { parseCountTokensRequest, parseMessagesRequest } from "./messages.ts";
@@ -99,4 +100,15 @@ export function errorBody(api: ErrorApi, error: ApiError, requestId: string): Op
 
 export function errorStatus(api: ErrorApi, error: ApiError): number {
   return isAnthropic(api) ? anthropicStatus(error) : error.status;
+}
+
+/** A caller's error out of the envelope that it came in, either vendor's: for who must say it in another way. */
+export function errorOfBody(body: unknown): ApiError {
+  const said = isObject(body) && isObject(body["error"]) ? body["error"] : {};
+  const { message, param, code } = said;
+  return apiError(
+    code === "context_length_exceeded" ? code : "invalid_request",
+    typeof message === "string" ? message : "The replica refused the request.",
+    typeof param === "string" ? param : null,
+  );
 }

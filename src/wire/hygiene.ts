@@ -1,4 +1,7 @@
-/** What clients put into prompts that would part one shared prefix into many: left out before the hash and before the engine. */
+/**
+ * Messages as they are hashed and rendered: without what clients put into prompts that would part one shared prefix into many, and with a
+ * refusal as the text that it is, which templates know no other word for.
+ */
 import type { ChatMessage, ContentPart } from "../prefix/prompt.ts";
 
 const BILLING = "x-anthropic-billing-header:";
@@ -26,7 +29,7 @@ export function cleanMessages(messages: readonly ChatMessage[]): readonly ChatMe
 }
 
 function cleanMessage(message: ChatMessage): ChatMessage | null {
-  if (message.role === "assistant") return withoutReasoning(message);
+  if (message.role === "assistant") return withRefusalAsText(withoutReasoning(message));
   return message.role === "system" || message.role === "developer" ? withoutBilling(message) : message;
 }
 
@@ -36,6 +39,19 @@ function withoutReasoning(message: ChatMessage): ChatMessage {
   const rest: Record<string, unknown> & ChatMessage = { ...message };
   for (const name of REASONING_FIELDS) delete rest[name];
   return rest;
+}
+
+function withRefusalAsText(message: ChatMessage): ChatMessage {
+  const { content } = message;
+  if (content === null || content === undefined) {
+    if (!("refusal" in message)) return message;
+    const { refusal, ...rest } = message as ChatMessage & { refusal?: string | null };
+    return typeof refusal === "string" ? { ...rest, content: refusal } : message;
+  }
+  if (typeof content === "string" || !content.some((part) => part.type === "refusal")) return message;
+  const parts = content.map((part): ContentPart => (part.type === "refusal" ? { type: "text", text: part.refusal ?? "" } : part));
+  const [first] = parts;
+  return { ...message, content: parts.length === 1 && first?.type === "text" ? first.text : parts };
 }
 
 function withoutBilling(message: ChatMessage): ChatMessage | null {

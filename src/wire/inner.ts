@@ -12,7 +12,7 @@ export type ResponseFormat =
   | { type: "json_object" }
   | { type: "json_schema"; name: string; schema: unknown; strict: boolean };
 
-export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
+export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
 
 /** null = the caller left it to us. */
 export interface InnerRequest {
@@ -27,6 +27,8 @@ export interface InnerRequest {
   allowedTools: readonly string[] | null;
   /** Where each tool's schema stands in the caller's body, by the tool's name: the start of an error's `param`. */
   schemaPaths: ReadonlyMap<string, string>;
+  /** Where the response format's schema stands in the caller's body; null = at the API's own place. */
+  formatPath: string | null;
   /** False: at most one call an answer. */
   parallelToolCalls: boolean;
   responseFormat: ResponseFormat;

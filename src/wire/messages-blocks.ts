@@ -171,8 +171,46 @@ function partOf(fields: Json, type: string, at: string, media: boolean): Content
     check(mediaProblem("image", at, media));
     return { type: "image_url", image_url: { url: imageUrl(wantObject(fields["source"], `${at}.source`), `${at}.source`) } };
   }
-  if (type === "document") check(mediaProblem("file", at, false));
-  throw new Refused(refuse(`${at}.type`, `is '${clip(type)}', which is not supported; use 'text' or 'tool_result'.`));
+  if (type === "document") return { type: "text", text: documentText(fields, at) };
+  if (type === "search_result") return { type: "text", text: searchResultText(fields, at) };
+  throw new Refused(
+    refuse(`${at}.type`, `is '${clip(type)}', which is not supported; use 'text', 'document', 'search_result' or 'tool_result'.`),
+  );
+}
+
+/** A document that is text, in the form that Anthropic's own guide has for documents in prompts. Others are files. */
+function documentText(fields: Json, at: string): string {
+  const source = wantObject(fields["source"], `${at}.source`);
+  const type = wantString(source["type"], `${at}.source.type`);
+  if (type !== "text" && type !== "content") check(mediaProblem("file", at, false));
+  const text = type === "text" ? wantString(source["data"], `${at}.source.data`) : blocksText(source["content"], `${at}.source.content`);
+  const about = tagged("source", fields["title"], `${at}.title`) + tagged("context", fields["context"], `${at}.context`);
+  return `<document>\n${about}<document_content>\n${text}\n</document_content>\n</document>\n`;
+}
+
+function searchResultText(fields: Json, at: string): string {
+  const text = blocksText(fields["content"], `${at}.content`);
+  wantString(fields["source"], `${at}.source`);
+  wantString(fields["title"], `${at}.title`);
+  const about = tagged("source", fields["source"], `${at}.source`) + tagged("title", fields["title"], `${at}.title`);
+  return `<search_result>\n${about}<content>\n${text}\n</content>\n</search_result>\n`;
+}
+
+function tagged(name: string, value: unknown, at: string): string {
+  return value === undefined || value === null ? "" : `<${name}>${wantString(value, at)}</${name}>\n`;
+}
+
+/** Of a text, or of text blocks. */
+function blocksText(value: unknown, at: string): string {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) throw new Refused(mustBe(at, "a string or an array of text blocks", value));
+  const texts = value.map((block, index) => {
+    const [fields, type, where] = blockOf(block, `${at}[${index}]`);
+    if (type === "image") check(mediaProblem("image", where, false));
+    if (type !== "text") throw new Refused(refuse(`${where}.type`, `is '${clip(type)}'; only 'text' can stand here.`));
+    return textOf(fields, where).text;
+  });
+  return texts.join("\n");
 }
 
 /** As chat writes it, so that the same image is the same hash. */

@@ -3,15 +3,16 @@ import { z } from "zod";
 import type { ChatPrompt, Tool } from "../prefix/prompt.ts";
 import { clip, type Json, mustBe, parsing, quoted, Refused, refuse, wantObject, wantString } from "./check.ts";
 import { cleanMessages } from "./hygiene.ts";
-import type { InnerRequest, ParsedRequest, ReasoningEffort, ResponseFormat, ToolChoice } from "./inner.ts";
+import type { InnerRequest, ParsedRequest, ReasoningEffort, ToolChoice } from "./inner.ts";
 import { customTool, messagesOfBlocks } from "./messages-blocks.ts";
 import type { ParseOptions } from "./openai.ts";
 import { type DeclaredTools, OfferedTools } from "./offered-tools.ts";
 import type { GivenTool } from "./responses-tools.ts";
 import { type HeaderReader, NO_HEADERS, sessionOf } from "./session.ts";
-import { flag, model, needTools, plainRequest, topP, wantFlag, wantSchema } from "./settings.ts";
+import { flag, model, needTools, plainRequest, topP, unsupported, wantFlag, wantSchema } from "./settings.ts";
 
 const EFFORTS = ["low", "medium", "high", "xhigh", "max"] as const;
+const NO_MCP = "is not supported; connect to the servers yourself and give their tools in `tools`";
 /** Up to here a thinking budget is called low, then medium. */
 const LOW_BUDGET = 4_096;
 const MEDIUM_BUDGET = 16_384;
@@ -19,6 +20,8 @@ const MIN_BUDGET = 1_024;
 
 const counted = {
   model,
+  mcp_servers: z.array(z.unknown(), "must be an array").max(0, NO_MCP).nullish(),
+  container: unsupported("is not supported; no code is run here"),
   thinking: z
     .object(
       {
@@ -70,7 +73,7 @@ function requestOf(fields: Settings, body: Json, headers: HeaderReader, options:
     allowedTools: tools.allowed,
     schemaPaths: tools.schemaPaths,
     parallelToolCalls: choice.parallel,
-    responseFormat: formatOf(fields.output_config?.format),
+    ...formatOf(fields.output_config?.format, body["output_format"]),
     reasoningEffort: effortOf(fields),
     stream: fields.stream ?? false,
     maxTokens: fields.max_tokens ?? null,
@@ -124,11 +127,17 @@ function parseChoice(value: unknown, tools: readonly Tool[]): { choice: ToolChoi
   );
 }
 
-function formatOf(value: unknown): ResponseFormat {
-  if (value === undefined || value === null) return { type: "text" };
-  const fields = wantObject(value, "output_config.format");
-  if (fields["type"] !== "json_schema") throw new Refused(refuse("output_config.format.type", "must be 'json_schema'."));
-  return { type: "json_schema", name: "output", schema: wantSchema(fields["schema"], "output_config.format.schema"), strict: true };
+/** `beta`: where clients of the beta (structured-outputs-2025-11-13) put it. */
+function formatOf(value: unknown, beta: unknown): Pick<InnerRequest, "responseFormat" | "formatPath"> {
+  const isBeta = beta !== undefined && beta !== null;
+  const isGiven = value !== undefined && value !== null;
+  if (isBeta && isGiven) throw new Refused(refuse("output_format", "is the old name of `output_config.format`; give one of them."));
+  if (!isBeta && !isGiven) return { responseFormat: { type: "text" }, formatPath: null };
+  const at = isBeta ? "output_format" : "output_config.format";
+  const fields = wantObject(isBeta ? beta : value, at);
+  if (fields["type"] !== "json_schema") throw new Refused(refuse(`${at}.type`, "must be 'json_schema'."));
+  const schema = wantSchema(fields["schema"], `${at}.schema`);
+  return { responseFormat: { type: "json_schema", name: "output", schema, strict: true }, formatPath: `${at}.schema` };
 }
 
 /** No word of thinking: ours to choose. Thinking without an effort is 'high', Anthropic's default. */
@@ -136,7 +145,7 @@ function effortOf(fields: Settings): ReasoningEffort | null {
   const { type, budget_tokens: budget } = fields.thinking ?? {};
   if (type === "disabled") return "none";
   const effort = fields.output_config?.effort ?? null;
-  if (effort !== null) return effort === "max" ? "xhigh" : effort;
+  if (effort !== null) return effort;
   if (type === "enabled" && budget != null) return budget <= LOW_BUDGET ? "low" : budget <= MEDIUM_BUDGET ? "medium" : "high";
   return type === undefined ? null : "high";
 }

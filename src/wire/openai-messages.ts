@@ -39,10 +39,13 @@ function messageProblem(message: unknown, index: number, media: boolean): Proble
       message["tool_call_id"],
     );
   }
+  const { refusal } = message;
+  if (role === "assistant" && typeof refusal !== "string" && refusal !== null && refusal !== undefined)
+    return mustBe(`messages[${index}].refusal`, "a string", refusal);
   if (typeof content === "string") return null;
   if (content === null || content === undefined) {
-    if (role === "assistant" && hasCalls) return null;
-    const unless = role === "assistant" ? " unless `tool_calls` is given" : "";
+    if (role === "assistant" && (hasCalls || typeof refusal === "string")) return null;
+    const unless = role === "assistant" ? " unless `tool_calls` or `refusal` is given" : "";
     return mustBe(`messages[${index}].content`, `a string or an array of parts${unless}`, content);
   }
   return partsProblem(content, `messages[${index}].content`, media);

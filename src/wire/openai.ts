@@ -76,6 +76,7 @@ const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_erro
   invalid_api_key: { type: "invalid_request_error", code: "invalid_api_key" },
   model_not_found: { type: "invalid_request_error", code: "model_not_found" },
   not_found: { type: "invalid_request_error", code: null },
+  previous_response_not_found: { type: "invalid_request_error", code: "previous_response_not_found" },
   method_not_allowed: { type: "invalid_request_error", code: "method_not_supported" },
   request_too_large: { type: "invalid_request_error", code: "request_too_large" },
   unsupported_media_type: { type: "invalid_request_error", code: "unsupported_media_type" },

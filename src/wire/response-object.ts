@@ -45,6 +45,8 @@ export interface ResponseObject {
   id: string;
   object: "response";
   created_at: number;
+  /** Seconds since 1970; null unless it is completed. */
+  completed_at: number | null;
   status: ResponseStatus;
   error: { code: "server_error"; message: string } | null;
   incomplete_details: { reason: "max_output_tokens" } | null;
@@ -61,7 +63,9 @@ export interface ResponseObject {
   usage?: ResponseUsage;
 }
 
-export const responseId = (head: AnswerHead): string => `resp_${idTail(head)}`;
+/** The whole of the request's id: a stored response is found by it (docs/decisions/0005-response-ids-carry-a-tag.md). */
+export const responseId = ({ requestId }: AnswerHead): string =>
+  `resp_${requestId.startsWith("req_") ? requestId.slice("req_".length) : requestId}`;
 
 export function responseLogprobs(tokens: readonly TokenLogprob[] | null): ResponseLogprob[] {
   const one = (token: { token: string; bytes: readonly number[]; logprob: number }) => ({
@@ -133,12 +137,16 @@ function toolChoiceOf(request: InnerRequest): unknown {
 function bareResponse(
   head: AnswerHead,
   request: InnerRequest,
-): Omit<ResponseObject, "status" | "error" | "incomplete_details" | "output" | "usage"> {
+): Omit<ResponseObject, "status" | "completed_at" | "error" | "incomplete_details" | "output" | "usage"> {
   const { responses } = request;
   const defaults = {
     background: false,
     max_output_tokens: request.maxTokens,
     max_tool_calls: null,
+    presence_penalty: request.presencePenalty,
+    frequency_penalty: request.frequencyPenalty,
+    safety_identifier: null,
+    prompt_cache_key: null,
     reasoning: { effort: request.reasoningEffort, summary: null },
     service_tier: "default",
     text: { format: { type: "text" } },
@@ -166,7 +174,7 @@ function bareResponse(
 }
 
 export function startedResponse(head: AnswerHead, request: InnerRequest): ResponseObject {
-  return { ...bareResponse(head, request), status: "in_progress", error: null, incomplete_details: null, output: [] };
+  return { ...bareResponse(head, request), status: "in_progress", completed_at: null, error: null, incomplete_details: null, output: [] };
 }
 
 /** `error`: it could not be finished. */
@@ -180,6 +188,7 @@ export function responseObject(
   return {
     ...bareResponse(head, request),
     status,
+    completed_at: status === "completed" ? answer.endedAtS : null,
     error: error === null ? null : { code: "server_error", message: error.message },
     incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
     output: outputOf(head, request, answer),

@@ -111,7 +111,7 @@ function partOf(value: unknown, at: string, media: boolean): ContentPart {
     case "text":
       return { type: "text", text: wantString(part["text"], `${at}.text`) };
     case "refusal":
-      return { type: "refusal", refusal: wantString(part["refusal"], `${at}.refusal`) };
+      return { type: "text", text: wantString(part["refusal"], `${at}.refusal`) };
     case "input_image":
       check(mediaProblem("image", at, media));
       return { type: "image_url", image_url: { url: wantString(part["image_url"], `${at}.image_url`), ...detailOf(part["detail"]) } };
@@ -144,21 +144,25 @@ const ID_PREFIX: ReadonlyMap<unknown, string> = new Map([
   ["reasoning", "rs"],
 ]);
 
-/** The input as items, each with an id that no other of this request has. */
-export function inputItemsOf(input: unknown): Json[] {
+/**
+ * The input as items, each with an id that no other of this request has: the client's own where it gave one (its first use), else one that no
+ * other response's items have either. `tail`: what this response's ids end with.
+ */
+export function inputItemsOf(input: unknown, tail: string): Json[] {
   if (typeof input === "string") {
-    return [{ id: "msg_input_0", type: "message", role: "user", content: [{ type: "input_text", text: input }] }];
+    return [{ id: `msg_${tail}_in0`, type: "message", role: "user", content: [{ type: "input_text", text: input }] }];
   }
   const items = Array.isArray(input) ? (input as Json[]) : [];
-  const taken = new Set(items.map((item) => item["id"]));
-  let next = 0;
-  return items.map((item) => {
+  const given = new Set(items.map((item) => item["id"]));
+  const used = new Set<string>();
+  return items.map((item, index) => {
     const typed = item["type"] == null ? { type: "message", ...item } : item;
-    if (typeof item["id"] === "string" && item["id"] !== "") return typed;
-    const prefix = `${ID_PREFIX.get(typed["type"]) ?? "item"}_input_`;
-    while (taken.has(`${prefix}${next}`)) next += 1;
-    const id = `${prefix}${next}`;
-    next += 1;
+    let id = typeof item["id"] === "string" ? item["id"] : "";
+    if (id === "" || used.has(id)) {
+      id = `${ID_PREFIX.get(typed["type"]) ?? "item"}_${tail}_in${index}`;
+      while (given.has(id)) id += "x";
+    }
+    used.add(id);
     return { ...typed, id };
   });
 }

@@ -15,6 +15,7 @@ import {
   model,
   parseFormat,
   parseToolChoice,
+  penalty,
   plainRequest,
   temperature,
   tokenLimit,
@@ -40,7 +41,11 @@ const settings = z.object({
   parallel_tool_calls: flag,
   reasoning: z.object({ effort }, "must be an object").nullish(),
   include: z.array(z.string("must be a string"), "must be an array of strings").nullish(),
-  truncation: z.enum(["auto", "disabled"], "must be 'auto' or 'disabled'").nullish(),
+  truncation: z
+    .literal("disabled", "must be 'disabled'; nothing is left out of an input that is too long, so shorten it yourself")
+    .nullish(),
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
   metadata: z.record(z.string(), z.string("must be a string"), "must be an object of strings").nullish(),
 });
 
@@ -91,6 +96,8 @@ export function parseResponsesRequest(
       maxTokens: fields.max_output_tokens ?? null,
       temperature: fields.temperature ?? null,
       topP: fields.top_p ?? null,
+      presencePenalty: fields.presence_penalty ?? 0,
+      frequencyPenalty: fields.frequency_penalty ?? 0,
       logprobs: fields.include?.includes("message.output_text.logprobs") ? (fields.top_logprobs ?? 0) : null,
       responses: responsesSettings(fields, object),
     };
@@ -129,10 +136,24 @@ function responsesSettings(fields: z.infer<typeof settings>, body: Json): Respon
   };
 }
 
+/** With the keys that OpenAI's documents, and open-responses', say are always there. */
+function echoedTool(tool: unknown): unknown {
+  if (!isObject(tool)) return tool;
+  if (tool["type"] === "function") return { description: null, parameters: null, ...tool, strict: tool["strict"] ?? false };
+  return tool["type"] === "namespace" && Array.isArray(tool["tools"]) ? { ...tool, tools: tool["tools"].map(echoedTool) } : tool;
+}
+
+function echoedFormat(format: unknown): unknown {
+  if (!isObject(format)) return { type: "text" };
+  if (format["type"] !== "json_schema") return format;
+  return { description: null, schema: null, ...format, strict: format["strict"] ?? false };
+}
+
 function echoedOf(body: Json): Json {
   const echoed: Record<string, unknown> = {};
   for (const name of ECHOED) if (body[name] != null) echoed[name] = body[name];
-  if (isObject(body["text"])) echoed["text"] = { ...body["text"], format: body["text"]["format"] ?? { type: "text" } };
+  if (Array.isArray(body["tools"])) echoed["tools"] = body["tools"].map(echoedTool);
+  if (isObject(body["text"])) echoed["text"] = { ...body["text"], format: echoedFormat(body["text"]["format"]) };
   if (isObject(body["reasoning"])) echoed["reasoning"] = { effort: null, summary: null, ...body["reasoning"] };
   return echoed;
 }

@@ -10,14 +10,23 @@ const NAME = /^[\w.-]{1,64}$/;
 export const model = z.string("must be a string, the name of a model").min(1, "must not be empty; name a model");
 export const flag = z.boolean("must be true or false").nullish();
 export const tokenLimit = z.int("must be an integer of at least 1").min(1, "must be at least 1").nullish();
-export const topP = z.number("must be a number above 0 and at most 1").gt(0, "must be above 0").max(1, "must be at most 1").nullish();
+export const topP = z.number("must be a number from 0 to 1").min(0, "must be at least 0").max(1, "must be at most 1").nullish();
 export const stopText = z.string("must be a string or an array of up to 4 strings").min(1, "must not be an empty string");
-const penalty = z.number("must be a number from -2 to 2").min(-2, "must be at least -2").max(2, "must be at most 2").nullish();
+export const penalty = z.number("must be a number from -2 to 2").min(-2, "must be at least -2").max(2, "must be at most 2").nullish();
 export const topLogprobs = z.int("must be an integer from 0 to 20").min(0, "must be at least 0").max(20, "must be at most 20").nullish();
 export const temperature = z.number("must be a number from 0 to 2").min(0, "must be at least 0").max(2, "must be at most 2").nullish();
 
-export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh"] as const satisfies readonly ReasoningEffort[];
+export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const satisfies readonly ReasoningEffort[];
 export const effort = z.enum(EFFORTS, `must be one of ${quoted(EFFORTS)}`).nullish();
+
+/** 64 bits with a sign, as clients in other languages draw them; a number of JSON is not exact beyond 2^53, which only means another seed. */
+const MOST_SEED = 2 ** 63;
+const seed = z
+  .number("must be an integer")
+  .refine(Number.isInteger, "must be an integer")
+  .min(-MOST_SEED, "must be at least -2^63")
+  .max(MOST_SEED, "must be at most 2^63")
+  .nullish();
 
 /** Chat's and completions' alike. */
 export const samplingFields = {
@@ -27,7 +36,7 @@ export const samplingFields = {
   max_tokens: tokenLimit,
   temperature,
   top_p: topP,
-  seed: z.int("must be an integer").nullish(),
+  seed,
   presence_penalty: penalty,
   frequency_penalty: penalty,
   stop: z
@@ -56,6 +65,7 @@ export function plainRequest(api: ApiName, name: string, prompt: ChatPrompt | Te
     laterTools: [],
     allowedTools: null,
     schemaPaths: new Map(),
+    formatPath: null,
     parallelToolCalls: true,
     responseFormat: { type: "text" },
     reasoningEffort: null,
@@ -122,7 +132,15 @@ export function parseFormat(value: unknown, at: string, deeper: boolean): Respon
   const fields = deeper ? wantObject(format["json_schema"], where) : format;
   const name = wantString(fields["name"], `${where}.name`);
   if (!NAME.test(name)) throw new Refused(refuse(`${where}.name`, "must be 1 to 64 letters, digits, '_', '-' or '.'."));
-  return { type, name, schema: wantSchema(fields["schema"], `${where}.schema`), strict: wantFlag(fields["strict"], `${where}.strict`) };
+  const strict = wantFlag(fields["strict"], `${where}.strict`);
+  checkDescription(fields["description"], `${where}.description`);
+  // Without a schema any object will do; OpenAI's own clients may leave it out.
+  if (fields["schema"] === undefined || fields["schema"] === null) return { type: "json_object" };
+  return { type, name, schema: wantSchema(fields["schema"], `${where}.schema`), strict };
+}
+
+function checkDescription(value: unknown, at: string): void {
+  if (value !== undefined && value !== null && typeof value !== "string") throw new Refused(mustBe(at, "a string", value));
 }
 
 export function wantSchema(value: unknown, at: string): Json {

@@ -19,6 +19,8 @@ export const NO_USAGE: AnswerUsage = { promptTokens: 0, cachedTokens: 0, outputT
 export class WholeAnswer {
   readonly choices: AnswerChoice[] = [];
   usage: AnswerUsage = NO_USAGE;
+  /** Seconds since 1970; null: it has not ended, or nobody said when. */
+  endedAtS: number | null = null;
 
   add(event: AnswerEvent): void {
     switch (event.type) {
@@ -27,6 +29,7 @@ export class WholeAnswer {
         return;
       case "usage":
         this.usage = event.usage;
+        this.endedAtS = event.endedAtS ?? null;
         return;
       case "finished": {
         const choice = this.choice(event.choice);

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import anthropic
 import openai
+from prometheus_client.parser import text_string_to_metric_families
 
 from vendor_schemas import problems
 
@@ -135,6 +136,16 @@ def messages_tools() -> list[str]:
 @check
 def count_tokens() -> list[str]:
     return [] if claude.messages.count_tokens(model=MODEL, messages=HELLO).input_tokens > 0 else ["no count"]
+
+
+@check
+def metrics() -> list[str]:
+    """The page of several pools, by Prometheus's own client library."""
+    with urllib.request.urlopen(urllib.request.Request(f"{URL}/metrics", headers={"authorization": f"Bearer {KEY}"}), timeout=60) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    names = [family.name for family in families]
+    found = [f"family {name} stands twice" for name in set(names) if names.count(name) > 1]
+    return found + [f"{sample.name} has no pool" for family in families for sample in family.samples if "pool" not in sample.labels][:3]
 
 
 @check

@@ -16,7 +16,7 @@ interface Check {
 
 if (!existsSync(python)) execFileSync("python3", ["-m", "venv", venv], { stdio: "inherit" });
 execFileSync(python, ["-m", "pip", "install", "--quiet", "-r", join(import.meta.dirname, "requirements.txt")], { stdio: "inherit" });
-const product = await startProduct({ replicas: 2 });
+const product = await startProduct({ replicas: 2, extraArgs: ["--pools", "2"] });
 try {
   const environment = {
     ...process.env,

@@ -125,7 +125,7 @@ describe("fields", () => {
     ["max_tokens", { max_tokens: 1e300 }],
     ["max_completion_tokens", { max_completion_tokens: "5" }],
     ["temperature", { temperature: "hot" }],
-    ["top_p", { top_p: 0 }],
+    ["top_p", { top_p: -0.1 }],
     ["seed", { seed: 1.5 }],
     ["seed", { seed: 1e20 }],
     ["stop", { stop: ["a", "b", "c", "d", "e"] }],

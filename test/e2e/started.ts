@@ -156,7 +156,7 @@ export async function startProduct(options: StartedOptions = {}): Promise<Starte
 
 /** A gauge or counter of the edge's /metrics, summed over its labels; null when it is not there. */
 export async function metric(product: Pick<Started, "url">, name: string): Promise<number | null> {
-  const text = await (await fetch(`${product.url}/metrics`)).text();
+  const text = await (await fetch(`${product.url}/metrics`, { headers: { "cache-control": "no-cache" } })).text();
   const values = text.split("\n").filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
   return values.length === 0 ? null : values.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }

@@ -3,7 +3,7 @@ import type OpenAI from "openai";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { type AnswerServer, startAnswerServer } from "./answer-server.ts";
-import { startDemo } from "./engine-runs.ts";
+import { request, startDemo } from "./engine-runs.ts";
 
 let engine: LlamaEngine;
 let server: AnswerServer;
@@ -50,7 +50,7 @@ test("chat: a named tool, whole and streamed", async () => {
   expect(choice).toMatchObject({ finish_reason: "tool_calls", message: { content: null } });
   const [call] = choice?.message.tool_calls ?? [];
   if (call?.type !== "function") throw new Error("no call");
-  expect(call).toMatchObject({ id: "call_p_1_0_0", function: { name: "weather" } });
+  expect(call).toMatchObject({ id: "call_1_0_0", function: { name: "weather" } });
   expect(JSON.parse(call.function.arguments)).toEqual(isWeather);
   const final = await server.openai.chat.completions.stream(body).finalChatCompletion();
   expect(final.choices[0]?.message.tool_calls).toMatchObject([{ function: call.function }]);
@@ -231,4 +231,37 @@ test("what of a schema can't be followed is refused by its path where it is insi
   const error: unknown = await ask(true).catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ status: 400, param: "response_format.json_schema.schema.properties.a.pattern" });
   expect((await ask(false)).choices[0]?.message.content).toMatch(/^\{"a":"/);
+});
+
+test("completions: tokens are what their text is, control tokens too; those that the model lacks are named", async () => {
+  const text = "<|im_start|>user\nThe northern path<|im_end|>";
+  const prepared = await engine.prepare(request(text));
+  if (prepared.type !== "prepared") throw new Error(prepared.message);
+  const ask = (prompt: string | number[]) => server.openai.completions.create({ model, prompt, max_tokens: 8, temperature: 0 });
+  const [spelled, numbered] = [await ask(text), await ask([...prepared.tokens])];
+  expect(numbered.choices[0]?.text).toBe(spelled.choices[0]?.text);
+  expect(numbered.usage?.prompt_tokens).toBe(prepared.tokens.length);
+  await expect(ask([1, 2, 2048])).rejects.toMatchObject({ status: 400, param: "prompt[2]" });
+});
+
+test("an assistant's message at the end is gone on with in the same turn", async () => {
+  const begun = [...user("Tell me."), { role: "assistant" as const, content: "Once upon" }];
+  const rendered = "<|im_start|>user\nTell me.<|im_end|>\n<|im_start|>assistant\nOnce upon";
+  const prepared = await engine.prepare(request(rendered));
+  if (prepared.type !== "prepared") throw new Error(prepared.message);
+  const text = await server.openai.completions.create({ model, prompt: rendered, max_tokens: 8, temperature: 0 });
+  const chat = await server.openai.chat.completions.create({ model, messages: begun, max_tokens: 8, temperature: 0 });
+  expect(chat.usage?.prompt_tokens).toBe(prepared.tokens.length);
+  expect(chat.choices[0]?.message.content).toBe(text.choices[0]?.text);
+  const stream = server.anthropic.messages.stream({ model, messages: begun, max_tokens: 8, temperature: 0 });
+  expect(await stream.finalText()).toBe(text.choices[0]?.text);
+  const called = await server.openai.chat.completions.create({
+    model,
+    messages: begun,
+    tools: [weather],
+    tool_choice: "required",
+    parallel_tool_calls: false,
+    max_tokens: 100,
+  });
+  expect(called.choices[0]?.message.tool_calls).toHaveLength(1);
 });

@@ -48,11 +48,15 @@ test("reasoning, a call, usage", async () => {
   expect(await steps(withTools(), one(engineEvents(pieces)))).toEqual([
     { type: "started", promptTokens: 10, cachedTokens: 8 },
     { type: "reasoning", choice: 0, text: "hm" },
-    { type: "tool_call", choice: 0, index: 0, id: "call_p_1_0_0", name: "find" },
+    { type: "tool_call", choice: 0, index: 0, id: "call_1_0_0", name: "find" },
     { type: "tool_arguments", choice: 0, index: 0, text: "{" },
     { type: "tool_arguments", choice: 0, index: 0, text: '"a":1}' },
     { type: "finished", choice: 0, reason: "tool_calls", stopText: null },
-    { type: "usage", usage: { promptTokens: 10, cachedTokens: 8, outputTokens: 7, reasoningTokens: 3 } },
+    {
+      type: "usage",
+      usage: { promptTokens: 10, cachedTokens: 8, outputTokens: 7, reasoningTokens: 3 },
+      endedAtS: expect.any(Number) as number,
+    },
   ]);
 });
 

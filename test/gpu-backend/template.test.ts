@@ -72,3 +72,32 @@ test.each([
   if (!(template instanceof ChatTemplate)) throw new Error(template.message);
   expect(template.withReasoning(effort).render({ messages: [{ role: "user", content: "x" }], tools: [] })).toEqual({ ok: true, text });
 });
+
+test.each([
+  ["TOOLS_FIRST", samples.TOOLS_FIRST],
+  ["SYSTEM_THEN_TOOLS", samples.SYSTEM_THEN_TOOLS],
+  ["TOOLS_IN_LAST_USER", samples.TOOLS_IN_LAST_USER],
+] as const)("%s leaves an assistant's last message open, white space and all", (_, source) => {
+  const template = templateOf(source);
+  const user = { role: "user" as const, content: "hi" };
+  for (const content of ["Once upon ", "{", ""]) {
+    const open = render(template, { messages: [user, { role: "assistant", content }], tools: [] });
+    expect(open.endsWith(content)).toBe(true);
+    const whole = render(template, { messages: [user, { role: "assistant", content: `${content}XYZ` }], tools: [] }, false);
+    expect(whole.startsWith(`${open}XYZ`)).toBe(true);
+  }
+  const parts = [{ type: "text" as const, text: "Once" }];
+  expect(render(template, { messages: [user, { role: "assistant", content: parts }], tools: [] }).endsWith("Once")).toBe(true);
+});
+
+test("a template that drops the assistant's last message can't go on with it", () => {
+  const template = templateOf("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}");
+  const rendered = template.render({
+    messages: [
+      { role: "user", content: "a" },
+      { role: "assistant", content: "b" },
+    ],
+    tools: [],
+  });
+  expect(rendered).toMatchObject({ ok: false });
+});

@@ -1,5 +1,9 @@
 import { expect, test } from "vitest";
-import { prometheusText } from "../../src/prometheus.ts";
+import { DEFAULT_REMOTE_PREFILL_TOKENS, PoolState } from "../../src/routing/pool-state.ts";
+import { mergedFamilies, type MetricFamily, prometheusText } from "../../src/prometheus.ts";
+import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
+import { poolMetrics } from "../../src/routing/metrics.ts";
+import { parsePrometheus } from "../prometheus-text.ts";
 
 test("families with help, type and labelled samples; what has no sample is left out", () => {
   const text = prometheusText([
@@ -19,9 +23,32 @@ test("families with help, type and labelled samples; what has no sample is left 
   );
 });
 
-test("labels are escaped", () => {
-  const [, , line] = prometheusText([{ name: "m", type: "gauge", help: "h", samples: [{ labels: { a: 'b"\\\n' }, value: 1 }] }]).split(
-    "\n",
-  );
+const one = (value: number, labels: Record<string, string> = {}, help = "h"): MetricFamily => ({
+  name: "m",
+  type: "gauge",
+  help,
+  samples: [{ labels, value }],
+});
+
+test("labels and help are escaped", () => {
+  const [help, , line] = prometheusText([one(1, { a: 'b"\\\n' }, "a\\b\nc")]).split("\n");
+  expect(help).toBe("# HELP m a\\\\b\\nc");
   expect(line).toBe('m{a="b\\"\\\\\\n"} 1');
+  expect(parsePrometheus(prometheusText([one(1, { a: 'b"\\\n' })]))).toEqual([{ name: "m", labels: { a: 'b"\\\n' }, value: 1 }]);
+});
+
+test("numbers that are not finite, and very small ones, are read back", () => {
+  for (const value of [Infinity, -Infinity, NaN, 1e-9, 1.5e300, -0.25])
+    expect(parsePrometheus(prometheusText([one(value)]))[0]?.value).toBe(value);
+});
+
+test("the pages of two pools are one page: each family once, a sample a pool", () => {
+  const state = () => new PoolState(createStorableIndex({}), DEFAULT_REMOTE_PREFILL_TOKENS);
+  const pages = ["east", "west"].map((pool) => poolMetrics(pool, state()));
+  const samples = parsePrometheus(prometheusText(mergedFamilies(pages)));
+  expect(samples).toHaveLength(2 * (pages[0]?.length ?? 0));
+  for (const name of new Set(samples.map((sample) => sample.name)))
+    expect(samples.filter((sample) => sample.name === name).map(({ labels }) => labels["pool"])).toEqual(["east", "west"]);
+  // As it was before: one page behind the other.
+  expect(() => parsePrometheus(pages.map(prometheusText).join(""))).toThrow(/second HELP line|do not stand together/);
 });

@@ -132,7 +132,10 @@ describe("a stored response", () => {
           headers: { authorization: `Bearer ${keyOf("acme")}`, "content-type": "application/json" },
         }),
       );
-      expect([answer.status, await answer.json()]).toMatchObject([404, { error: { param: "previous_response_id" } }]);
+      expect([answer.status, await answer.json()]).toMatchObject([
+        400,
+        { error: { code: "previous_response_not_found", param: "previous_response_id" } },
+      ]);
     }
   });
 });

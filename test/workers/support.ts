@@ -3,6 +3,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, vi } from "vitest";
 import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
+import type { MetricFamily } from "../../src/prometheus.ts";
 import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import type { Ask, DecideAnswer } from "../../src/routing/dispatcher.ts";
@@ -54,9 +55,10 @@ export class TestPool {
   }
 
   async metric(name: string): Promise<number> {
-    const line = (await this.stub.metrics()).split("\n").find((text) => text.startsWith(`warmpath_${name}{`));
-    if (line === undefined) throw new Error(`no metric ${name}`);
-    return Number(line.slice(line.lastIndexOf(" ") + 1));
+    const families = (await this.stub.metrics()) as MetricFamily[];
+    const sample = families.find((family) => family.name === `warmpath_${name}`)?.samples[0];
+    if (sample === undefined) throw new Error(`no metric ${name}`);
+    return sample.value;
   }
 
   async until(name: string, wanted: number): Promise<void> {

@@ -14,6 +14,7 @@ const EXPOSED = [
   HEADER.cachedTokens,
   HEADER.attempts,
   "retry-after",
+  "www-authenticate",
   "x-should-retry",
 ].join(", ");
 const NAME = /^[0-9a-z!#$%&'*+.^_`|~-]{1,64}$/;
@@ -31,10 +32,14 @@ function allowed(asked: string | undefined): string {
   return [...new Set([...ALWAYS_ALLOWED, ...names])].slice(0, MOST_NAMES).join(", ");
 }
 
+/** What no page of another origin has business with: the state of the deployment, and the replicas' own paths. */
+const SAME_ORIGIN = /^\/(?:health|healthz|metrics|announce(?:\/.*)?|internal(?:\/.*)?)$/;
+
 /** Any page may call, since the key travels in a header and never in a cookie. A preflight carries no key and is answered at once. */
 export const crossOrigin = () =>
   createMiddleware<AppEnv>(async (c, next) => {
-    if (c.req.method === "OPTIONS") {
+    const isOpen = !SAME_ORIGIN.test(c.req.path);
+    if (isOpen && c.req.method === "OPTIONS") {
       return new Response(null, {
         status: 204,
         headers: {
@@ -49,8 +54,10 @@ export const crossOrigin = () =>
     await next();
     const { headers, status } = c.res;
     if (status === 101) return undefined;
-    headers.set("access-control-allow-origin", "*");
-    headers.set("access-control-expose-headers", EXPOSED);
+    if (isOpen) {
+      headers.set("access-control-allow-origin", "*");
+      headers.set("access-control-expose-headers", EXPOSED);
+    }
     headers.set("x-content-type-options", "nosniff");
     if (status >= 400) headers.set("cache-control", "no-store");
     return undefined;

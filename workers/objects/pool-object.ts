@@ -8,12 +8,13 @@ import { prefillLease } from "../../src/pool/lease.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import { PoolClock } from "../../src/pool/pool-clock.ts";
 import type { Replica } from "../../src/pool/replica.ts";
+import type { MetricFamily } from "../../src/prometheus.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import { type Ask, type DecideAnswer, Dispatcher, onPoolClock, type PoolCard } from "../../src/routing/dispatcher.ts";
 import type { Funnel } from "../../src/routing/funnel.ts";
 import type { RecordRow } from "../../src/routing/explain.ts";
-import { metricsText } from "../../src/routing/metrics.ts";
+import { poolMetrics } from "../../src/routing/metrics.ts";
 import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
@@ -152,8 +153,8 @@ export class PoolObject extends DurableObject<Env> {
     return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#decisions.lastOf(tenant, limit, mostBytes) };
   }
 
-  metrics(): string {
-    return metricsText(this.ctx.id.name ?? "", this.#state);
+  metrics(): MetricFamily[] {
+    return poolMetrics(this.ctx.id.name ?? "", this.#state);
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {

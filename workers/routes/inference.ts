@@ -6,6 +6,7 @@ import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import type { InnerRequest } from "../../src/wire/inner.ts";
+import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
@@ -15,7 +16,7 @@ import { type Job, place, type Placed, type PlaceResult } from "../place.ts";
 import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
-import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
+import { MOST_BODY_BYTES, type ReadJson, readJson } from "../read-json.ts";
 import { openResponse, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
 
@@ -45,13 +46,11 @@ async function historyOf(c: Context<AppEnv>, value: unknown): Promise<History | 
   if (previous === null) return NO_HISTORY;
   const text = (await storedResponse(c.env, c.get("tenant"), previous)?.history()) ?? null;
   if (text !== null) return { bytes: new TextEncoder().encode(text), messages: JSON.parse(text) as ChatMessage[] };
-  const message = "The previous response is not stored here. It may have been deleted, or made with `store: false`: send the whole input.";
-  return apiError("not_found", message, "previous_response_id");
+  const message = "Previous response not found: it may have been deleted, or made with `store: false`. Send the whole input.";
+  return apiError("previous_response_not_found", message, "previous_response_id");
 }
 
-async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
-  const read = await readJson(c.req.raw);
-  if ("code" in read) return read;
+async function accept(c: Context<AppEnv>, read: ReadJson): Promise<Accepted | ApiError> {
   const { api, work } = apiOfRequest(c.req.path) ?? { api: "chat", work: "generate" };
   const pin = parsePin(c.req.header(HEADER.pin));
   if (!pin.ok) return pin.error;
@@ -61,6 +60,8 @@ async function accept(c: Context<AppEnv>): Promise<Accepted | ApiError> {
   if ("code" in history) return history;
   const parsed = parserOf(api)(read.value, { headers: (name) => c.req.header(name), history: history.messages, counts: work === "count" });
   if (!parsed.ok) return parsed.error;
+  const openTurn = work === "generate" ? openTurnProblem(parsed.request, read.value) : null;
+  if (openTurn !== null) return openTurn;
   const historyBytes = history.bytes.byteLength;
   const pinMs = pin.pinMs ?? (api === "messages" ? pinOfMessages(read.value) : null);
   const { urgency } = urgent;
@@ -142,7 +143,13 @@ async function serve(c: Context<AppEnv>, job: Job): Promise<Response | PoolCard>
 
 export const inference: Handler<AppEnv> = async (c) => {
   const arrivedAtMs = Date.now();
-  const accepted = await accept(c);
+  const read = await readJson(c.req.raw);
+  return "code" in read ? errorResponse(c, read) : infer(c, read, arrivedAtMs);
+};
+
+/** `read`: its body. `arrivedAtMs`: when the request came, before its body. */
+export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: number): Promise<Response> {
+  const accepted = await accept(c, read);
   if ("code" in accepted) return errorResponse(c, accepted);
   const { request, body, work, urgency } = accepted;
   const asked = { request, bodyBytes: body.byteLength, counts: work === "count", urgency };
@@ -157,4 +164,4 @@ export const inference: Handler<AppEnv> = async (c) => {
     keepCard(served);
   }
   return errorResponse(c, { ...apiError("overloaded", "The pool is changing its hash spec. Try again."), retryAfterSeconds: 1 });
-};
+}

@@ -7,7 +7,14 @@ import { servedModels } from "../pools.ts";
 interface Listed {
   model: string;
   createdAtSeconds: number;
+  /** That every pool of it takes, tokens; null while no replica is here to say so. */
+  contextTokens: number | null;
 }
+
+const leastOf = (contexts: readonly (number | null | undefined)[]): number | null => {
+  const known = contexts.filter((tokens) => typeof tokens === "number");
+  return known.length === 0 ? null : Math.min(...known);
+};
 
 /** Every model and, behind them, every alias of one of these; each as old as its oldest pool. */
 async function served(c: Context<AppEnv>): Promise<Listed[]> {
@@ -16,17 +23,25 @@ async function served(c: Context<AppEnv>): Promise<Listed[]> {
   const models = servedModels(config, cards).map(({ name, cards: own }): Listed => ({
     model: name,
     createdAtSeconds: Math.min(...own.map(({ card }) => card.createdAtSeconds)),
+    contextTokens: leastOf(own.map(({ card }) => card.contextTokens)),
   }));
   const aliases = [...config.aliases].flatMap(([alias, behind]): Listed[] => {
     const known = models.filter(({ model }) => behind.some(({ name }) => name === model));
-    return known.length === 0
-      ? []
-      : [{ model: alias, createdAtSeconds: Math.min(...known.map(({ createdAtSeconds }) => createdAtSeconds)) }];
+    if (known.length === 0) return [];
+    const createdAtSeconds = Math.min(...known.map((one) => one.createdAtSeconds));
+    return [{ model: alias, createdAtSeconds, contextTokens: leastOf(known.map((one) => one.contextTokens)) }];
   });
   return [...models, ...aliases];
 }
 
-const openaiModel = (card: Listed) => ({ id: card.model, object: "model", created: card.createdAtSeconds, owned_by: "warmpath" });
+/** OpenAI has no word for the context's length. Clients read vLLM's, OpenRouter's or LiteLLM's. */
+const openaiModel = ({ model, createdAtSeconds, contextTokens }: Listed) => ({
+  id: model,
+  object: "model",
+  created: createdAtSeconds,
+  owned_by: "warmpath",
+  ...(contextTokens === null ? {} : { max_model_len: contextTokens, context_length: contextTokens, max_input_tokens: contextTokens }),
+});
 
 /** All keys that Anthropic's clients have in their types; null: no word of it. */
 const anthropicModel = (card: Listed) => ({
@@ -38,8 +53,8 @@ const anthropicModel = (card: Listed) => ({
   deprecated_at: null,
   lifecycle: "active",
   line: null,
-  max_input_tokens: null,
-  max_tokens: null,
+  max_input_tokens: card.contextTokens,
+  max_tokens: card.contextTokens,
   retires_at: null,
 });
 

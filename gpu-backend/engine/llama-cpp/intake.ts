@@ -42,8 +42,11 @@ export class Intake {
   }
 
   read(request: ChildRequest): ReadPrompt | EngineRefusal {
-    const { addon, contextTokens, root, blockTokens } = this.#parts;
-    const tokens = tokensOf(addon.model, request.prompt, request.cuts);
+    const { addon, contextTokens, root, blockTokens, vocabulary } = this.#parts;
+    const index = request.tokens?.findIndex((token) => token >= vocabulary.size) ?? -1;
+    if (index !== -1)
+      return { type: "refused", reason: "unknown_token", index, message: `the model's tokens end at ${vocabulary.size - 1}` };
+    const tokens = request.tokens === undefined ? tokensOf(addon.model, request.prompt, request.cuts) : Uint32Array.from(request.tokens);
     if (contextTokens - 1 - tokens.length < 1) {
       const message = `the prompt has ${tokens.length} tokens; the context holds ${contextTokens} and needs room for an answer`;
       return { type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, contextTokens, message };

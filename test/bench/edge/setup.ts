@@ -21,7 +21,7 @@ export async function startMock(servers: number): Promise<{ mock: Mock; ports: n
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export async function metric(edge: Edge, name: string): Promise<number> {
-  const text = await (await fetch(`${edge.origin}/metrics`, { headers: edge.headers })).text();
+  const text = await (await fetch(`${edge.origin}/metrics`, { headers: { ...edge.headers, "cache-control": "no-cache" } })).text();
   return Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
 }
 
@@ -58,7 +58,7 @@ export async function waitForEntries(edge: Edge, wanted: number): Promise<void> 
     if (known >= wanted) return;
     await sleep(100);
   }
-  const text = await (await fetch(`${edge.origin}/metrics`, { headers: edge.headers })).text();
+  const text = await (await fetch(`${edge.origin}/metrics`, { headers: { ...edge.headers, "cache-control": "no-cache" } })).text();
   throw new Error(`the pool knows ${known} of ${wanted} entries after 30 s\n${text.replaceAll(/^#.*\n/gm, "")}`);
 }
 

@@ -50,7 +50,7 @@ export interface Window extends Taken {
 }
 
 export async function gaugesOf({ url }: { url: string }): Promise<Gauges> {
-  const text = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) })
+  const text = await fetch(`${url}/metrics`, { headers: { "cache-control": "no-cache" }, signal: AbortSignal.timeout(5_000) })
     .then((response) => response.text())
     .catch(() => "");
   const valueOf = (name: string): number | null => {

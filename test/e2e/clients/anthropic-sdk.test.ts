@@ -64,7 +64,7 @@ describe.each(VERSIONS)("messages, %s", (version) => {
       .messages.create({ model, max_tokens: 12, system: "Be brief.", messages: user("Say something."), ...greedy })
       .withResponse();
     expect({ ...data, _request_id: null }).toStrictEqual({
-      id: `msg_${request_id?.slice("req_".length)}`,
+      id: `msg_${request_id?.split("_").at(-1)}`,
       type: "message",
       role: "assistant",
       model,
@@ -128,8 +128,8 @@ describe.each(VERSIONS)("messages, %s", (version) => {
         deprecated_at: null,
         lifecycle: "active",
         line: null,
-        max_input_tokens: null,
-        max_tokens: null,
+        max_input_tokens: 8192,
+        max_tokens: 8192,
         retires_at: null,
       },
     ]);

@@ -182,10 +182,10 @@ describe("stored responses", () => {
       found.push((await ask("POST", "/v1/responses", next, headers)).status);
       return found;
     };
-    expect(await statuses(stranger, ["GET", "DELETE"])).toEqual([404, 404, 404, 404]);
+    expect(await statuses(stranger, ["GET", "DELETE"])).toEqual([404, 404, 404, 400]);
     expect(await statuses(product.headers, ["GET"])).toEqual([200, 200, 200]);
     expect(await (await ask("DELETE", `/v1/responses/${id}`)).json()).toMatchObject({ id, deleted: true });
-    expect(await statuses(product.headers, ["GET", "DELETE"])).toEqual([404, 404, 404, 404]);
+    expect(await statuses(product.headers, ["GET", "DELETE"])).toEqual([404, 404, 404, 400]);
   });
 
   it("are not kept with store: false", async () => {

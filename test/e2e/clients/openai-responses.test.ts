@@ -25,6 +25,7 @@ import {
   WEATHER_ABOUT,
   weatherSchema,
 } from "./product.ts";
+import { RESPONSE_KEYS } from "./response-keys.ts";
 
 const product = productOfFile();
 let client: OpenAI;
@@ -40,37 +41,6 @@ export const usageAsTheClientHasIt = (usage: NonNullable<ResponseObject["usage"]
 export const outputAsTheClientHasIt = (output: ResponseObject["output"]): ResponseOfClient["output"] => output;
 
 const tool: FunctionTool = { type: "function", name: "weather", description: WEATHER_ABOUT, parameters: weatherSchema, strict: true };
-
-/** All keys of a response, and those that we have beyond the client's types: none. */
-const KEYS = [
-  "access_programs",
-  "background",
-  "created_at",
-  "error",
-  "id",
-  "incomplete_details",
-  "instructions",
-  "max_output_tokens",
-  "max_tool_calls",
-  "metadata",
-  "model",
-  "object",
-  "output",
-  "parallel_tool_calls",
-  "previous_response_id",
-  "reasoning",
-  "service_tier",
-  "status",
-  "store",
-  "temperature",
-  "text",
-  "tool_choice",
-  "tools",
-  "top_logprobs",
-  "top_p",
-  "truncation",
-  "usage",
-];
 
 async function read(stream: AsyncIterable<ResponseStreamEvent>): Promise<ResponseStreamEvent[]> {
   const events: ResponseStreamEvent[] = [];
@@ -102,7 +72,7 @@ describe("create", () => {
       .withResponse();
     const { output_text: text, _request_id, ...body } = data as ResponseOfClient & { _request_id?: string };
     expect(_request_id).toBe(request_id);
-    expect(keysOf(body)).toEqual(KEYS);
+    expect(keysOf(body)).toEqual(RESPONSE_KEYS);
     const id = `resp_${request_id?.slice("req_".length)}`;
     expect(body).toMatchObject({
       id,
@@ -155,7 +125,7 @@ describe("create", () => {
     const text = events.map((event) => (event.type === "response.output_text.delta" ? event.delta : "")).join("");
     expect(text).toBe(whole.output_text);
     const last = lastOf(events);
-    expect(keysOf(last)).toEqual(KEYS);
+    expect(keysOf(last)).toEqual(RESPONSE_KEYS);
     const [made, done] = [whole.output[0], last.output[0]];
     expect({ ...done, id: made?.id }).toEqual(made);
     expect(events.find(({ type }) => type === "response.created")).toMatchObject({
@@ -255,7 +225,11 @@ describe("what is kept", () => {
     expect(await thrown(NotFoundError, client.responses.retrieve(first.id))).toMatchObject({ status: 404, param: "id" });
     expect(await thrown(NotFoundError, client.responses.delete(first.id))).toMatchObject({ status: 404 });
     const next = client.responses.create({ model, input: "And?", previous_response_id: first.id });
-    expect(await thrown(NotFoundError, next)).toMatchObject({ status: 404, param: "previous_response_id" });
+    expect(await thrown(BadRequestError, next)).toMatchObject({
+      status: 400,
+      param: "previous_response_id",
+      code: "previous_response_not_found",
+    });
   });
 
   it("is not, with store: false", async () => {

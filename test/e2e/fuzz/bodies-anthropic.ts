@@ -4,9 +4,19 @@ import type { Json, Random } from "./random.ts";
 
 const marked = (random: Random): Json => random.some({ cache_control: () => ({ type: "ephemeral" }) }, 20);
 const textBlock = (random: Random): Json => ({ type: "text", text: random.text(), ...marked(random) });
+const documentBlock = (random: Random): Json =>
+  random.pick<Json>([
+    {
+      type: "document",
+      source: { type: "text", media_type: "text/plain", data: random.text() },
+      ...random.some({ title: () => random.text() }),
+    },
+    { type: "document", source: { type: "content", content: [{ type: "text", text: random.text() }] } },
+    { type: "search_result", source: "https://a.test", title: random.text(), content: [{ type: "text", text: random.text() }] },
+  ]);
 
 function resultBlock(random: Random, id: string): Json {
-  const content = random.pick<unknown>([random.text(), [textBlock(random)], [], null]);
+  const content = random.pick<unknown>([random.text(), [textBlock(random)], [documentBlock(random)], [], null]);
   return {
     type: "tool_result",
     tool_use_id: id,
@@ -39,7 +49,10 @@ function called(random: Random, names: readonly string[]): Json[] {
 
 function said(random: Random, role: "user" | "assistant"): Json {
   if (random.chance(50)) return { role, content: random.text() };
-  const blocks = random.list(1, 3, () => (role === "assistant" && random.chance(20) ? thinking(random) : textBlock(random)));
+  const blocks = random.list(1, 3, () => {
+    if (random.chance(80)) return textBlock(random);
+    return role === "assistant" ? thinking(random) : documentBlock(random);
+  });
   return { role, content: blocks };
 }
 
@@ -107,7 +120,7 @@ export function messagesBody(random: Random, known: Known): Json {
     ...(random.chance(30) ? { stream: true } : {}),
     ...random.some({
       temperature: () => random.below(11) / 10,
-      top_p: () => random.int(1, 10) / 10,
+      top_p: () => random.int(0, 10) / 10,
       top_k: () => random.int(1, 50),
       stop_sequences: () => random.pick<unknown>([[], ["zzz"], ["a", "b", "c", "d", "e"], null]),
       metadata: () => ({ user_id: random.pick([random.text(), '{"session_id":"s1"}', "user_1_session_ab-c", "{"]) }),

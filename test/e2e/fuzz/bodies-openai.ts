@@ -60,10 +60,13 @@ function chatMessages(random: Random, names: readonly string[]): Json[] {
   for (let turns = random.int(0, 3); turns > 0; turns--) {
     messages.push({ role: "user", content: content(random, false), ...random.some({ name: () => random.word() }, 15) });
     if (names.length > 0 && random.chance(50)) messages.push(...called(random, names));
+    else if (random.chance(10)) messages.push({ role: "assistant", content: null, refusal: random.text() });
     else
       messages.push({ role: "assistant", content: content(random, true), ...random.some({ reasoning_content: () => random.text() }, 15) });
   }
   messages.push({ role: "user", content: content(random, false) });
+  // It is gone on with.
+  if (random.chance(10)) messages.push({ role: "assistant", content: content(random, true) });
   return messages;
 }
 
@@ -71,8 +74,8 @@ function chatMessages(random: Random, names: readonly string[]): Json[] {
 function sampling(random: Random): Json {
   const fields = random.some({
     temperature: () => random.below(21) / 10,
-    top_p: () => random.int(1, 10) / 10,
-    seed: () => random.below(1_000_000) - 1_000,
+    top_p: () => random.int(0, 10) / 10,
+    seed: () => random.pick([random.below(1_000_000) - 1_000, 2 ** 63, -(2 ** 63), 2 ** 53 + 2]),
     presence_penalty: () => random.below(41) / 10 - 2,
     frequency_penalty: () => random.below(41) / 10 - 2,
     stop: () => random.pick<unknown>(["zzz", ["zz", "yy"], [], null, ["a", "b", "c", "\n"]]),
@@ -100,7 +103,11 @@ function chatChoice(random: Random, names: readonly string[]): unknown {
 }
 
 function chatFormat(random: Random): Json {
-  const wanted = { name: "answer", schema: schema(random), ...random.some({ strict: () => random.chance(50) }, 60) };
+  const wanted = {
+    name: "answer",
+    ...random.some({ schema: () => schema(random) }, 90),
+    ...random.some({ strict: () => random.chance(50) }, 60),
+  };
   return random.pick<Json>([{ type: "text" }, { type: "json_object" }, { type: "json_schema", json_schema: wanted }]);
 }
 
@@ -121,7 +128,7 @@ export function chatBody(random: Random, known: Known): Json {
     ...random.some({
       response_format: () => chatFormat(random),
       parallel_tool_calls: () => random.chance(50),
-      reasoning_effort: () => random.pick([null, "none", "minimal", "low", "medium", "high", "xhigh"]),
+      reasoning_effort: () => random.pick([null, "none", "minimal", "low", "medium", "high", "xhigh", "max"]),
       modalities: () => random.pick([null, ["text"]]),
       prompt_cache_key: () => random.text(),
     }),
@@ -131,14 +138,16 @@ export function chatBody(random: Random, known: Known): Json {
 export function completionBody(random: Random, known: Known): Json {
   const text = random.text();
   const prompt = text === "" ? "Once" : text;
+  const tokens = random.list(1, 20, () => random.below(2_000));
+  const shape = random.below(100);
   const fields: Json = {
     model: known.model,
-    prompt: random.chance(80) ? prompt : [prompt],
+    prompt: shape < 60 ? prompt : shape < 70 ? [prompt] : shape < 80 ? [prompt, "Twice"] : shape < 90 ? tokens : [tokens, prompt, [5, 6]],
     ...sampling(random),
     max_tokens: random.int(1, OUTPUT),
   };
   const draw = random.below(100);
-  if (draw < 20) fields["echo"] = true;
+  if (draw < 20 && shape < 80) fields["echo"] = true;
   else if (draw < 40) fields["logprobs"] = random.below(6);
   if (random.chance(15)) fields["best_of"] = fields["n"] ?? 1;
   if (random.chance(10)) fields["suffix"] = random.pick([null, ""]);

@@ -108,7 +108,7 @@ export function responsesBody(random: Random, known: Known): Json {
       parallel_tool_calls: () => random.chance(50),
       reasoning: () => random.pick<unknown>([null, {}, { effort: "low" }, { effort: null, summary: "auto" }]),
       text: () => textFormat(random),
-      truncation: () => random.pick([null, "auto", "disabled"]),
+      truncation: () => random.pick([null, "disabled"]),
       metadata: () => metadata(random),
       prompt_cache_key: () => random.text(),
       user: () => random.text(),

@@ -45,7 +45,7 @@ const hasTools: Condition = (_, body) => Array.isArray(body["tools"]) && body["t
 const noTools: Condition = (_, body) => body["tools"] === undefined;
 
 const model = [rule("model", NO_NEEDED_TEXT), rule("model", ["", "gpt-9", "__proto__", "\ud800"])];
-const topP = rule("top_p", [...NO_NUMBER, 0, -0.5, 1.1]);
+const topP = rule("top_p", [...NO_NUMBER, -0.5, 1.1]);
 const temperature = rule("temperature", [...NO_NUMBER, -0.1, 2.1]);
 
 const OPENAI_SAMPLING: readonly Rule[] = [
@@ -81,7 +81,7 @@ const formatRules = (holder: string, fields: string, deeper: boolean): Rule[] =>
     rule(holder, NO_OBJECT),
     rule(`${holder}.type`, [MISSING, null, 5, "xml", []]),
     rule(`${fields}.name`, [...NO_NEEDED_TEXT, "a b", ""], schemaWanted),
-    rule(`${fields}.schema`, NO_NEEDED_OBJECT, schemaWanted),
+    rule(`${fields}.schema`, NO_OBJECT, schemaWanted),
     rule(`${fields}.strict`, NO_FLAG, schemaWanted),
   ];
 };
@@ -141,8 +141,19 @@ export const CHAT: readonly Rule[] = [
 
 export const COMPLETIONS: readonly Rule[] = [
   ...OPENAI_SAMPLING,
-  rule("prompt", [...NO_NEEDED_ARRAY.filter((bad) => bad !== "x"), "", [5], [[1, 2]], ["a", "b"]]),
-  rule("prompt", [[null], [{}], [""]], undefined, "[0]"),
+  rule("prompt", [...NO_NEEDED_ARRAY.filter((bad) => bad !== "x"), ""]),
+  rule("prompt", [[null], [{}], [""], [-1], [1.5], ["", "a"], [null, "a"]], undefined, "[0]"),
+  rule(
+    "prompt",
+    [
+      ["a", ""],
+      ["a", 5],
+      [5, "a"],
+      [[1, 2], []],
+    ],
+    undefined,
+    "[1]",
+  ),
   rule("echo", NO_FLAG),
   rule("echo", [true], (holder) => typeof holder["logprobs"] === "number"),
   rule("logprobs", [...NO_NUMBER, -1, 6, 1.5]),
@@ -195,7 +206,7 @@ export const RESPONSES: readonly Rule[] = [
   rule("reasoning.effort", ["huge", 5, []]),
   rule("include", NO_ARRAY),
   rule("include", [[5], [null]], undefined, "[0]"),
-  rule("truncation", ["always", 5, []]),
+  rule("truncation", ["auto", "always", 5, []]),
   rule("metadata", NO_OBJECT),
   rule("metadata", [Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, "v"]))]),
   rule("metadata", [{ a: 5 }, { a: null }], undefined, ".a"),
@@ -222,6 +233,8 @@ const BLOCK = "messages[*].content[*]";
 
 export const COUNT_TOKENS: readonly Rule[] = [
   ...model,
+  rule("mcp_servers", ["x", 5, {}, [{ type: "url", name: "s", url: "https://a.test" }]]),
+  rule("container", ["container_1", {}, 5]),
   rule("messages", NO_NEEDED_ARRAY),
   rule("messages[*]", NO_ITEM),
   rule("messages[*].role", [...NO_NEEDED_TEXT, "tool", "developer"]),

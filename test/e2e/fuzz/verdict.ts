@@ -14,7 +14,7 @@ const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
   415: "invalid_request_error",
 };
 const OPENAI_CODES: Readonly<Record<number, readonly (string | null)[]>> = {
-  400: [null, "context_length_exceeded"],
+  400: [null, "context_length_exceeded", "previous_response_not_found"],
   404: [null, "model_not_found"],
   413: ["request_too_large"],
   415: ["unsupported_media_type"],

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { paced, reuseCeiling } from "../../../src/simulation/plan.ts";
-import { parseTrace } from "../../../src/simulation/trace.ts";
+import { parseTrace, TRACE_FORMAT } from "../../../src/simulation/trace.ts";
 
 const row = (timestamp: number, input_length: number, hash_ids: number[], output_length = 5): string =>
   JSON.stringify({ timestamp, input_length, output_length, hash_ids });
@@ -44,6 +44,30 @@ describe("a trace", () => {
     const parsed = parseTrace(text, "t");
     expect(parsed).toMatchObject({ kind: "invalid", line });
     expect(parsed.kind === "invalid" ? parsed.reason : "").toContain(reason);
+  });
+
+  const azure = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n";
+  const burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,Conversation log\n";
+  const shared = '[{"id":"a","conversations":[{"from":"human","value":"hi"},{"from":"gpt","value":"hello"}]}]';
+  it.each([
+    ["Azure's CSV", azure],
+    ["BurstGPT's CSV", burst],
+    ["ShareGPT's JSON", shared],
+    ["ShareGPT's JSON", JSON.stringify(JSON.parse(shared), null, 2)],
+    ["ShareGPT's JSON", shared.slice(1, -1)],
+    ["a JSON array", `[${row(0, 10, [0])},${row(1, 10, [0])}]`],
+    ["a JSON array", `[\n${row(0, 10, [0])}\n]`],
+    ["Azure's CSV", `\ufeff${azure.replaceAll("\n", "\r\n")}`],
+  ])("knows %s, and its format's example is a line that works", (what, text) => {
+    const parsed = parseTrace(text, "t");
+    expect(parsed.kind === "invalid" ? parsed.reason : "").toContain(`it is ${what}`);
+    const [, example = ""] = TRACE_FORMAT.split("\n");
+    expect(parseTrace(example, "t").kind).toBe("plan");
+  });
+
+  it("skips a byte order mark", () => {
+    const text = [row(0, 10, [0]), row(5, 10, [0])].join("\r\n");
+    expect(parseTrace(`\ufeff${text}`, "t")).toEqual(parseTrace(text, "t"));
   });
 
   const file = new URL("../../../../shared/traces/conversation_trace.jsonl", import.meta.url);

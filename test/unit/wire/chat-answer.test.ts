@@ -14,7 +14,7 @@ const usage = {
 test("a whole answer is OpenAI's type", () => {
   const body: OpenAI.ChatCompletion = chatCompletion(head, asked("chat"), wholeOf(RICH));
   expect(body).toEqual({
-    id: "chatcmpl-req_p_1",
+    id: "chatcmpl-1",
     object: "chat.completion",
     created: 7,
     model: "demo",

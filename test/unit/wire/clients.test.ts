@@ -178,7 +178,7 @@ test("Codex: its body, tools and session", () => {
     instructions: "You are Codex.",
     echoed: { tools: body.tools, text: { verbosity: "low", format: { type: "text" } } },
   });
-  expect(inputItemsOf(request.responses?.input).map((item) => item["id"])).toEqual(["msg_a", "msg_b", "fc_input_0", "fco_input_1"]);
+  expect(inputItemsOf(request.responses?.input, "1").map((item) => item["id"])).toEqual(["msg_a", "msg_b", "fc_1_in2", "fco_1_in3"]);
   const { messages, tools } = request.prompt as Extract<InnerRequest["prompt"], { messages: unknown }>;
   expect(tools.map((tool) => tool.function.name)).toEqual(["exec_command", "mcp__files__read"]);
   expect(messages.map((message) => message.role)).toEqual(["system", "developer", "user", "assistant", "tool"]);

@@ -6,7 +6,7 @@ import { asked, finished, head, logprobs, PLAIN, STARTED, USAGE, wholeOf, writte
 test("a whole answer is OpenAI's type", () => {
   const body: OpenAI.Completion = textCompletion(head, asked("completions"), wholeOf(PLAIN));
   expect(body).toMatchObject({
-    id: "cmpl-req_p_1",
+    id: "cmpl-1",
     object: "text_completion",
     choices: [{ index: 0, text: "Hello", logprobs: null, finish_reason: "stop" }],
     usage: { prompt_tokens: 10, completion_tokens: 9 },

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { apiError, type ErrorCode } from "../../../src/errors.ts";
-import { anthropicStatus, apiOfPath, errorBody, errorStatus } from "../../../src/wire/envelope.ts";
+import { anthropicStatus, apiOfPath, errorBody, errorOfBody, errorStatus } from "../../../src/wire/envelope.ts";
 import { openaiErrorBody } from "../../../src/wire/openai.ts";
 import { sessionOf } from "../../../src/wire/session.ts";
 
@@ -85,4 +85,17 @@ test.each<[unknown, string | null]>([
   ["x", null],
 ])("session of %j", (body, session) => {
   expect(sessionOf(body)).toBe(session);
+});
+
+test("an error that a replica said in its envelope keeps its code and its field", () => {
+  for (const error of [
+    apiError("invalid_request", "`tools[0]` can't be followed.", "tools[0]"),
+    apiError("context_length_exceeded", "Too long.", "messages"),
+  ])
+    expect(errorOfBody(errorBody("chat", error, "req_1"))).toEqual(error);
+  expect(errorOfBody(errorBody("messages", apiError("invalid_request", "No.", "x"), "req_1"))).toMatchObject({
+    message: "No.",
+    param: null,
+  });
+  for (const body of [null, "x", {}, { error: "x" }]) expect(errorOfBody(body)).toMatchObject({ code: "invalid_request", param: null });
 });

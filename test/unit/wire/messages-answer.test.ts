@@ -8,7 +8,7 @@ const input = { input_tokens: 2, cache_read_input_tokens: 8, cache_creation_inpu
 test("a whole answer is Anthropic's type", () => {
   const body: Anthropic.Message = message(head, wholeOf(RICH));
   expect(body).toMatchObject({
-    id: "msg_p_1",
+    id: "msg_1",
     type: "message",
     role: "assistant",
     content: [

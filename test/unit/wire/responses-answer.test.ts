@@ -33,10 +33,10 @@ test("a whole answer is OpenAI's type", () => {
     metadata: { a: "b" },
     model: "demo",
     output: [
-      { id: "rs_p_1_0", type: "reasoning", summary: [], content: [{ type: "reasoning_text", text: "Let me see" }], status: "completed" },
-      { id: "msg_p_1_1", type: "message", role: "assistant", content: [{ type: "output_text", text: "Looking.", annotations: [] }] },
-      { id: "fc_p_1_2", type: "function_call", call_id: "call_1", name: "find", arguments: '{"q":"a"}', status: "completed" },
-      { id: "fc_p_1_3", type: "function_call", call_id: "call_2", name: "list", arguments: "{}" },
+      { id: "rs_1_0", type: "reasoning", summary: [], content: [{ type: "reasoning_text", text: "Let me see" }], status: "completed" },
+      { id: "msg_1_1", type: "message", role: "assistant", content: [{ type: "output_text", text: "Looking.", annotations: [] }] },
+      { id: "fc_1_2", type: "function_call", call_id: "call_1", name: "find", arguments: '{"q":"a"}', status: "completed" },
+      { id: "fc_1_3", type: "function_call", call_id: "call_2", name: "list", arguments: "{}" },
     ],
     parallel_tool_calls: true,
     previous_response_id: "resp_p_0",
@@ -123,7 +123,7 @@ test("text after a call is another message", () => {
     finished("tool_calls"),
     USAGE,
   ];
-  expect(responseObject(head, request, wholeOf(events)).output.map(({ id }) => id)).toEqual(["fc_p_1_0", "msg_p_1_1"]);
+  expect(responseObject(head, request, wholeOf(events)).output.map(({ id }) => id)).toEqual(["fc_1_0", "msg_1_1"]);
   expect(types(events)).toEqual([
     "response.created",
     "response.in_progress",

@@ -23,13 +23,16 @@ type Case = [fields: object, param: string, message: RegExp];
 const completion = (fields: object): ParsedRequest => parseCompletionRequest({ model: "m", prompt: "p", ...fields });
 test.each<Case>([
   [{ model: undefined }, "model", /missing/],
-  [{ prompt: undefined }, "prompt", /a string, but is missing/],
+  [{ prompt: undefined }, "prompt", /a string, or an array of strings or tokens, but is missing/],
   [{ prompt: "" }, "prompt", /not be empty/],
   [{ prompt: [] }, "prompt", /an empty array/],
   [{ prompt: [""] }, "prompt[0]", /not be empty/],
-  [{ prompt: [{}] }, "prompt[0]", /a string, but is an object/],
-  [{ prompt: [1, 2] }, "prompt", /array of tokens/],
-  [{ prompt: [[1], [2]] }, "prompt", /array of tokens/],
+  [{ prompt: [{}] }, "prompt[0]", /a string or an array of tokens, but is an object/],
+  [{ prompt: [1, "2"] }, "prompt[1]", /a token, as all before it, but is a string/],
+  [{ prompt: [[1, -2]] }, "prompt[0][1]", /a token's number/],
+  [{ prompt: [1, 2.5] }, "prompt[1]", /a token's number/],
+  [{ prompt: [1, 2], echo: true }, "echo", /a prompt of tokens/],
+  [{ prompt: [[1], [2]] }, "prompt", /has 2 prompts; send one/],
   [{ prompt: ["a", "b"] }, "prompt", /has 2 prompts; send one/],
   [{ suffix: "s" }, "suffix", /not supported/],
   [{ logprobs: 6 }, "logprobs", /at most 5/],
@@ -109,11 +112,11 @@ test.each<Case>([
   [{ max_output_tokens: 0 }, "max_output_tokens", /at least 1/],
   [{ temperature: 3 }, "temperature", /at most 2/],
   [{ reasoning: { effort: "vast" } }, "reasoning.effort", /one of/],
-  [{ truncation: "middle" }, "truncation", /'auto' or 'disabled'/],
+  [{ truncation: "middle" }, "truncation", /must be 'disabled'/],
   [{ metadata: { a: 1 } }, "metadata.a", /a string/],
   [{ include: [5] }, "include[0]", /a string/],
   [{ text: "x" }, "text", /an object/],
-  [{ text: { format: { type: "json_schema", name: "n" } } }, "text.format.schema", /JSON Schema/],
+  [{ text: { format: { type: "json_schema", name: "n", schema: "s" } } }, "text.format.schema", /JSON Schema/],
   [{ text: { format: { type: "json_schema", schema: {} } } }, "text.format.name", /missing/],
   [{ tools: {} }, "tools", /an array/],
   [{ tools: [fn, {}] }, "tools[1].type", /missing/],
@@ -137,7 +140,7 @@ test("responses: a full one, its defaults, and the earlier response", () => {
     include: ["message.output_text.logprobs"],
     top_logprobs: 2,
     metadata: { a: "b" },
-    truncation: "auto",
+    truncation: "disabled",
     background: false,
     max_output_tokens: 4,
   });
@@ -154,14 +157,21 @@ test("responses: a full one, its defaults, and the earlier response", () => {
 });
 
 test("input items get ids that none of the others has", () => {
-  expect(inputItemsOf("hi")).toEqual([{ id: "msg_input_0", type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] }]);
+  expect(inputItemsOf("hi", "1")).toEqual([
+    { id: "msg_1_in0", type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] },
+  ]);
   const parsed = response({
     input: [
       { role: "user", content: "a" },
-      { type: "message", role: "user", content: "b", id: "msg_input_0" },
+      { type: "message", role: "user", content: "b", id: "msg_1_in0" },
+      { type: "message", role: "user", content: "c", id: "msg_1_in0" },
     ],
   });
-  expect(parsed.ok && inputItemsOf(parsed.request.responses?.input).map((item) => item["id"])).toEqual(["msg_input_1", "msg_input_0"]);
+  expect(parsed.ok && inputItemsOf(parsed.request.responses?.input, "1").map((item) => item["id"])).toEqual([
+    "msg_1_in0x",
+    "msg_1_in0",
+    "msg_1_in2",
+  ]);
 });
 
 test("a namespaced tool's name goes there and back", () => {
