@@ -9,11 +9,12 @@ import xxhash from "xxhash-wasm";
 import type { Engine } from "../../gpu-backend/engine/engine.ts";
 import { Replica } from "../../gpu-backend/replica.ts";
 import { createReplicaServer } from "../../gpu-backend/server.ts";
+import { sha256 } from "../../gpu-backend/sha256.ts";
 import { chainOf, chainRoot, type Hash64 } from "../../src/prefix/chain.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { PromptEncoder } from "../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../src/prefix/segment.ts";
-import { encodeAdmission } from "../../src/wire/admission.ts";
+import { encodeAdmission, forwardedDigest } from "../../src/wire/admission.ts";
 import { apiOfPath, parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 
@@ -99,7 +100,9 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
       id: `req_p_${(serial += 1)}`,
       attempt: 1,
       salt: "s",
+      path: pathname,
       bodyBytes: whole.byteLength,
+      digest: forwardedDigest(sha256, history.byteLength, sha256(whole)),
       chainTip: chain?.hashes.at(-1)?.toString(16) ?? "",
       expiresAtMs: Date.now() + 10_000,
     };
