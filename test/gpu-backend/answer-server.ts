@@ -30,6 +30,10 @@ export interface StoredResult {
 }
 
 export interface AnswerServer {
+  /** Of the replica. */
+  url: string;
+  /** What the edge would send of this body to this path. */
+  admitted(path: string, body: string): { headers: Record<string, string>; body: Buffer };
   openai: OpenAI;
   anthropic: Anthropic;
   /** Sent with the next request. */
@@ -120,6 +124,8 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     return fetch(url, { ...init, headers: all, body: new Uint8Array(body) });
   };
   const context: AnswerServer = {
+    url: baseURL,
+    admitted: (path, body) => admitted(baseURL + path, body),
     openai: new OpenAI({ baseURL: `${baseURL}/v1`, apiKey: "none", fetch: admittedFetch, maxRetries: 0 }),
     anthropic: new Anthropic({ baseURL, apiKey: "none", fetch: admittedFetch, maxRetries: 0 }),
     extraHeaders: {},

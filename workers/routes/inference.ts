@@ -17,7 +17,7 @@ import { type Acceptance, type Job, place, type Placed, type PlaceResult } from 
 import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
-import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
+import { MOST_BODY_BYTES, readJson, refusalHeaders } from "../read-json.ts";
 import { sha256 } from "../sha256.ts";
 import { openResponse, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
@@ -164,7 +164,7 @@ async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted"
 export const inference: Handler<AppEnv> = async (c) => {
   const arrivedAtMs = Date.now();
   const accepted = await accept(c);
-  if ("code" in accepted) return errorResponse(c, accepted);
+  if ("code" in accepted) return errorResponse(c, accepted, refusalHeaders(c.req.raw.headers, accepted));
   const { request, body, historyBytes, work, urgency } = accepted;
   const digest = forwardedDigest(sha256, historyBytes, sha256(body));
   const asked = { request, path: c.req.path, bodyBytes: body.byteLength, digest, counts: work === "count", urgency };
