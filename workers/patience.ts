@@ -1,6 +1,6 @@
 /**
  * For how long a request's answer may still get a real status. A client that goes away is shown by the platform only when bytes are written to it
- * (docs/decisions/0003): after this its headers go out, and something harmless with them.
+ * (docs/decisions/0019): after this its headers go out, and something harmless with them.
  */
 import { TICK_MS, type Ticker } from "./ticker.ts";
 
