@@ -1,7 +1,8 @@
 /** Lets in what the pool admitted, once. */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { type Admission, decodeAdmission } from "../src/wire/admission.ts";
 import { signNonce } from "../src/wire/way-back.ts";
+import { type Admission, decodeAdmission, forwardedDigest } from "../src/wire/admission.ts";
+import { sha256 } from "./sha256.ts";
 
 const MOST_SPENT = 65_536;
 
@@ -10,7 +11,9 @@ export interface Presented {
   admission: string | undefined;
   /** The life of this replica that the pool decided for; undefined: not named. */
   epoch: string | undefined;
-  bodyBytes: number;
+  path: string;
+  /** As its content-length says; null: it has none. */
+  bodyBytes: number | null;
 }
 
 /** `replaced`: it was for a life of this replica that is over; the pool decides again. */
@@ -52,8 +55,8 @@ export class AdmissionGate {
     return key === null ? null : signNonce(nonce, (text) => createHmac("sha256", key).update(text).digest("base64url"));
   }
 
-  /** The admission, now spent, or why the request is not let in. */
-  spend({ admission: text, epoch, bodyBytes }: Presented, nowMs: number): Spent {
+  /** The admission, now spent, or why the request is not let in. Needs the headers only; whether the body is the one that was admitted, `isAdmitted` says. */
+  spend({ admission: text, epoch, path, bodyBytes }: Presented, nowMs: number): Spent {
     if (epoch !== undefined && epoch !== String(this.#epoch)) {
       return { ok: false, why: "this replica has begun a new epoch since", replaced: true };
     }
@@ -66,13 +69,19 @@ export class AdmissionGate {
     const { admission } = decoded;
     const poolNowMs = nowMs + this.#offsetMs;
     if (admission.expiresAtMs < poolNowMs) return refused("it has expired");
-    if (admission.bodyBytes !== bodyBytes) return refused("it was given for another body");
+    if (admission.path !== path) return refused("it was given for another path");
+    if (bodyBytes !== null && admission.bodyBytes !== bodyBytes) return refused("it was given for another body");
     const name = `${admission.id}/${admission.attempt}`;
     if (this.#spent.has(name)) return refused("it was used before");
     this.#forgetExpired(poolNowMs);
     if (this.#spent.size >= MOST_SPENT) return refused("too many are in use");
     this.#spent.set(name, admission.expiresAtMs);
     return decoded;
+  }
+
+  /** Whether this is the body that the admission was given for. */
+  isAdmitted({ bodyBytes, digest }: Admission, body: Uint8Array, historyBytes: number): boolean {
+    return body.byteLength === bodyBytes && sameText(forwardedDigest(sha256, historyBytes, sha256(body)), digest);
   }
 
   /** Insertion order is nearly expiry order: stop at the first that lives. */

@@ -1,6 +1,7 @@
 /** An inner request as the engine's own. */
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Tool } from "../src/prefix/prompt.ts";
+import { contextLengthError } from "../src/wire/context-length.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
 import type { EngineRefusal, EngineRequest, FormatGrammar, Grammar, GrammarPlace } from "./engine/engine.ts";
 import { CALL_CLOSE } from "./tool-call-parser.ts";
@@ -77,7 +78,6 @@ export function choiceRequest(first: EngineRequest, choice: number): EngineReque
   return choice === 0 ? first : { ...first, id: `${first.id}/${choice}`, seed: (first.seed + choice * 0x9e37_79b1) % 2 ** 31 };
 }
 
-const PROMPT_PARAM: Record<ApiName, string> = { chat: "messages", completions: "prompt", responses: "input", messages: "messages" };
 const FORMAT_PARAM: Record<ApiName, string> = {
   chat: "response_format.json_schema.schema",
   completions: "response_format",
@@ -85,27 +85,12 @@ const FORMAT_PARAM: Record<ApiName, string> = {
   messages: "output_config.format.schema",
 };
 
-export function promptParam(request: InnerRequest): string {
-  return PROMPT_PARAM[request.api];
-}
-
-/** Frameworks know an overflow by these words of the vendors, not by its code (LangChain, LiteLLM). */
-function overflowMessage(
-  request: InnerRequest,
-  { promptTokens, contextTokens }: Extract<EngineRefusal, { reason: "context_length_exceeded" }>,
-): string {
-  if (request.api === "messages") return `prompt is too long: ${promptTokens} tokens > ${contextTokens - 1} maximum. Shorten \`messages\`.`;
-  const limit = `This model's maximum context length is ${contextTokens} tokens`;
-  return `${limit}. However, your prompt has ${promptTokens} tokens and an answer needs room too. Input tokens exceed the configured limit: send a shorter prompt.`;
-}
-
 export function refusalError(request: InnerRequest, refusal: EngineRefusal, grammar: Grammar | null): ApiError {
-  if (refusal.reason === "context_length_exceeded")
-    return apiError("context_length_exceeded", overflowMessage(request, refusal), promptParam(request));
   if (refusal.reason === "unknown_token") {
     const param = `prompt[${refusal.index}]`;
     return apiError("invalid_request", `\`${param}\` is no token of this model: ${refusal.message}.`, param);
   }
+  if (refusal.reason === "context_length_exceeded") return contextLengthError(request, refusal);
   if (refusal.reason === "grammar") {
     const param = grammarParam(request, refusal.place, grammar);
     // Anthropic's errors have no field for it.

@@ -14,7 +14,7 @@ export function helloOf(
   url: string,
   epoch: number,
 ): Introduction {
-  const { model, sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens } = card;
+  const { model, sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens, longestTokenBytes } = card;
   return {
     protocol: PROTOCOL_VERSION,
     pool: config.pool,
@@ -27,7 +27,16 @@ export function helloOf(
     model,
     hashSpec: { ...hashSpec, schedule: [...hashSpec.schedule] },
     anchors: exact ? "exact" : "predicted",
-    capacity: { sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens },
+    capacity: {
+      sequences,
+      kvTokens,
+      blockTokens,
+      contextTokens,
+      queueLimit,
+      stepTokens,
+      // A template that fits no order may leave texts out, and then a prompt's bytes show nothing.
+      ...(exact ? { longestTokenBytes } : {}),
+    },
     token: config.joinToken,
   };
 }

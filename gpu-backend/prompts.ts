@@ -5,11 +5,11 @@ import { chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
 import type { ChatPrompt } from "../src/prefix/prompt.ts";
 import { PromptEncoder } from "../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../src/prefix/segment.ts";
+import { contextLengthError, promptParam } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { anchorsOf } from "./anchor.ts";
 import { ClientMarks } from "./client-marks.ts";
 import type { EngineCard, EngineEvent } from "./engine/engine.ts";
-import { promptParam, refusalError } from "./engine-request.ts";
 import type { Anchor } from "./held-segments.ts";
 import { ChatTemplate } from "./template.ts";
 
@@ -57,24 +57,35 @@ export class Prompts {
 
   render(request: InnerRequest): Rendered {
     // Such a prompt is the caller's own rendering, marks and all.
-    if ("text" in request.prompt) return { ok: true, text: request.prompt.text, cuts: [] };
+    if ("text" in request.prompt) return this.#fitting(request, { ok: true, text: request.prompt.text, cuts: [] });
     const refused = (message: string): Rendered => ({ ok: false, error: apiError("invalid_request", message, promptParam(request)) });
     const { contextTokens } = this.#card;
-    const tooLong = (promptTokens: number): Rendered => {
-      const refusal = { type: "refused", reason: "context_length_exceeded", promptTokens, contextTokens, message: "" } as const;
-      return { ok: false, error: refusalError(request, refusal, null) };
-    };
+    const tooLong = (promptTokens: number): Rendered => this.#tooLong(request, promptTokens);
     // Each is a token at least. A template takes long for many, and all else in this process waits for it.
     const pieces = piecesOf(request.prompt);
     if (pieces > contextTokens) return tooLong(pieces);
     const template = this.#template.withReasoning(request.reasoningEffort);
     const rendered = template.render(request.prompt, true);
     if (!rendered.ok) return refused(`The model's chat template refuses these messages: ${rendered.message}`);
+    const fitting = this.#fitting(request, { ok: true, text: rendered.text, cuts: [] });
+    if (!fitting.ok) return fitting;
     // Where there is a mark, a token ends.
     const cuts = this.#marks.cuts(template, request.prompt, rendered.text, contextTokens);
     if (cuts === "too-many") return tooLong(contextTokens + 1);
     if (cuts !== "rewritten") return { ok: true, text: rendered.text, cuts };
     return refused("A text spells one of the model's control tokens where its chat template rewrites texts; spell it in another way.");
+  }
+
+  #tooLong(request: InnerRequest, promptTokens: number): Rendered {
+    return { ok: false, error: contextLengthError(request, { promptTokens, exact: false, contextTokens: this.#card.contextTokens }) };
+  }
+
+  /** Unless its bytes alone are more than the context's tokens can stand for. */
+  #fitting(request: InnerRequest, rendered: Extract<Rendered, { ok: true }>): Rendered {
+    const { contextTokens, longestTokenBytes } = this.#card;
+    if (longestTokenBytes === undefined) return rendered;
+    const leastTokens = Math.ceil(Buffer.byteLength(rendered.text) / longestTokenBytes);
+    return leastTokens >= contextTokens ? this.#tooLong(request, leastTokens) : rendered;
   }
 
   /** `chainTip`: of the admission or ticket that came with it, which was given for one prompt only. */

@@ -9,7 +9,15 @@ import { announce, type Announcer } from "./announce.ts";
 import type { TierStack } from "./blocks/tier-stack.ts";
 import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
-import type { Engine, EngineRefusal, EngineRequest, EngineRun, Prepared } from "./engine/engine.ts";
+import {
+  COUNTED_BEYOND_CONTEXT,
+  type Engine,
+  type EngineRefusal,
+  type EngineRequest,
+  type EngineRun,
+  type Prepared,
+} from "./engine/engine.ts";
+import { contextLengthError } from "../src/wire/context-length.ts";
 import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-request.ts";
 import { helloOf } from "./hello.ts";
 import { HeldSegments } from "./held-segments.ts";
@@ -171,7 +179,12 @@ export class Replica {
     const rendered = this.prompts.render(request);
     if (!rendered.ok) return rendered;
     try {
-      return { ok: true, tokens: await this.#engine.countTokens(rendered.text, rendered.cuts) };
+      const tokens = await this.#engine.countTokens(rendered.text, rendered.cuts);
+      const { contextTokens } = this.#engine.card;
+      // As of the request itself: an answer needs room too.
+      if (tokens + 2 <= contextTokens) return { ok: true, tokens };
+      const exact = tokens <= contextTokens + COUNTED_BEYOND_CONTEXT;
+      return { ok: false, error: contextLengthError(request, { promptTokens: tokens, exact, contextTokens }) };
     } catch {
       return { ok: false, error: { ...apiError("overloaded", "The engine is down. Try again."), retryAfterSeconds: 1 } };
     }
@@ -196,9 +209,10 @@ export class Replica {
 
   async #submit(request: InnerRequest, { id, attempt, salt }: Admission, opened: Opened, order: SupplyOrder): Promise<Submitted> {
     const given = { id: `${id}/${attempt}`, prompt: opened.text, cuts: opened.cuts, salt, contextTokens: this.#engine.card.contextTokens };
-    const first = engineRequest(request, { ...given, grammar: grammarOf(request) });
-    const prepared = await this.#engine.prepare(first);
-    if (prepared.type === "refused") return { ok: false, first, refusal: prepared };
+    const asked = engineRequest(request, { ...given, grammar: grammarOf(request) });
+    const prepared = await this.#engine.prepare(asked);
+    if (prepared.type === "refused") return { ok: false, first: asked, refusal: prepared };
+    const first = { ...asked, tokens: prepared.tokens };
     const supplied: { now: Supplied | null } = { now: null };
     const begin = async (signal: AbortSignal): Promise<EngineRun | EngineRefusal> => {
       supplied.now ??= await this.#supply.supply(prepared, order, signal);

@@ -6,6 +6,7 @@ import { answerBody, answerStream } from "../src/wire/answer-writer.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { WholeAnswer } from "../src/wire/whole-answer.ts";
 import { type AnswerStep, answerSteps } from "./answer.ts";
+import type { Acceptance } from "./acceptance.ts";
 import { Pulse } from "./pulse.ts";
 import type { Run } from "./replica.ts";
 
@@ -17,22 +18,24 @@ export interface Reply {
   run: Run;
   head: AnswerHead;
   response: ServerResponse;
+  acceptance: Acceptance;
   /** Keeps a whole answer before the client has its end, so that it can be asked for at once. */
   keep: (answer: WholeAnswer) => Promise<void>;
 }
 
-export async function reply({ request, run, head, response, keep }: Reply): Promise<void> {
+export async function reply(asked: Reply): Promise<void> {
+  const { request, run, head, response, acceptance } = asked;
   response.on("close", () => run.cancel());
   // Gone while the engine took it: that event is over.
   if (response.destroyed) run.cancel();
-  response.writeHead(200, {
+  acceptance.begin(200, {
     "content-type": request.stream ? "text/event-stream; charset=utf-8" : "application/json",
     "cache-control": "no-cache",
   });
   response.flushHeaders();
   const pulse = new Pulse(response, request.stream);
   try {
-    const given = { request, run, head, response, keep, steps: answerSteps(request, head, run), pulse };
+    const given = { ...asked, steps: answerSteps(request, head, run), pulse };
     await (request.stream ? stream(given) : whole(given));
   } finally {
     pulse.end();

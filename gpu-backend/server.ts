@@ -3,10 +3,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type ApiError, apiError } from "../src/errors.ts";
 import { apiOfPath, errorBody, errorStatus } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
+import type { Admission } from "../src/wire/admission.ts";
+import type { ApiName } from "../src/wire/inner.ts";
 import { PROMETHEUS_TYPE } from "../src/prometheus.ts";
 import { parseSource } from "../src/wire/ticket.ts";
 import { nonceOf } from "../src/wire/way-back.ts";
+import { Acceptance } from "./acceptance.ts";
 import { handUp } from "./hand-up.ts";
 import { replicaMetricsText } from "./metrics.ts";
 import { parseBody } from "./parse-body.ts";
@@ -21,9 +23,13 @@ const COUNTS: ReadonlyMap<string, { api: ApiName; body: (tokens: number) => obje
   ["/v1/responses/input_tokens", { api: "responses", body: (tokens) => ({ object: "response.input_tokens", input_tokens: tokens }) }],
 ]);
 
-type Parsed = { ok: true; request: InnerRequest; body: Uint8Array; historyBytes: number } | { ok: false; error: ApiError };
+/** A body that nobody wants may still come to its end within so long: cut off while it sends, an edge may see a reset and no answer. */
+const UNREAD_MS = 1_000;
+
+type Admitted = { ok: true; admission: Admission; body: Uint8Array; historyBytes: number } | { ok: false; error: ApiError };
 
 interface Route {
+  path: string;
   api: ApiName;
   work: "generate" | "count" | "prewarm";
 }
@@ -65,50 +71,108 @@ async function handle(replica: Replica, request: IncomingMessage, response: Serv
 
 function routeOf(path: string): Route | null {
   const counts = COUNTS.get(path);
-  if (counts !== undefined) return { api: counts.api, work: "count" };
-  if (path === "/v1/prewarm") return { api: "chat", work: "prewarm" };
+  if (counts !== undefined) return { path, api: counts.api, work: "count" };
+  if (path === "/v1/prewarm") return { path, api: "chat", work: "prewarm" };
   const api = apiOfPath(path);
-  return api === null ? null : { api, work: "generate" };
+  return api === null ? null : { path, api, work: "generate" };
 }
 
 async function infer(replica: Replica, request: IncomingMessage, response: ServerResponse, route: Route): Promise<void> {
-  const { api, work } = route;
-  const refuse = (error: ApiError): void => sendError(response, api, error, headerText(request, HEADER.requestId) ?? "");
-  const parsed = await parse(request, route);
-  if (!parsed.ok) return refuse(parsed.error);
-  const [admission, epoch] = [headerText(request, HEADER.admission), headerText(request, HEADER.epoch)];
-  const admitted = replica.gate.spend({ admission, epoch, bodyBytes: parsed.body.byteLength }, steadyNowMs());
+  const requestId = headerText(request, HEADER.requestId) ?? "";
+  const admitted = await admit(replica, request, route.path);
   if (!admitted.ok) {
-    const code = admitted.replaced ? "epoch_replaced" : "invalid_admission";
-    return refuse(apiError(code, `The admission is not accepted: ${admitted.why}.`));
+    leaveUnread(request, response);
+    return sendError(response, route.api, admitted.error, requestId);
   }
+  const acceptance = new Acceptance(response);
+  try {
+    await answer(replica, request, { response, acceptance, route, admitted, requestId });
+  } catch (error) {
+    if (!acceptance.hasBegun) acceptance.abandon();
+    throw error;
+  }
+}
+
+/** By its headers first: what is not admitted is not read. */
+async function admit(replica: Replica, request: IncomingMessage, path: string): Promise<Admitted> {
+  const refused = (why: string, replaced = false): Admitted => {
+    return { ok: false, error: apiError(replaced ? "epoch_replaced" : "invalid_admission", `The admission is not accepted: ${why}.`) };
+  };
+  const declared = headerText(request, "content-length");
+  const bodyBytes = declared === undefined ? null : Number(declared);
+  const [admission, epoch] = [headerText(request, HEADER.admission), headerText(request, HEADER.epoch)];
+  const spent = replica.gate.spend({ admission, epoch, path, bodyBytes }, steadyNowMs());
+  if (!spent.ok) return refused(spent.why, spent.replaced);
+  const body = await readBody(request, spent.admission.bodyBytes);
+  const historyBytes = Number(headerText(request, HEADER.historyBytes) ?? 0);
+  if (body === null || !replica.gate.isAdmitted(spent.admission, body, historyBytes)) return refused("it was given for another body");
+  return { ok: true, admission: spent.admission, body, historyBytes };
+}
+
+/** Node reads what is left of the body and drops it; not for ever. */
+function leaveUnread(request: IncomingMessage, response: ServerResponse): void {
+  if (request.complete) return;
+  const end = (): void => {
+    if (!request.complete) request.destroy();
+  };
+  response.once("finish", () => setTimeout(end, UNREAD_MS).unref());
+}
+
+interface Answering {
+  response: ServerResponse;
+  acceptance: Acceptance;
+  route: Route;
+  admitted: Extract<Admitted, { ok: true }>;
+  requestId: string;
+}
+
+async function answer(
+  replica: Replica,
+  request: IncomingMessage,
+  { response, acceptance, route, admitted, requestId }: Answering,
+): Promise<void> {
+  const { api, work, path } = route;
+  const { admission, body, historyBytes } = admitted;
+  const send = (status: number, value: unknown): void => {
+    const text = JSON.stringify(value);
+    acceptance.begin(status, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
+    response.end(text);
+  };
+  const refuse = (error: ApiError): void => {
+    if (error.retryAfterSeconds !== undefined && !response.headersSent) response.setHeader("retry-after", error.retryAfterSeconds);
+    send(errorStatus(api, error), errorBody(api, error, requestId));
+  };
+  const headers = (name: string): string | undefined => headerText(request, name);
+  const parsed = parseBody(body, { api, historyBytes, headers, counts: work === "count" });
+  if (!parsed.ok) return refuse(parsed.error);
   if (work === "count") {
     const counted = await replica.count(parsed.request);
-    const { body } = COUNTS.get((request.url ?? "").split("?", 1)[0] ?? "") ?? { body: (tokens: number) => ({ input_tokens: tokens }) };
-    return counted.ok ? sendJson(response, 200, body(counted.tokens)) : refuse(counted.error);
+    const bodyOf = COUNTS.get(path)?.body ?? ((tokens: number) => ({ input_tokens: tokens }));
+    return counted.ok ? send(200, bodyOf(counted.tokens)) : refuse(counted.error);
   }
-  const order = orderOf(request, api, parsed);
+  const order = orderOf(request, api, admitted);
   const asked = work === "prewarm" ? { ...parsed.request, maxTokens: 1, stream: false, n: 1 } : parsed.request;
-  const started = await replica.start(asked, admitted.admission, order);
+  const started = await replica.start(asked, admission, order);
   if (!started.ok) return refuse(started.error);
-  if (work === "prewarm") return prewarmed(replica, started.run, response);
+  if (work === "prewarm") return prewarmed(replica, started.run, response, acceptance);
   // Behind an alias the edge says which model it is.
   const model = headerText(request, HEADER.model) ?? parsed.request.model;
-  const head = { requestId: admitted.admission.id, createdS: Math.floor(Date.now() / 1000), model };
+  const head = { requestId: admission.id, createdS: Math.floor(Date.now() / 1000), model };
   const ticket = headerText(request, HEADER.resultTicket) ?? null;
   await reply({
     request: parsed.request,
     run: started.run,
     head,
     response,
+    acceptance,
     keep: (answer) => handUp(replica.config.join, ticket, { head, request: parsed.request, answer }),
   });
 }
 
 /** The prompt is computed and kept; its first token is nobody's. A failure cuts the answer, and the edge asks another replica. */
-async function prewarmed(replica: Replica, run: Run, response: ServerResponse): Promise<void> {
+async function prewarmed(replica: Replica, run: Run, response: ServerResponse, acceptance: Acceptance): Promise<void> {
   response.on("close", () => run.cancel());
-  response.writeHead(200, { "content-type": "application/json" });
+  acceptance.begin(200, { "content-type": "application/json" });
   response.flushHeaders();
   const pulse = new Pulse(response, false);
   try {
@@ -123,15 +187,6 @@ async function prewarmed(replica: Replica, run: Run, response: ServerResponse): 
     pulse.end();
     run.cancel();
   }
-}
-
-async function parse(request: IncomingMessage, { api, work }: Route): Promise<Parsed> {
-  const body = await readBody(request);
-  if (body === null) return { ok: false, error: apiError("request_too_large", "The body is larger than 8 MiB.") };
-  const headers = (name: string): string | undefined => headerText(request, name);
-  const historyBytes = Number(headers(HEADER.historyBytes) ?? 0);
-  const parsed = parseBody(body, { api, historyBytes, headers, counts: work === "count" });
-  return parsed.ok ? { ...parsed, body, historyBytes } : parsed;
 }
 
 const LOAD: Readonly<Record<string, boolean>> = { "0": false, "1": true };
@@ -156,13 +211,20 @@ function headerText(request: IncomingMessage, name: string): string | undefined 
   return Array.isArray(value) ? value[0] : value;
 }
 
-async function readBody(request: IncomingMessage): Promise<Uint8Array | null> {
+/** Null: longer than `most`, or cut. */
+async function readBody(request: IncomingMessage, most: number): Promise<Uint8Array | null> {
   const parts: Uint8Array[] = [];
   let length = 0;
-  for await (const part of request as AsyncIterable<Uint8Array>) {
-    length += part.byteLength;
-    if (length > MOST_BODY_BYTES) return null;
-    parts.push(part);
+  try {
+    // Left early it stays open: the refusal goes back over it.
+    for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+      length += part.byteLength;
+      if (length > Math.min(most, MOST_BODY_BYTES)) return null;
+      parts.push(part);
+    }
+  } catch {
+    // The edge has gone.
+    return null;
   }
   return Buffer.concat(parts);
 }

@@ -1,9 +1,11 @@
 /** The sender's side of transfers, as this replica runs it: its tickets, and the leases that its prefills for others are. */
 import type { LeaseReport, Running } from "../src/wire/control.ts";
+import { forwardedDigest } from "../src/wire/admission.ts";
 import type { Engine } from "./engine/engine.ts";
 import { engineRequest, grammarOf } from "./engine-request.ts";
 import { parseBody } from "./parse-body.ts";
 import type { Prompts } from "./prompts.ts";
+import { sha256 } from "./sha256.ts";
 import { type BlockSource, Sender as Transfers, type SendStep } from "./transfer/send.ts";
 import { TicketGate } from "./transfer/ticket-gate.ts";
 
@@ -58,6 +60,7 @@ export function senderOf({ engine, prompts, source, report }: SenderParts): Send
       gate,
       source: lazySource,
       async request(ask, body, ticket) {
+        if (forwardedDigest(sha256, ask.historyBytes, sha256(body)) !== ticket.digest) return null;
         const parsed = parseBody(body, { api: ask.api, historyBytes: ask.historyBytes, headers: () => undefined, counts: false });
         if (!parsed.ok) return null;
         const opened = prompts.open(parsed.request, ticket.salt, ticket.chainTip);

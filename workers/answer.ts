@@ -3,29 +3,32 @@ import { type ApiError, apiError } from "../src/errors.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import { errorBody, errorOfBody } from "../src/wire/envelope.ts";
 import { forwardStream, readWhole } from "./forward.ts";
-import { type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
+import { type Acceptance, type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
 import { poolStub } from "./pool-stub.ts";
+import type { Ticker } from "./ticker.ts";
 
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 const encoder = new TextEncoder();
 const PING = encoder.encode(": waiting\n\n");
+const SPACE = encoder.encode("\n");
+const SECOND_WRITE_MS = 500;
 
 const staleCard = (): ApiError => apiError("replica_lost", "The pool changed its hash spec meanwhile. Ask again.");
 const errorOf = (result: Exclude<PlaceResult, { type: "placed" }>): ApiError => (result.type === "error" ? result.error : staleCard());
 
-/** `placed` is null while the request still waits in line. */
-export function answerHeaders(job: Job, placed: Placed | null): Headers {
+/** `accepted` is null while the request still waits in line; `contentType` before the replica has said what it is. */
+export function answerHeaders(job: Job, accepted: Acceptance | null, contentType: string | null = null): Headers {
   const headers = new Headers({
-    "content-type": placed?.response.headers.get("content-type") ?? (job.stream ? "text/event-stream; charset=utf-8" : "application/json"),
+    "content-type": contentType ?? (job.stream ? "text/event-stream; charset=utf-8" : "application/json"),
     "cache-control": "no-cache",
-    [HEADER.pool]: placed?.pool ?? job.targets[0].pool,
+    [HEADER.pool]: accepted?.pool ?? job.targets[0].pool,
     [HEADER.model]: job.model,
   });
   if (job.reason !== null) headers.set(HEADER.poolReason, job.reason);
-  if (placed === null) return headers;
-  headers.set(HEADER.replica, placed.replica);
-  headers.set(HEADER.cachedTokens, String(placed.cachedTokens));
-  headers.set(HEADER.attempts, String(placed.tries));
+  if (accepted === null) return headers;
+  headers.set(HEADER.replica, accepted.replica);
+  headers.set(HEADER.cachedTokens, String(accepted.cachedTokens));
+  headers.set(HEADER.attempts, String(accepted.tries));
   return headers;
 }
 
@@ -39,10 +42,10 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
     if (job.clientSignal.aborted) placed.cancel();
     const body = await readWhole(placed, job.ticker, MOST_ANSWER_BYTES);
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
-    if (job.work !== "generate" || placed.response.status !== 200)
-      await poolStub(job.env, placed.pool).release(requestIdOf(job), placed.attempt);
+    const { status, contentType } = placed.answer;
+    if (job.work !== "generate" || status !== 200) await poolStub(job.env, placed.pool).release(requestIdOf(job), placed.attempt);
     if (body !== null) job.prefilled(placed.pool);
-    if (body !== null) return new Response(body, { status: placed.response.status, headers: answerHeaders(job, placed) });
+    if (body !== null) return new Response(body, { status, headers: answerHeaders(job, placed, contentType) });
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
     // What was handed up is the answer: another replica would write a different one under the same id.
@@ -67,7 +70,7 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
     const pool = poolStub(job.env, placed.pool);
     if (!isEventStream(placed)) {
       await pool.release(id, attempt);
-      return endWithError(job, writable, await refusalOf(placed));
+      return endWithError(job, writable, await refusalOf(placed, job.ticker));
     }
     const forwarded = await forwardStream(placed, job.ticker, writable, {
       begun: () => job.prefilled(placed.pool),
@@ -85,24 +88,55 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
   }
 }
 
-export const isEventStream = (placed: Placed): boolean =>
-  placed.response.headers.get("content-type")?.startsWith("text/event-stream") === true;
+export const isEventStream = (placed: Placed): boolean => placed.answer.contentType.startsWith("text/event-stream");
+
+/**
+ * A whole answer that takes its time: white space goes before it, which JSON allows. What fails now has a 200 already and cuts the body: no client takes
+ * half a text for an answer, and many would take an error object for one.
+ */
+export async function answerLate(job: Job, answering: Promise<Response | ApiError>, writable: WritableStream<Uint8Array>): Promise<void> {
+  const whole = await writeWhile(job, answering, writable, SPACE);
+  if (whole instanceof Response && whole.status === 200 && whole.body !== null) return whole.body.pipeTo(writable);
+  const why = whole instanceof Response ? `status ${whole.status}` : whole.code;
+  return writable.abort(new Error(`The answer failed after its headers: ${why}.`));
+}
 
 /** A comment at every tick keeps proxies patient, and is how the edge learns that the client has gone. */
-async function pingWhile(job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> {
+const pingWhile = (job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> =>
+  writeWhile(job, placing, writable, PING);
+
+const NOT_YET = Symbol("not yet");
+
+/** Unless that is done already: `filler` at once, soon again, for it is the second write that fails when the client has gone, and then at every tick. */
+async function writeWhile<T>(job: Job, working: Promise<T>, writable: WritableStream<Uint8Array>, filler: Uint8Array): Promise<T> {
+  const done = await Promise.race([working, Promise.resolve(NOT_YET)]);
+  if (done !== NOT_YET) return done as T;
   const writer = writable.getWriter();
-  const stop = job.ticker.each(() => void writer.write(PING).catch(job.clientLeft));
+  const write = (): void => void writer.write(filler).catch(job.clientLeft);
+  const stop = job.ticker.each(write);
+  write();
+  const again = setTimeout(write, SECOND_WRITE_MS);
   try {
-    return await placing;
+    return await working;
   } finally {
+    clearTimeout(again);
     stop();
     writer.releaseLock();
   }
 }
 
 /** What the replica said instead of a stream, when the stream's headers have gone out already. */
-async function refusalOf(placed: Placed): Promise<ApiError> {
-  return errorOfBody(await placed.response.json().catch(() => null));
+async function refusalOf(placed: Placed, ticker: Ticker): Promise<ApiError> {
+  const body = await readWhole(placed, ticker, MOST_ANSWER_BYTES);
+  return errorOfBody(jsonOf(body));
+}
+
+function jsonOf(body: Uint8Array | null): unknown {
+  try {
+    return JSON.parse(Buffer.from(body ?? []).toString());
+  } catch {
+    return null;
+  }
 }
 
 /** Ends whatever half event went out and says in the stream what happened, in the API's own event. */

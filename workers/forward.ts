@@ -26,6 +26,7 @@ async function forwardUntilContent(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   writer: WritableStreamDefaultWriter<Uint8Array>,
 ): Promise<Forwarded | "content"> {
+  let { head } = placed.answer;
   let silentMs = 0;
   let reading = false;
   let clientGone = false;
@@ -43,7 +44,8 @@ async function forwardUntilContent(
     for (;;) {
       reading = true;
       // Canceled, it rejects.
-      const read = await reader.read().catch(() => null);
+      const read = head.byteLength > 0 ? { done: false as const, value: head } : await reader.read().catch(() => null);
+      head = new Uint8Array();
       reading = false;
       if (clientGone) return { type: "client_gone" };
       if (read === null || read.done) return { type: "cut", contentSent: false };
@@ -74,7 +76,7 @@ export async function forwardStream(
   writable: WritableStream<Uint8Array>,
   { begun, leaseAlive }: ForwardHooks,
 ): Promise<Forwarded> {
-  const body = placed.response.body;
+  const { body } = placed.answer;
   if (body === null) return { type: "cut", contentSent: false };
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   const writer = writable.getWriter();
@@ -109,11 +111,11 @@ export async function forwardStream(
 
 /** A unary answer in whole, or null when its replica was lost on the way. */
 export async function readWhole(placed: Placed, ticker: Ticker, limit: number): Promise<Uint8Array | null> {
-  const body = placed.response.body;
-  if (body === null) return new Uint8Array();
+  const { head, body } = placed.answer;
+  if (body === null) return head;
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
-  const parts: Uint8Array[] = [];
-  let length = 0;
+  const parts: Uint8Array[] = head.byteLength > 0 ? [head] : [];
+  let length = head.byteLength;
   let silentMs = 0;
   const stop = ticker.each(() => {
     silentMs += TICK_MS;

@@ -9,6 +9,7 @@ import type { Env } from "./env.ts";
 import type { ResponseObject } from "./objects/response-object.ts";
 import { poolStub } from "./pool-stub.ts";
 import type { Ticker } from "./ticker.ts";
+import { type ReplicaAnswerBody, verdictOf } from "./verdict.ts";
 import type { ChosenPools, PoolTarget } from "./pools.ts";
 
 const MOST_TRIES = 4;
@@ -16,11 +17,16 @@ const MOST_TRIES = 4;
 const MOST_REPLACED = 8;
 /** A request waits at most so long for a free replica. */
 const MOST_WAIT_MS = 90_000;
-/** A replica sends its headers as soon as it has queued the request. */
-const HEADERS_TIMEOUT_MS = 5_000;
+/**
+ * A replica says within a second that a request is here, whatever it still has to do with it (gpu-backend/acceptance.ts). Whoever says nothing for so long after the
+ * body had time to arrive is lost; the request goes elsewhere a tick later at the latest.
+ */
+const HEADERS_TIMEOUT_MS = 3_000;
+/** The body may take so long on its way. */
+const LEAST_BODY_BYTES_PER_MS = 2_048;
 
-/** A request at a replica that has accepted it. */
-export interface Placed {
+/** A request that is at a replica. */
+export interface Acceptance {
   pool: string;
   replica: string;
   epoch: number;
@@ -29,7 +35,11 @@ export interface Placed {
   tries: number;
   /** Predicted by the pool. */
   cachedTokens: number;
-  response: Response;
+}
+
+/** And the replica has said what comes of it. */
+export interface Placed extends Acceptance {
+  answer: ReplicaAnswerBody;
   /** Tells the replica to stop. Idempotent. */
   cancel(): void;
 }
@@ -57,6 +67,8 @@ export interface Job extends ChosenPools {
   clientSignal: AbortSignal;
   /** Says that the client has gone, where the platform did not see it. */
   clientLeft: () => void;
+  /** Hears of each replica that has the request, before its verdict. */
+  accepted: (by: Acceptance) => void;
   background: (work: Promise<unknown>) => void;
 }
 
@@ -82,7 +94,8 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replace
   const abort = new AbortController();
   const onClientGone = (): void => abort.abort();
   job.clientSignal.addEventListener("abort", onClientGone);
-  const heard = job.ticker.after(HEADERS_TIMEOUT_MS, () => abort.abort());
+  const patienceMs = HEADERS_TIMEOUT_MS + job.body.byteLength / LEAST_BODY_BYTES_PER_MS;
+  const heard = job.ticker.after(patienceMs, () => abort.abort());
   try {
     await job.opened;
     const response = await fetch(answer.url + job.path, {
@@ -101,14 +114,18 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replace
       redirect: "manual",
       signal: abort.signal,
     });
-    const { status } = response;
+    heard();
+    const { replica, epoch, attempt, cachedTokens } = answer;
+    const accepted = { pool, replica, epoch, attempt, tries: attempt - replaced, cachedTokens };
+    if (response.ok) job.accepted(accepted);
+    const said = await verdictOf(response, job.ticker, () => abort.abort());
+    if (said === null) return { type: "failed" };
+    const { status } = said;
     if (status >= 500 || (status >= 300 && status < 400) || status === 403 || status === REPLACED_STATUS) {
-      await response.body?.cancel();
+      await said.body?.cancel();
       return { type: status === REPLACED_STATUS ? "replaced" : "failed" };
     }
-    const { replica, epoch, attempt, cachedTokens } = answer;
-    const tries = attempt - replaced;
-    return { type: "placed", placed: { pool, replica, epoch, attempt, tries, cachedTokens, response, cancel: () => abort.abort() } };
+    return { type: "placed", placed: { ...accepted, answer: said, cancel: () => abort.abort() } };
   } catch {
     return { type: "failed" };
   } finally {

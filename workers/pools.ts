@@ -1,11 +1,14 @@
 /** From the model that a client names to the pools that are asked for it, in their order. */
 import type { Context } from "hono";
+import type { ApiError } from "../src/errors.ts";
 import { specFingerprint } from "../src/prefix/segment.ts";
 import { choosePool, type PoolSight, type RankedPool } from "../src/routing/choose-pool.ts";
 import type { Ask } from "../src/routing/dispatcher.ts";
 import { PaidWays } from "../src/routing/paid-ways.ts";
 import { headOf, rendezvous } from "../src/routing/placement.ts";
 import { SentPrompts } from "../src/routing/sent-prompts.ts";
+import { leastPromptBytes } from "../src/prefix/least-bytes.ts";
+import { contextLengthError, type PromptExcess } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import type { Urgency } from "../src/wire/urgency.ts";
 import { type AppEnv, background } from "./context.ts";
@@ -40,7 +43,11 @@ export interface ChosenPools {
 
 export interface Asked {
   request: InnerRequest;
+  /** Of the replica. */
+  path: string;
   bodyBytes: number;
+  /** Of the forwarded body (wire/admission.ts). */
+  digest: string;
   counts: boolean;
   urgency: Urgency;
 }
@@ -75,8 +82,24 @@ function resolve(config: Config, cards: readonly KnownCard[], { request, salt }:
   return order.find(isReady) ?? order.find((model) => model.cards.length > 0) ?? { name: request.model, cards: [] };
 }
 
+/**
+ * Null unless the prompt's bytes alone show that no ready replica's context holds it. A token stands for so many bytes at most, and no tokenizer is needed to
+ * divide; what this lets pass a replica looks at more closely.
+ */
+function excessOf({ cards }: ServedModel, { request, bodyBytes }: Asked): PromptExcess | null {
+  const limits = cards.filter(({ card }) => card.replicas > 0).map(({ card }) => card.promptLimit);
+  const known = limits.filter((limit) => limit !== undefined);
+  if (known.length < limits.length || known.length === 0) return null;
+  const contextTokens = Math.max(...known.map((limit) => limit.contextTokens));
+  const longestTokenBytes = Math.max(...known.map((limit) => limit.longestTokenBytes));
+  // In JSON a text is no shorter than in UTF-8.
+  if (bodyBytes < contextTokens * longestTokenBytes) return null;
+  const promptTokens = Math.ceil(leastPromptBytes(request.prompt) / longestTokenBytes);
+  return promptTokens >= contextTokens ? { promptTokens, exact: false, contextTokens } : null;
+}
+
 /** Null when no pool serves the model. Gives the request its id, which names the pool that is asked first and stays whatever becomes of it. */
-export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<ChosenPools | null> {
+export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<ChosenPools | ApiError | null> {
   const config = c.get("config");
   const salt = config.saltOf(c.get("tenant"));
   const { request } = asked;
@@ -84,6 +107,8 @@ export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<Cho
   // Its first replica may have come just now.
   if (served.cards.length === 0 && config.pools.length > 1)
     served = resolve(config, await poolCards(c.env, background(c), true), { request, salt });
+  const excess = excessOf(served, asked);
+  if (excess !== null) return contextLengthError(request, excess);
   const chains = new Map<string, PromptChain>();
   const chainFor = ({ hashSpec, model }: KnownCard["card"]): PromptChain => {
     const key = `${specFingerprint(hashSpec)} ${model}`;
@@ -163,7 +188,7 @@ function decideRequest(
   c: Context<AppEnv>,
   { hashSpec }: KnownCard["card"],
   { chain, promptBytes }: PromptChain,
-  { request, bodyBytes, counts, urgency: { priority, withinMs, tpotMs } }: Asked,
+  { request, path, bodyBytes, digest, counts, urgency: { priority, withinMs, tpotMs } }: Asked,
   salt: string,
 ): PoolTarget["decide"] {
   return {
@@ -173,7 +198,9 @@ function decideRequest(
     fingerprint: specFingerprint(hashSpec),
     chain: chain.hashes,
     promptBytes,
+    path,
     bodyBytes,
+    digest,
     ...(priority === "normal" ? {} : { priority }),
     ...(withinMs === null ? {} : { withinMs }),
     ...(tpotMs === null ? {} : { tpotMs }),

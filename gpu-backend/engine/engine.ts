@@ -33,6 +33,8 @@ export interface EngineCard {
   chatTemplate: string;
   /** Text of the end-of-turn and other special tokens the template may use, by name (bos_token, eos_token). */
   specialTokens: Readonly<Record<string, string>>;
+  /** Bytes of text that the vocabulary's longest token stands for; absent: not known. */
+  longestTokenBytes?: number;
   /** Texts that the tokenizer reads as one token each wherever they stand: control tokens, tags. Absent: none are known. */
   marks?: readonly string[];
   /** Name and exact version of the engine. */
@@ -50,10 +52,10 @@ export interface EngineRequest {
   id: string;
   /** The rendered prompt, special tokens spelled as text. */
   prompt: string;
-  /** The prompt as tokens of this model: instead of `prompt`. */
-  tokens?: readonly number[];
   /** UTF-16 offsets in `prompt`, rising, at each of which a token ends, so that a mark around it is read as text. Absent: none. */
   cuts?: readonly number[];
+  /** The prompt as tokens of this model, by its client or by this engine's `prepare`: instead of `prompt`. */
+  tokens?: Uint32Array | readonly number[];
   /** Requests of different salts never share a block. */
   salt: string;
   /** At least 1. */
@@ -144,7 +146,8 @@ export type EngineEvent =
 /** Why a run was not accepted. */
 export type EngineRefusal =
   | { type: "refused"; reason: "busy"; message: string }
-  | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; contextTokens: number; message: string }
+  /** Not `exact`: the prompt has more tokens than `promptTokens`, which is as far as they were counted. */
+  | { type: "refused"; reason: "context_length_exceeded"; promptTokens: number; exact: boolean; contextTokens: number; message: string }
   /** The grammar can't be made: what is not supported, in words, and where. */
   | { type: "refused"; reason: "grammar"; message: string; place: GrammarPlace | null }
   /** `index`: of a token of the request's own that the model does not have. */
@@ -242,6 +245,9 @@ export interface EngineFaults {
   notFinite: number;
 }
 
+/** A prompt that is too long is counted so many tokens beyond the context and no further: clients shorten it by what they are told. */
+export const COUNTED_BEYOND_CONTEXT = 65_536;
+
 export interface Engine {
   readonly card: EngineCard;
   readonly faults: EngineFaults;
@@ -265,7 +271,7 @@ export interface Engine {
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
   onRestart(listener: () => void): void;
   load(): EngineLoad;
-  /** How many tokens a rendered prompt is; `cuts` as in a request. Rejects while the engine is down. */
+  /** How many tokens a rendered prompt is, or a number above `COUNTED_BEYOND_CONTEXT`'s limit; `cuts` as in a request. Rejects while the engine is down. */
   countTokens(prompt: string, cuts?: readonly number[]): Promise<number>;
   close(): Promise<void>;
 }

@@ -213,7 +213,7 @@ export class Sender {
     if (promised !== null) return { ok: true, prefilled: promised, keys };
     const restore = await source?.restoreOf(prepared, stop.signal);
     const progressed = (count: number): void => stream.progressed(count);
-    const result = await engine.prefill(request, new Set(keys.slice(ask.have)), stop.signal, { restore, progressed });
+    const result = await engine.prefill({ ...request, tokens }, new Set(keys.slice(ask.have)), stop.signal, { restore, progressed });
     if (result.type !== "prefilled") return { ok: false, reason: result.type === "refused" ? refusal(result.reason) : "failed" };
     source?.keep(prepared, result, restore);
     return { ok: true, prefilled: result, keys };

@@ -8,10 +8,11 @@ const MOST_KV_TOKENS = 2 ** 32;
 const MOST_BLOCK_TOKENS = 2 ** 16;
 export const MOST_CONTEXT_TOKENS = 2 ** 24;
 const MOST_STEP_TOKENS = 2 ** 18;
+const MOST_TOKEN_BYTES = 2 ** 16;
 
 /** Within what the pool reckons with; numbers that are none are the least. */
 export function boundedCapacity(capacity: Capacity): Capacity {
-  const { sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens } = capacity;
+  const { sequences, kvTokens, blockTokens, contextTokens, queueLimit, stepTokens, longestTokenBytes } = capacity;
   return {
     sequences: within(sequences, 1, MOST_SEQUENCES),
     kvTokens: within(kvTokens, 1, MOST_KV_TOKENS),
@@ -19,6 +20,7 @@ export function boundedCapacity(capacity: Capacity): Capacity {
     contextTokens: within(contextTokens, 1, MOST_CONTEXT_TOKENS),
     queueLimit: within(queueLimit, 0, MOST_QUEUED),
     ...(stepTokens === undefined ? {} : { stepTokens: within(stepTokens, 1, MOST_STEP_TOKENS) }),
+    ...(longestTokenBytes === undefined ? {} : { longestTokenBytes: within(longestTokenBytes, 1, MOST_TOKEN_BYTES) }),
   };
 }
 

@@ -18,6 +18,8 @@ export interface Capacity {
   queueLimit: number;
   /** Prompt tokens it computes in one step; absent: not said. */
   stepTokens?: number | undefined;
+  /** Bytes of text that its vocabulary's longest token stands for; absent: not said, and no prompt is too long by its bytes. */
+  longestTokenBytes?: number | undefined;
 }
 
 /** What a replica says of itself when it joins. */

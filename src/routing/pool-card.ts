@@ -39,6 +39,14 @@ export interface PoolLoad {
   reusedShare?: number;
 }
 
+/** What the longest prompt is that some replica may take. */
+export interface PromptLimit {
+  /** Of the ready replica with the largest context. */
+  contextTokens: number;
+  /** Of the longest token among their vocabularies. */
+  longestTokenBytes: number;
+}
+
 export interface PoolCard {
   pool: string;
   /** Null until a replica has joined for the first time. */
@@ -50,6 +58,8 @@ export interface PoolCard {
   /** Longest prompt plus answer that some replica takes, tokens; absent: no replica is here. */
   contextTokens?: number;
   load: PoolLoad;
+  /** Absent: no replica is ready, or one has not said what its longest token is. */
+  promptLimit?: PromptLimit;
   /** Of the sketch that the pool has now; a card that was asked for without one has neither. */
   sketchVersion?: number;
   /** sketch.ts; left out where the asker has this version already. */
@@ -105,6 +115,17 @@ export function poolLoad({ membership, leases, line, rates, counters }: LoadSour
     ...(rates.known ? {} : { guessed: true }),
     ...(counters.promptTokens === 0 ? {} : { reusedShare: counters.reportedCachedTokens / counters.promptTokens }),
   };
+}
+
+/** Of the replicas that take requests now. */
+export function promptLimitOf({ replicas }: MembershipState): PromptLimit | null {
+  const limit: PromptLimit = { contextTokens: 0, longestTokenBytes: 0 };
+  for (const { capacity } of replicas.filter(takesRequests)) {
+    if (capacity.longestTokenBytes === undefined) return null;
+    limit.contextTokens = Math.max(limit.contextTokens, capacity.contextTokens);
+    limit.longestTokenBytes = Math.max(limit.longestTokenBytes, capacity.longestTokenBytes);
+  }
+  return limit.contextTokens === 0 ? null : limit;
 }
 
 /** A counter's rate over the last second or more, whoever asks how often. */

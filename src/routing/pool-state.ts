@@ -8,7 +8,7 @@ import type { SegmentIndex } from "../residency/segment-index.ts";
 import { createSegmentIndex } from "../residency/typed-array-index.ts";
 import { ExplainRing } from "./explain-ring.ts";
 import { FunnelBook } from "./funnel.ts";
-import { PaceMeter, type PoolCard, poolLoad, SketchKeeper } from "./pool-card.ts";
+import { PaceMeter, type PoolCard, poolLoad, promptLimitOf, SketchKeeper } from "./pool-card.ts";
 import { RateBook } from "./predict.ts";
 import { PredictedPaths } from "./predicted-paths.ts";
 import { SEEN_PARTS, SeenPrompts } from "./seen-prompts.ts";
@@ -102,6 +102,7 @@ export class PoolState {
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
   card(pool: string, knownSketch?: number, nowMs = 0): PoolCard {
     const { membership, hashSpec, createdAtSeconds } = this;
+    const promptLimit = promptLimitOf(membership);
     return {
       pool,
       model: membership.model,
@@ -109,6 +110,7 @@ export class PoolState {
       hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
       replicas: membership.replicas.filter(takesRequests).length,
       ...(Number.isFinite(this.longestContextTokens) ? { contextTokens: this.longestContextTokens } : {}),
+      ...(promptLimit === null ? {} : { promptLimit }),
       load: poolLoad(this, this.#pace.perSecond(this.counters.decisions, nowMs)),
       ...(knownSketch === undefined ? {} : this.#sketch.tell(knownSketch, nowMs)),
     };

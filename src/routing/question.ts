@@ -20,7 +20,10 @@ export interface DecideRequest {
   fingerprint: string;
   chain: BigUint64Array;
   promptBytes: number;
+  /** The path, and the body that the replica gets there: its length, and its digest (wire/admission.ts). */
+  path: string;
   bodyBytes: number;
+  digest: string;
   /** Pool clock. Kept over renewals, so that nobody loses the place in line. */
   arrivedAtMs: number;
   /** Absent: normal. */
@@ -93,7 +96,9 @@ export interface AdmissionClaims {
   id: string;
   attempt: number;
   salt: string;
+  path: string;
   bodyBytes: number;
+  digest: string;
   chainTip: string;
   expiresAtMs: number;
 }
@@ -108,4 +113,6 @@ export interface TicketClaims {
   chainTip: string;
   expiresAtMs: number;
   kind: "prefill" | "pull";
+  /** As the admission's. */
+  digest: string;
 }

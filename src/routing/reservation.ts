@@ -34,9 +34,9 @@ export interface Choice {
 /** Leases on the chosen replica and, for a remote prefill, on the one that prefills: both or, when the second can't be had, the first alone. Null: nothing was leased. */
 export function reserve(state: PoolState, minter: Minter, trying: Trying, { replica, chosen, transfer }: Choice): ReplicaAnswer | null {
   const { request, attempt, nowMs } = trying;
-  const { id, salt, bodyBytes } = request;
+  const { id, salt, path, bodyBytes, digest } = request;
   const expiresAtMs = nowMs + ADMISSION_LIVES_MS;
-  const admission = minter.mint(replica, { id, attempt, salt, bodyBytes, chainTip: tipOf(request), expiresAtMs });
+  const admission = minter.mint(replica, { id, attempt, salt, path, bodyBytes, digest, chainTip: tipOf(request), expiresAtMs });
   if (admission === null) return null;
   const { terms, uncachedTokens, loadedTokens, deviceTokens, cachedTokens } = chosen;
   // A count runs no engine.
@@ -76,7 +76,8 @@ function sourceOf(state: PoolState, minter: Minter, trying: Trying, transfer: Pl
   const sender = state.replica(transfer.replica);
   if (sender === undefined) return null;
   const key = kind === "prefill" ? prefillLease({ id: request.id, attempt }) : { id: request.id, attempt };
-  const claims = { ...key, salt: request.salt, from: sender.url, chainTip: tipOf(request), kind };
+  const { salt, digest } = request;
+  const claims = { ...key, salt, digest, from: sender.url, chainTip: tipOf(request), kind };
   const ticket = minter.mintTicket(sender, { ...claims, expiresAtMs: nowMs + ADMISSION_LIVES_MS });
   if (ticket === null) return null;
   const work = { newTokens: transfer.senderNewTokens, ms: transfer.senderWorkMs, fetched: false };

@@ -51,6 +51,8 @@ const Capacity = z.object({
   queueLimit: count,
   /** Prompt tokens it computes in one step at most. */
   stepTokens: count.min(1).optional(),
+  /** Bytes of text that its vocabulary's longest token stands for. Absent: not known, or its template may leave texts out. */
+  longestTokenBytes: count.min(1).optional(),
 });
 
 const Load = z.object({ running: count, queued: count, usedKvTokens: count });

@@ -6,6 +6,8 @@ export const HEADER = {
   admission: "x-warmpath-admission",
   /** Edge → replica: for which life of the replica the admission was given. */
   epoch: "x-warmpath-epoch",
+  /** Replica → edge: `follows`, this 200 only says that the request is here; white space, then a line with the verdict begin the body (verdict.ts). */
+  verdict: "x-warmpath-verdict",
   pool: "x-warmpath-pool",
   /** Edge → client: the model that served. Edge → replica: the name of the model in the answer. */
   model: "x-warmpath-model",

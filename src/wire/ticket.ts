@@ -24,6 +24,8 @@ const Ticket = z.object({
   /** Pool clock. */
   expiresAtMs: z.number(),
   kind: z.enum(["prefill", "pull"]),
+  /** Of a prefill: the forwarded body that it may be asked with (`forwardedDigest`). */
+  digest: z.string().max(64),
 });
 export type Ticket = z.infer<typeof Ticket>;
 

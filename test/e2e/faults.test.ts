@@ -205,3 +205,25 @@ test("a replica stays frozen: its streams end with an error or are served elsewh
     `frozen for good: ${held.length} streams ended ${(endedMs - frozenMs).toFixed(0)} ms later at the latest, ${cut} with an error`,
   );
 });
+
+test("requests that a frozen replica got before the pool knew are answered by another, after one lost attempt", async () => {
+  const started = await startProduct({ replicas: 2, sequences: 4, contextTokens: 4_096 });
+  product = started;
+  const [frozenReplica, other] = started.replicas;
+  if (frozenReplica === undefined || other === undefined) throw new Error("no replicas");
+  freeze([frozenReplica.pid]);
+  const asked = Array.from({ length: 6 }, async (_, n) => {
+    const body = JSON.stringify({ model: started.model, max_tokens: 1, messages: [{ role: "user", content: `Question ${n}.` }] });
+    const startedMs = performance.now();
+    const answer = await fetch(`${started.url}/v1/chat/completions`, { method: "POST", headers: started.headers, body });
+    await answer.json();
+    const attempts = Number(answer.headers.get("x-warmpath-attempts"));
+    return { status: answer.status, replica: answer.headers.get("x-warmpath-replica"), attempts, ms: performance.now() - startedMs };
+  });
+  const answers = await Promise.all(asked);
+  for (const { status, replica, attempts } of answers)
+    expect({ status, replica, most: attempts <= 2 }).toEqual({ status: 200, replica: other.name, most: true });
+  expect(answers.some(({ attempts }) => attempts === 2)).toBe(true);
+  // Within what docs/operations.md says: 3 s without a word, a tick of a second, and the other replica's own time.
+  await until("all came soon", () => Math.max(...answers.map(({ ms }) => ms)) < 6_000, 0);
+});

@@ -1,16 +1,30 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { AdmissionGate, type Presented } from "../../gpu-backend/admission-gate.ts";
-import { type Admission, encodeAdmission } from "../../src/wire/admission.ts";
 import { nonceOf, wayBackPath } from "../../src/wire/way-back.ts";
+import { sha256 } from "../../gpu-backend/sha256.ts";
+import { type Admission, encodeAdmission, forwardedDigest } from "../../src/wire/admission.ts";
 
+const PATH = "/v1/chat/completions";
+const body = Buffer.from("0123456789");
 const key = randomBytes(32);
 const mint = (claims: Partial<Admission> = {}, by = key): string =>
-  encodeAdmission({ id: "req_a_1", attempt: 1, salt: "s", bodyBytes: 10, chainTip: "ff", expiresAtMs: 2_000, ...claims }, (text) =>
-    createHmac("sha256", by).update(text).digest("base64url"),
+  encodeAdmission(
+    {
+      id: "req_a_1",
+      attempt: 1,
+      salt: "s",
+      path: PATH,
+      bodyBytes: 10,
+      digest: forwardedDigest(sha256, 0, sha256(body)),
+      chainTip: "ff",
+      expiresAtMs: 2_000,
+      ...claims,
+    },
+    (text) => createHmac("sha256", by).update(text).digest("base64url"),
   );
 
-const presented = (admission: string | undefined, epoch = "7"): Presented => ({ admission, epoch, bodyBytes: 10 });
+const presented = (admission: string | undefined, epoch = "7"): Presented => ({ admission, epoch, path: PATH, bodyBytes: 10 });
 
 function gateAt(poolNowMs: number, nowMs: number): AdmissionGate {
   const gate = new AdmissionGate();
@@ -36,7 +50,8 @@ test.each([
   ["missing", undefined, "it is missing; requests come through the edge"],
   ["unsigned", "{}", "it has no signature"],
   ["by another key", mint({}, randomBytes(32)), "its signature is not this pool's"],
-  ["for another body", mint({ bodyBytes: 11 }), "it was given for another body"],
+  ["for another path", mint({ path: "/v1/messages/count_tokens" }), "it was given for another path"],
+  ["for a body of another length", mint({ bodyBytes: 11 }), "it was given for another body"],
 ])("an admission that is %s is refused", (_name, text, why) => {
   expect(gateAt(1_000, 1_000).spend(presented(text), 1_000)).toEqual({ ok: false, why, replaced: false });
 });
@@ -61,7 +76,7 @@ test("what was meant for another life is told apart, before and after this one h
 
 test("an edge that names no epoch is judged by the signature alone", () => {
   const gate = gateAt(1_000, 1_000);
-  expect(gate.spend({ admission: mint(), epoch: undefined, bodyBytes: 10 }, 1_000).ok).toBe(true);
+  expect(gate.spend({ admission: mint(), epoch: undefined, path: PATH, bodyBytes: 10 }, 1_000).ok).toBe(true);
 });
 
 test("the pool's clock is followed: neither it nor ours may be set by an hour to lasting harm", () => {
@@ -90,4 +105,16 @@ test("a nonce is signed with the key of this life, once it is here, and nothing 
     nonceOf(`/way-back/${"A".repeat(23)}`),
     nonceOf("/healthz"),
   ]).toEqual(["A".repeat(22), null, null, null]);
+});
+
+test.each([
+  ["the body that it was given for", body, 0, true],
+  ["a body that differs in one byte", Buffer.from("0123456780"), 0, false],
+  ["a body of another length", Buffer.from("012345678"), 0, false],
+  ["the same bytes with another end of the history", body, 4, false],
+])("an admission fits %s or no other", (_name, given, historyBytes, fits) => {
+  const gate = gateAt(1_000, 1_000);
+  const spent = gate.spend({ ...presented(mint()), bodyBytes: null }, 1_000);
+  if (!spent.ok) throw new Error(spent.why);
+  expect(gate.isAdmitted(spent.admission, given, historyBytes)).toBe(fits);
 });

@@ -9,11 +9,12 @@ import xxhash from "xxhash-wasm";
 import type { Engine } from "../../gpu-backend/engine/engine.ts";
 import { Replica } from "../../gpu-backend/replica.ts";
 import { createReplicaServer } from "../../gpu-backend/server.ts";
+import { sha256 } from "../../gpu-backend/sha256.ts";
 import { chainOf, chainRoot, type Hash64 } from "../../src/prefix/chain.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { PromptEncoder } from "../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../src/prefix/segment.ts";
-import { encodeAdmission } from "../../src/wire/admission.ts";
+import { encodeAdmission, forwardedDigest } from "../../src/wire/admission.ts";
 import { apiOfPath, parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 
@@ -29,6 +30,10 @@ export interface StoredResult {
 }
 
 export interface AnswerServer {
+  /** Of the replica. */
+  url: string;
+  /** What the edge would send of this body to this path. */
+  admitted(path: string, body: string): { headers: Record<string, string>; body: Buffer };
   openai: OpenAI;
   anthropic: Anthropic;
   /** Sent with the next request. */
@@ -99,7 +104,9 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
       id: `req_p_${(serial += 1)}`,
       attempt: 1,
       salt: "s",
+      path: pathname,
       bodyBytes: whole.byteLength,
+      digest: forwardedDigest(sha256, history.byteLength, sha256(whole)),
       chainTip: chain?.hashes.at(-1)?.toString(16) ?? "",
       expiresAtMs: Date.now() + 10_000,
     };
@@ -117,6 +124,8 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     return fetch(url, { ...init, headers: all, body: new Uint8Array(body) });
   };
   const context: AnswerServer = {
+    url: baseURL,
+    admitted: (path, body) => admitted(baseURL + path, body),
     openai: new OpenAI({ baseURL: `${baseURL}/v1`, apiKey: "none", fetch: admittedFetch, maxRetries: 0 }),
     anthropic: new Anthropic({ baseURL, apiKey: "none", fetch: admittedFetch, maxRetries: 0 }),
     extraHeaders: {},

@@ -25,6 +25,7 @@ export function ticketFor(changes: Partial<Ticket> = {}, by = key): string {
     from: "http://127.0.0.1:9000",
     expiresAtMs: Date.now() + 5_000,
     chainTip: "ff",
+    digest: "",
     ...changes,
   };
   return encodeTicket(ticket, (text) => createHmac("sha256", by).update(text).digest("base64url"));

@@ -36,7 +36,7 @@ describe("a remote prefill", () => {
     const expiresAtMs = Date.now() + 15_000;
     expect(decodeTicket(ticket, prefill.mac, same)).toEqual({
       ok: true,
-      ticket: { id: "req~prefill", attempt: 1, salt: "salt", from: prefill.url, chainTip, expiresAtMs, kind: "prefill" },
+      ticket: { id: "req~prefill", attempt: 1, salt: "salt", from: prefill.url, chainTip, expiresAtMs, kind: "prefill", digest: "digest" },
     });
     expect(decodeTicket(ticket, decode.mac, same)).toMatchObject({ ok: false });
     expect(decodeAdmission(ticket, prefill.mac, same)).toMatchObject({ ok: false });

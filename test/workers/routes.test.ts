@@ -1,5 +1,5 @@
 import { exports } from "cloudflare:workers";
-import { deflateSync, gzipSync } from "node:zlib";
+import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { formatKey } from "../../src/tenancy/key.ts";
 import { createApp } from "../../workers/app.ts";
@@ -100,6 +100,7 @@ describe("bodies", () => {
     for (const [coding, packed] of [
       ["gzip", gzipSync(chat)],
       ["deflate", deflateSync(chat)],
+      ["deflate", deflateRawSync(chat)],
     ] as const) {
       const answer = await post("/v1/chat/completions", packed, { "content-encoding": coding });
       expect((await refusal(answer)).error.code, coding).toBe("model_not_found");
@@ -111,10 +112,23 @@ describe("bodies", () => {
       const answer = await post("/v1/chat/completions", chat, { "content-encoding": coding });
       expect(answer.status).toBe(415);
       expect((await refusal(answer)).error.message).toContain("gzip");
+      expect(answer.headers.get("accept-encoding")).toBe("gzip, deflate");
     }
+    const untyped = await post("/v1/chat/completions", chat, { "content-type": "image/png", "content-encoding": "gzip" });
+    expect([untyped.status, untyped.headers.get("accept-encoding")]).toEqual([415, null]);
     for (const broken of [new TextEncoder().encode(chat), gzipSync(chat).subarray(0, 40)]) {
       const answer = await post("/v1/chat/completions", broken, { "content-encoding": "gzip" });
       expect([answer.status, (await refusal(answer)).error.message]).toEqual([400, expect.stringContaining("not valid gzip")]);
+    }
+  });
+
+  it("with two lengths, or in a transfer coding that is not chunked", async () => {
+    for (const [headers, why] of [
+      [{ "transfer-encoding": "chunked", "content-length": String(chat.length) }, "exclude each other"],
+      [{ "transfer-encoding": "gzip, chunked" }, "transfer-encoding is not taken"],
+    ] as const) {
+      const answer = await post("/v1/chat/completions", chat, headers);
+      expect([answer.status, (await refusal(answer)).error.message]).toEqual([400, expect.stringContaining(why)]);
     }
   });
 

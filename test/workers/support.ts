@@ -42,7 +42,7 @@ export class TestPool {
   }
 
   decide(id: string, chain: BigUint64Array = new BigUint64Array(), more: Partial<Ask> = {}): Promise<DecideAnswer> {
-    const sizes = { promptBytes: Math.max(256, chain.length * 256), bodyBytes: 300 };
+    const sizes = { promptBytes: Math.max(256, chain.length * 256), bodyBytes: 300, path: "/v1/chat/completions", digest: "digest" };
     const request = { id, tenant: "acme", salt: "salt", fingerprint, chain, ...sizes, waitedMs: 0, ...more };
     return this.stub.decide(request) as Promise<DecideAnswer>;
   }

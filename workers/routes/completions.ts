@@ -14,7 +14,7 @@ import {
   UsageSum,
 } from "../../src/wire/several-prompts.ts";
 import { type AppEnv, background, errorResponse } from "../context.ts";
-import { readJson } from "../read-json.ts";
+import { readJson, refusalHeaders } from "../read-json.ts";
 import { SseLines } from "../sse-lines.ts";
 import { infer } from "./inference.ts";
 
@@ -35,7 +35,7 @@ export function completions(send: Send): Handler<AppEnv> {
   return async (c) => {
     const arrivedAtMs = Date.now();
     const read = await readJson(c.req.raw);
-    if ("code" in read) return errorResponse(c, read);
+    if ("code" in read) return errorResponse(c, read, refusalHeaders(c.req.raw.headers, read));
     const several = severalPrompts(read.value);
     if (several === null || !isObject(read.value)) return infer(c, read, arrivedAtMs);
     const problem = tooManyChoices(several) ?? firstProblem(read.value, several.prompts);

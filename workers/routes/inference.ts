@@ -3,6 +3,7 @@ import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
 import type { PoolCard } from "../../src/routing/dispatcher.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
+import { forwardedDigest } from "../../src/wire/admission.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import type { InnerRequest } from "../../src/wire/inner.ts";
@@ -10,17 +11,17 @@ import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
-import { answerHeaders, answerWhole, isEventStream, pump } from "../answer.ts";
+import { answerHeaders, answerLate, answerWhole, isEventStream, pump } from "../answer.ts";
 import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
-import { type Job, place, type Placed, type PlaceResult } from "../place.ts";
+import { Patience } from "../patience.ts";
+import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../place.ts";
 import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
-import { MOST_BODY_BYTES, type ReadJson, readJson } from "../read-json.ts";
+import { MOST_BODY_BYTES, type ReadJson, readJson, refusalHeaders } from "../read-json.ts";
+import { sha256 } from "../sha256.ts";
 import { openResponse, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
-
-const STREAM_PATIENCE_MS = 10_000;
 
 interface Accepted {
   request: InnerRequest;
@@ -73,31 +74,43 @@ async function accept(c: Context<AppEnv>, read: ReadJson): Promise<Accepted | Ap
   return { ...accepted, body: Buffer.concat([history.bytes, read.bytes]) };
 }
 
-/** What `placing` comes to, or "waiting" when that takes longer. */
-async function within(job: Job, placing: Promise<PlaceResult>, ms: number): Promise<PlaceResult | "waiting"> {
-  let stop = (): void => undefined;
-  const patience = new Promise<"waiting">((resolve) => (stop = job.ticker.after(ms, () => resolve("waiting"))));
-  const result = await Promise.race([placing, patience]);
-  stop();
-  return result;
-}
-
 /** Nothing of it is waited for any more. */
 function end(job: Job): void {
   job.prefilled(null);
   job.ticker.stop();
 }
 
-function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult>, placed: Placed | null): Response {
+/** From here on the client has its headers, and `writing` its body. */
+function answerLong(
+  c: Context<AppEnv>,
+  job: Job,
+  headers: Headers,
+  writing: (writable: WritableStream<Uint8Array>) => Promise<void>,
+): Response {
   const { readable, writable } = new IdentityTransformStream();
-  // Rejects only when the client has gone, and then nobody is left to tell.
-  const pumped = pump(job, placing, writable).catch(() => placed?.cancel());
-  background(c)(pumped.finally(() => end(job)));
-  return new Response(readable, { headers: answerHeaders(job, placed) });
+  // It rejects when the client has gone, and for bugs: then the body is cut, so that nobody waits for the rest.
+  const written = writing(writable).catch((error: unknown) => {
+    job.clientLeft();
+    return writable.abort(error).catch(() => undefined);
+  });
+  background(c)(written.finally(() => end(job)));
+  return new Response(readable, { headers });
+}
+
+/** A stale card comes from the first pool's first word; whoever has waited since does not begin anew. */
+const inTime = (served: Response | PoolCard | ApiError): Response | ApiError =>
+  served instanceof Response || "code" in served
+    ? served
+    : apiError("replica_lost", "The pool changed its hash spec meanwhile. Ask again.");
+
+async function whole(job: Job, placing: Promise<PlaceResult>): Promise<Response | PoolCard | ApiError> {
+  const result = await placing;
+  if (result.type === "stale_card") return result.card;
+  return result.type === "error" ? result.error : answerWhole(job, result.placed);
 }
 
 /** Of all tries at a request. */
-type Common = Omit<Job, keyof ChosenPools | "ticker">;
+type Common = Omit<Job, keyof ChosenPools | "ticker" | "accepted">;
 
 function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }: Accepted): Common {
   const headers: Record<string, string> = {};
@@ -123,43 +136,53 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
 }
 
 /** The answer, or the pool's card where the one that the prompt was hashed by is old. */
-async function serve(c: Context<AppEnv>, job: Job): Promise<Response | PoolCard> {
-  let streams = false;
+async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted">, ticker: Ticker): Promise<Response | PoolCard> {
+  const patience = new Patience<Acceptance>(ticker);
+  const job: Job = { ...common, ticker, accepted: (by) => patience.accepted(by) };
+  let isLong = false;
+  const goOn = (placed: Placed | null, writing: (writable: WritableStream<Uint8Array>) => Promise<void>): Response => {
+    isLong = true;
+    return answerLong(c, job, answerHeaders(job, placed ?? patience.by, placed?.answer.contentType), writing);
+  };
   try {
     const placing = place(job);
-    // For so long a refusal can still be a real status; then a stream gets its headers and waits on with comments.
-    const result = job.stream ? await within(job, placing, STREAM_PATIENCE_MS) : await placing;
-    streams = result === "waiting" || (result.type === "placed" && isEventStream(result.placed));
-    if (result === "waiting") return answerStream(c, job, placing, null);
-    if (result.type === "stale_card") return result.card;
-    if (result.type === "error") return errorResponse(c, result.error);
-    if (streams) return answerStream(c, job, placing, result.placed);
-    const whole = await answerWhole(job, result.placed);
-    return "code" in whole ? errorResponse(c, whole) : whole;
+    if (job.stream) {
+      const result = await Promise.race([placing, patience.over]);
+      const pumped = (writable: WritableStream<Uint8Array>): Promise<void> => pump(job, placing, writable);
+      if (result === undefined) return goOn(null, pumped);
+      if (result.type === "placed" && isEventStream(result.placed)) return goOn(result.placed, pumped);
+    }
+    const answering = whole(job, placing);
+    const served = await Promise.race([answering, patience.over]);
+    if (served === undefined) return goOn(null, (writable) => answerLate(job, answering.then(inTime), writable));
+    return !(served instanceof Response) && "code" in served ? errorResponse(c, served) : served;
   } finally {
-    if (!streams) end(job);
+    patience.stop();
+    if (!isLong) end(job);
   }
 }
 
 export const inference: Handler<AppEnv> = async (c) => {
   const arrivedAtMs = Date.now();
   const read = await readJson(c.req.raw);
-  return "code" in read ? errorResponse(c, read) : infer(c, read, arrivedAtMs);
+  return "code" in read ? errorResponse(c, read, refusalHeaders(c.req.raw.headers, read)) : infer(c, read, arrivedAtMs);
 };
 
 /** `read`: its body. `arrivedAtMs`: when the request came, before its body. */
 export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: number): Promise<Response> {
   const accepted = await accept(c, read);
   if ("code" in accepted) return errorResponse(c, accepted);
-  const { request, body, work, urgency } = accepted;
-  const asked = { request, bodyBytes: body.byteLength, counts: work === "count", urgency };
+  const { request, body, historyBytes, work, urgency } = accepted;
+  const digest = forwardedDigest(sha256, historyBytes, sha256(body));
+  const asked = { request, path: c.req.path, bodyBytes: body.byteLength, digest, counts: work === "count", urgency };
   let common: Common | null = null;
   for (let tries = 0; tries < 2; tries++) {
     const chosen = await choosePools(c, asked);
     if (chosen === null) return unknownModel(c, request.model);
+    if ("code" in chosen) return errorResponse(c, chosen);
     // Its stored response is opened under the request's id, once.
     common ??= jobOf(c, accepted);
-    const served = await serve(c, { ...common, ...chosen, ticker: new Ticker(arrivedAtMs) });
+    const served = await serve(c, { ...common, ...chosen }, new Ticker(arrivedAtMs));
     if (served instanceof Response) return served;
     keepCard(served);
   }

@@ -75,19 +75,6 @@ export interface AddonModel {
   isEogToken(token: number): boolean;
 }
 
-/** The tokens of a prompt that is cut at `cuts` (UTF-16 offsets, rising): no token spans one. */
-export function tokensOf(model: AddonModel, prompt: string, cuts: readonly number[] = []): Uint32Array {
-  if (cuts.length === 0) return model.tokenize(prompt, true);
-  const pieces = [0, ...cuts].map((from, index) => model.tokenize(prompt.slice(from, cuts[index] ?? prompt.length), true));
-  const tokens = new Uint32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    tokens.set(piece, at);
-    at += piece.length;
-  }
-  return tokens;
-}
-
 export interface Addon {
   context: AddonContext;
   model: AddonModel;

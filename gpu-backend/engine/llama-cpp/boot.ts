@@ -114,6 +114,7 @@ function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, o
     queueLimit: options.queueLimit,
     chatTemplate: chatTemplate ?? chatMlTemplate,
     marks: vocabulary.marks,
+    longestTokenBytes: vocabulary.longestBytes,
     specialTokens: { bos_token: vocabulary.text(ggml.bos_token_id), eos_token: vocabulary.text(ggml.eos_token_id) },
     release,
   };

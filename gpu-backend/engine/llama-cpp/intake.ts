@@ -1,6 +1,6 @@
 /** Turns requests into runs: tokens, keys, sampler; or says why not. */
-import type { EngineKey, EngineRefusal, Restore } from "../engine.ts";
-import { type Addon, type GrammarState, tokensOf } from "./binding.ts";
+import { COUNTED_BEYOND_CONTEXT, type EngineKey, type EngineRefusal, type Restore } from "../engine.ts";
+import type { Addon, GrammarState } from "./binding.ts";
 import { blockKeys } from "./block-keys.ts";
 import type { Grammars } from "./grammars.ts";
 import type { KvNumbers } from "../kv-numbers.ts";
@@ -12,11 +12,13 @@ import { Run } from "./run.ts";
 import type { HandOver } from "./run.ts";
 import { RunSampler } from "./sampling.ts";
 import { Utf8Guard } from "./utf8-guard.ts";
+import type { Tokenized, Tokenizer } from "./tokenizer.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface IntakeParts {
   addon: Addon;
   vocabulary: Vocabulary;
+  tokenizer: Tokenizer;
   grammars: Grammars;
   /** Hash of everything that makes KV exchangeable. */
   root: Buffer;
@@ -41,31 +43,64 @@ export class Intake {
     this.#utf8 = new Utf8Guard(parts.vocabulary);
   }
 
-  read(request: ChildRequest): ReadPrompt | EngineRefusal {
-    const { addon, contextTokens, root, blockTokens, vocabulary } = this.#parts;
-    const index = request.tokens?.findIndex((token) => token >= vocabulary.size) ?? -1;
-    if (index !== -1)
-      return { type: "refused", reason: "unknown_token", index, message: `the model's tokens end at ${vocabulary.size - 1}` };
-    const tokens = request.tokens === undefined ? tokensOf(addon.model, request.prompt, request.cuts) : Uint32Array.from(request.tokens);
-    if (contextTokens - 1 - tokens.length < 1) {
-      const message = `the prompt has ${tokens.length} tokens; the context holds ${contextTokens} and needs room for an answer`;
-      return { type: "refused", reason: "context_length_exceeded", promptTokens: tokens.length, contextTokens, message };
-    }
+  async read(request: ChildRequest): Promise<ReadPrompt | EngineRefusal> {
+    const { root, blockTokens } = this.#parts;
+    const given = request.tokens === undefined ? null : this.#given(request.tokens);
+    const tokens = given ?? (await this.#fitting(request.prompt, request.cuts));
+    if ("reason" in tokens) return tokens;
     if (tokens.length === 0) return { type: "refused", reason: "unavailable", message: "the prompt has no tokens" };
     return { type: "read", tokens, keys: blockKeys(root, request.salt, tokens, blockTokens) };
   }
 
+  /** Tokens that its client or `prepare` gave. */
+  #given(given: Uint32Array | readonly number[]): Uint32Array | EngineRefusal {
+    const { vocabulary } = this.#parts;
+    const index = given.findIndex((token) => token >= vocabulary.size);
+    if (index !== -1)
+      return { type: "refused", reason: "unknown_token", index, message: `the model's tokens end at ${vocabulary.size - 1}` };
+    return this.#fits(given) ? Uint32Array.from(given) : this.#tooLong(given.length, true);
+  }
+
+  /** How many tokens a prompt is; of one that is far too long, how many were counted. */
+  async count(prompt: string, cuts: readonly number[]): Promise<number> {
+    const tokenized = await this.#tokenize(prompt, cuts);
+    return tokenized.type === "tokens" ? tokenized.tokens.length : tokenized.atLeast;
+  }
+
+  #tokenize(prompt: string, cuts: readonly number[] | undefined): Promise<Tokenized> {
+    return this.#parts.tokenizer.tokens(prompt, cuts, this.#parts.contextTokens + COUNTED_BEYOND_CONTEXT);
+  }
+
+  async #fitting(prompt: string, cuts: readonly number[] | undefined): Promise<Uint32Array | EngineRefusal> {
+    const tokenized = await this.#tokenize(prompt, cuts);
+    if (tokenized.type === "too_many") return this.#tooLong(tokenized.atLeast, false);
+    return this.#fits(tokenized.tokens) ? tokenized.tokens : this.#tooLong(tokenized.tokens.length, true);
+  }
+
+  /** With room for an answer. */
+  #fits(tokens: ArrayLike<number>): boolean {
+    return this.#parts.contextTokens - 1 - tokens.length >= 1;
+  }
+
+  /** Not `exact`: there are more. */
+  #tooLong(promptTokens: number, exact: boolean): EngineRefusal {
+    const { contextTokens } = this.#parts;
+    const has = `the prompt has ${exact ? "" : "at least "}${promptTokens} tokens`;
+    const message = `${has}; the context holds ${contextTokens} and needs room for an answer`;
+    return { type: "refused", reason: "context_length_exceeded", promptTokens, exact, contextTokens, message };
+  }
+
   /** Both what it reads and what it must write. */
-  prepare(request: ChildRequest): ReadPrompt | EngineRefusal {
-    const read = this.read(request);
+  async prepare(request: ChildRequest): Promise<ReadPrompt | EngineRefusal> {
+    const read = await this.read(request);
     if (read.type === "refused") return read;
     const grammar = this.#grammar(request);
     return grammar !== undefined && "reason" in grammar ? grammar : read;
   }
 
-  run(request: ChildRequest, handOver?: HandOver): Run | EngineRefusal {
+  async run(request: ChildRequest, handOver?: HandOver): Promise<Run | EngineRefusal> {
     const { addon, vocabulary, contextTokens } = this.#parts;
-    const read = this.read(request);
+    const read = await this.read(request);
     if (read.type === "refused") return read;
     const grammar = this.#grammar(request);
     if (grammar !== undefined && "reason" in grammar) return grammar;

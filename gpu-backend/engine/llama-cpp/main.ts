@@ -3,13 +3,14 @@ import { rmSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { blockKeys } from "./block-keys.ts";
 import { boot } from "./boot.ts";
-import { tokensOf } from "./binding.ts";
 import { KvCells } from "./kv-cells.ts";
 import { Grammars } from "./grammars.ts";
 import { Intake } from "./intake.ts";
 import type { Answer, ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SequenceTable } from "./sequences.ts";
+import { Tokenizer } from "./tokenizer.ts";
+import { Turns } from "./turns.ts";
 
 function send(message: ChildMessage): void {
   // A send after the parent is gone fails; "disconnect" ends the process then.
@@ -23,47 +24,57 @@ async function start(options: ChildOptions): Promise<void> {
   const { addon, vocabulary, root, state } = booted;
   const { contextTokens, blockTokens } = options;
   const grammars = new Grammars(addon);
+  const nowMs = () => performance.now();
+  const intake = new Intake({
+    addon,
+    vocabulary,
+    tokenizer: new Tokenizer(addon.model, vocabulary.marks, new Turns(nowMs, setImmediate)),
+    grammars,
+    root,
+    layout: state.layout,
+    numbers: booted.card.kvNumbers,
+    contextTokens,
+    blockTokens,
+  });
   const scheduler = new Scheduler({
     addon,
     table,
     cells: new KvCells(addon.context, table, state, options.scratchDirectory),
-    intake: new Intake({
-      addon,
-      vocabulary,
-      grammars,
-      root,
-      layout: state.layout,
-      numbers: booted.card.kvNumbers,
-      contextTokens,
-      blockTokens,
-    }),
+    intake,
     vocabulary,
     queueLimit: options.queueLimit,
     limits: { batchTokens: booted.batchTokens, prefillChunkTokens: options.prefillChunkTokens },
     send,
-    nowMs: () => performance.now(),
+    nowMs,
   });
-  process.on("message", (message: ParentMessage) => {
-    if (message.type === "submit") scheduler.submit(message.request, message.restore);
+  const hear = async (message: ParentMessage): Promise<void> => {
+    if (message.type === "submit") await scheduler.submit(message.request, message.restore);
     if (message.type === "ask") {
       const { id, question } = message;
       const answer = (given: Answer) => send({ type: "answer", id, answer: given });
-      if (question.type === "count") answer({ type: "counted", tokens: tokensOf(addon.model, question.prompt, question.cuts).length });
-      if (question.type === "prepare") answer(scheduler.prepare(question.request));
+      if (question.type === "count") answer({ type: "counted", tokens: await intake.count(question.prompt, question.cuts) });
+      if (question.type === "prepare") answer(await scheduler.prepare(question.request));
       if (question.type === "prefill") {
         const progressed = (tokens: number) => send({ type: "progress", id, tokens });
-        scheduler.prefill(question.request, question.restore, { wanted: new Set(question.wanted), answer, progressed });
+        await scheduler.prefill(question.request, question.restore, { wanted: new Set(question.wanted), answer, progressed });
       }
       if (question.type === "keys") answer({ type: "keys", keys: blockKeys(root, question.salt, question.tokens, blockTokens) });
       if (question.type === "export") scheduler.export(question.keys, (blocks) => answer({ type: "exported", blocks }));
     }
     if (message.type === "cancel") scheduler.cancel(message.id);
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);
-  });
+  };
+  process.on("message", (message: ParentMessage) => void hear(message).catch(die));
   send({ type: "ready", card: booted.card, random: booted.random });
   // A process that is killed writes nothing at its end. Without NODE_COMPILE_CACHE there is nothing to write.
   flushCompileCache();
   await scheduler.loop();
+}
+
+/** What escapes is a defect: end, so that the parent starts afresh. */
+function die(error: unknown): void {
+  console.error(error);
+  process.exit(1);
 }
 
 process.once("message", (message: ParentMessage) => {
@@ -73,11 +84,7 @@ process.once("message", (message: ParentMessage) => {
     rmSync(options.scratchDirectory, { recursive: true, force: true });
     process.exit(0);
   });
-  // What escapes is a defect: end, so that the parent starts afresh.
-  start(options).catch((error: unknown) => {
-    console.error(error);
-    process.exit(1);
-  });
+  start(options).catch(die);
 });
 // Ctrl-C reaches the whole group; the parent decides when the engine ends.
 process.on("SIGINT", () => undefined);

@@ -9,6 +9,7 @@ import { type KvCells, UncleanCells } from "./kv-cells.ts";
 import { LogprobReader } from "./logprobs.ts";
 import type { ChildMessage, ChildRequest } from "./messages.ts";
 import { planStep } from "./plan.ts";
+import { Readings } from "./readings.ts";
 import { type Choice, LogitProbe } from "./sampling.ts";
 import type { PlanItem, StepLimits } from "./plan.ts";
 import type { HandOver, Run } from "./run.ts";
@@ -38,6 +39,7 @@ export class Scheduler {
   readonly #parts: SchedulerParts;
   readonly #queue: Run[] = [];
   readonly #running = new Set<Run>();
+  readonly #readings: Readings;
   readonly #logprobs: LogprobReader;
   readonly #transfers: Transfers;
   readonly #probe: LogitProbe;
@@ -49,6 +51,7 @@ export class Scheduler {
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
+    this.#readings = new Readings(parts.intake);
     this.#logprobs = new LogprobReader(parts.addon, parts.vocabulary);
     this.#probe = new LogitProbe(parts.addon);
     this.#transfers = new Transfers(parts.table, parts.cells, parts.nowMs);
@@ -60,9 +63,9 @@ export class Scheduler {
   }
 
   /** Answers with a `queued` event or a refusal. */
-  submit(request: ChildRequest, restore: Restore | undefined): void {
-    const { intake, send, vocabulary } = this.#parts;
-    const run = this.#busy() ?? intake.run(request);
+  async submit(request: ChildRequest, restore: Restore | undefined): Promise<void> {
+    const { send, vocabulary } = this.#parts;
+    const run = this.#busy() ?? (await this.#readings.read(request));
     if ("type" in run) return send({ type: "refused", id: request.id, refusal: run });
     this.#give(run, restore);
     this.#queue.push(run);
@@ -72,9 +75,9 @@ export class Scheduler {
     this.#wake?.();
   }
 
-  prepare(request: ChildRequest): Prepared | EngineRefusal {
+  async prepare(request: ChildRequest): Promise<Prepared | EngineRefusal> {
     const { intake, table } = this.#parts;
-    const read = intake.prepare(request);
+    const read = await intake.prepare(request);
     if (read.type === "refused") return read;
     const { tokens, keys } = read;
     return {
@@ -86,8 +89,8 @@ export class Scheduler {
     };
   }
 
-  prefill(request: ChildRequest, restore: Restore | undefined, handOver: HandOver): void {
-    const run = this.#busy() ?? this.#parts.intake.run(request, handOver);
+  async prefill(request: ChildRequest, restore: Restore | undefined, handOver: HandOver): Promise<void> {
+    const run = this.#busy() ?? (await this.#readings.read(request, handOver));
     if ("type" in run) return handOver.answer(run);
     this.#give(run, restore);
     this.#queue.push(run);
@@ -105,6 +108,7 @@ export class Scheduler {
   }
 
   cancel(id: string): void {
+    this.#readings.cancel(id);
     for (const run of [...this.#queue, ...this.#running]) if (run.id === id) run.cancelled = true;
     this.#wake?.();
   }
@@ -158,8 +162,9 @@ export class Scheduler {
 
   #busy(): EngineRefusal | undefined {
     const { table, queueLimit } = this.#parts;
-    if (this.#queue.length < queueLimit + table.freeCount) return undefined;
-    return { type: "refused", reason: "busy", message: `all sequences are busy and ${this.#queue.length} requests wait` };
+    const waiting = this.#queue.length + this.#readings.count;
+    if (waiting < queueLimit + table.freeCount) return undefined;
+    return { type: "refused", reason: "busy", message: `all sequences are busy and ${waiting} requests wait` };
   }
 
   async #admit(): Promise<void> {

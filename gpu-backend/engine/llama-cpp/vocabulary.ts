@@ -9,6 +9,8 @@ const tag = /^[<[].*[>\]]$/s;
 
 export interface Vocabulary {
   readonly size: number;
+  /** Bytes of text that the longest token stands for. */
+  readonly longestBytes: number;
   /** Tokens that are never text. */
   readonly controlTokens: readonly number[];
   /** Texts of control tokens and of tags: read as one token each wherever they stand. */
@@ -40,6 +42,7 @@ export function readVocabulary(texts: readonly string[], types: readonly number[
   const none = Buffer.alloc(0);
   return {
     size: texts.length,
+    longestBytes: bytes.reduce((most, { length }) => Math.max(most, length), 1),
     controlTokens: [...texts.keys()].filter((token) => types[token] === controlType),
     // Other tokens of the vocabulary's makers are words, or runs of spaces.
     marks: texts.filter((text, token) => types[token] === controlType || (types[token] === userDefinedType && tag.test(text))),

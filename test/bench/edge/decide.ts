@@ -120,7 +120,15 @@ async function fill(edge: Edge, mock: Mock, chains: readonly (readonly bigint[])
 }
 
 async function call(edge: Edge, chains: Chains, calls: number, inFlight: number): Promise<DecideRun> {
-  const base = { tenant: "dev", salt: saltOf(edge), fingerprint: specFingerprint(HASH_SPEC), promptBytes: 64 * 1_024, bodyBytes: 66_000 };
+  const base = {
+    tenant: "dev",
+    salt: saltOf(edge),
+    fingerprint: specFingerprint(HASH_SPEC),
+    promptBytes: 64 * 1_024,
+    bodyBytes: 66_000,
+    path: "/v1/chat/completions",
+    digest: "",
+  };
   const sum = { decideMs: 0, releaseMs: 0, cpu: 0, cached: 0 };
   const outcomes: Record<string, number> = {};
   for (let asked = 0; asked < calls; asked += MOST_CALLS) {

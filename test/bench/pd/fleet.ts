@@ -3,16 +3,18 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import xxhash from "xxhash-wasm";
+import { sha256 } from "../../../gpu-backend/sha256.ts";
 import { chainOf, chainRoot } from "../../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../../src/prefix/segment.ts";
-import { encodeAdmission } from "../../../src/wire/admission.ts";
+import { encodeAdmission, forwardedDigest } from "../../../src/wire/admission.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
 import { encodeSource, encodeTicket } from "../../../src/wire/ticket.ts";
 import type { ReplicaOrder, ReplicaSaid } from "./replica.ts";
 
 const SPEC: HashSpec = { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" };
+const PATH = "/v1/chat/completions";
 const SALT = "bench";
 const EXPIRES_MS = 600_000;
 const xxh = await xxhash();
@@ -77,17 +79,27 @@ export async function chat(
   const id = `req_bench_${serial++}`;
   const chainTip = chain.hashes.at(-1)?.toString(16) ?? "";
   const expiresAtMs = Date.now() + EXPIRES_MS;
-  const admission = { id, attempt: 1, salt: SALT, bodyBytes: Buffer.byteLength(body), chainTip, expiresAtMs };
+  const digest = forwardedDigest(sha256, 0, sha256(body));
+  const admission = { id, attempt: 1, salt: SALT, path: PATH, bodyBytes: Buffer.byteLength(body), digest, chainTip, expiresAtMs };
   const headers: Record<string, string> = {
     "content-type": "application/json",
     [HEADER.admission]: encodeAdmission(admission, macOf(replica.key)),
   };
   if (prefill !== null) {
-    const ticket = { id: `${id}~prefill`, attempt: 1, salt: SALT, from: prefill.url, chainTip, expiresAtMs, kind: "prefill" as const };
+    const ticket = {
+      id: `${id}~prefill`,
+      attempt: 1,
+      salt: SALT,
+      from: prefill.url,
+      chainTip,
+      expiresAtMs,
+      kind: "prefill" as const,
+      digest,
+    };
     headers[HEADER.prefill] = encodeSource({ replica: prefill.name, url: prefill.url, ticket: encodeTicket(ticket, macOf(prefill.key)) });
   }
   const sentMs = performance.now();
-  const response = await fetch(`${replica.url}/v1/chat/completions`, {
+  const response = await fetch(`${replica.url}${PATH}`, {
     method: "POST",
     headers,
     body,

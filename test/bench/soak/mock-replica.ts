@@ -97,8 +97,11 @@ function segmentsOf(prompt: Parameters<PromptEncoder["encode"]>[0], { salt, chai
 function infer(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
   const refuse = (error: ApiError): void => sendError(response, error);
   const [given, meantFor] = [headerText(request, HEADER.admission), headerText(request, HEADER.epoch)];
-  const admitted = gate.spend({ admission: given, epoch: meantFor, bodyBytes: body.byteLength }, steadyNowMs());
+  const path = request.url ?? "";
+  const admitted = gate.spend({ admission: given, epoch: meantFor, path, bodyBytes: body.byteLength }, steadyNowMs());
   if (!admitted.ok) return refuse(apiError(admitted.replaced ? "epoch_replaced" : "invalid_admission", admitted.why));
+  if (!gate.isAdmitted(admitted.admission, body, 0))
+    return refuse(apiError("invalid_admission", "The admission was given for another body."));
   const { admission } = admitted;
   const parsed = parseChatRequest(JSON.parse(body.toString()));
   if (!parsed.ok) return refuse(parsed.error);

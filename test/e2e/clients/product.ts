@@ -46,7 +46,7 @@ export async function runningEverywhere({ started }: Product): Promise<number> {
   return (await Promise.all(started.replicas.map(runningAt))).reduce((sum, running) => sum + running, 0);
 }
 
-/** Sooner than what was left could have come to its end: 4,000 tokens take 6 s. An answer that is not streamed is only left by a reset (decision 0003). */
+/** Sooner than what was left could have come to its end: 4,000 tokens take 6 s. For streams and resets: a whole answer that is left by a FIN is noticed later (decision 0019). */
 const LEFT_MS = 3_000;
 
 export async function nothingRuns(product: Product): Promise<void> {

@@ -108,7 +108,9 @@ export class ModelPool {
       fingerprint: "v1",
       chain: new BigUint64Array(),
       promptBytes: bytes,
+      path: "/v1/chat/completions",
       bodyBytes: bytes,
+      digest: "",
       arrivedAtMs: job.askedAtMs,
       ...job.more,
     };

@@ -26,7 +26,17 @@ function withLine(): { leave: (times: number, everyMs: number) => void; refusal:
       }
     },
     refusal: () => {
-      const asked = { id: "late", tenant: "t", salt: "s", fingerprint: "v1", chain: new BigUint64Array(0), promptBytes: 40, bodyBytes: 40 };
+      const asked = {
+        id: "late",
+        tenant: "t",
+        salt: "s",
+        fingerprint: "v1",
+        chain: new BigUint64Array(0),
+        promptBytes: 40,
+        bodyBytes: 40,
+        path: "",
+        digest: "",
+      };
       const request: DecideRequest = { ...asked, arrivedAtMs: nowMs };
       return refusalOf(state, request, 10, nowMs)?.message ?? null;
     },

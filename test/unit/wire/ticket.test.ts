@@ -14,8 +14,18 @@ const ticket = {
   chainTip: "ff",
   expiresAtMs: 5,
   kind: "prefill" as const,
+  digest: "",
 };
-const admission = { id: "req_p_1", attempt: 1, salt: "s", bodyBytes: 9, chainTip: "ff", expiresAtMs: 5 };
+const admission = {
+  id: "req_p_1",
+  attempt: 1,
+  salt: "s",
+  path: "/v1/chat/completions",
+  bodyBytes: 9,
+  digest: "",
+  chainTip: "ff",
+  expiresAtMs: 5,
+};
 
 describe("a ticket", () => {
   it("is read under the key it was made with, and no other", () => {

@@ -4,7 +4,6 @@ import type { LeaseStep } from "../../../../src/routing/announce-intake.ts";
 import { keyText } from "../jobs.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant } from "../watch.ts";
-import type { World } from "../world.ts";
 
 /** A replica that claims more sequences is believed so many. */
 const MOST_PER_REPLICA = 2_048;
