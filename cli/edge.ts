@@ -1,11 +1,12 @@
 /** The edge as a process: the bundle under bare workerd, which is what runs in production without Cloudflare; or `wrangler dev`. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+import { serveDiskSpace } from "./disk-space.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
@@ -19,7 +20,7 @@ export interface EdgeOptions {
 
 export type EdgeProcess = { type: "running"; process: ChildProcess; port: number } | { type: "failed"; message: string };
 
-/** Written anew at each start: the bundle's file names are content hashes. */
+/** Made anew at each start: the bundle's file names are content hashes. */
 function writeCapnp(options: EdgeOptions, bundle: string): string {
   const wasm = readdirSync(bundle).filter((file) => file.endsWith(".wasm"));
   const text = `using Workerd = import "/workerd/workerd.capnp";
@@ -29,6 +30,8 @@ const config :Workerd.Config = (
     (name = "objects", disk = (writable = true)),
     # Replicas are reached by it; without it workerd refuses loopback and private addresses.
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    # The launcher, which says how much room the disk has.
+    (name = "disk", external = (http = ())),
   ],
   sockets = [(name = "http", http = (), service = "edge")],
 );
@@ -41,39 +44,42 @@ ${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n
   compatibilityFlags = ["nodejs_compat", "enable_request_signal"],
   bindings = [
     (name = "POOL", durableObjectNamespace = "PoolObject"),
-    (name = "RESPONSE", durableObjectNamespace = "ResponseObject"),
+    (name = "RECORDS", durableObjectNamespace = "RecordsObject"),
     (name = "DIRECTORY", durableObjectNamespace = "DirectoryObject"),
+    (name = "DISK", service = "disk"),
 ${Object.keys(options.variables)
   .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
   .join("\n")}
   ],
   durableObjectNamespaces = [
     (className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true),
-    (className = "ResponseObject", uniqueKey = "warmpath-ResponseObject", enableSql = true),
+    (className = "RecordsObject", uniqueKey = "warmpath-RecordsObject", enableSql = true),
     (className = "DirectoryObject", uniqueKey = "warmpath-DirectoryObject", enableSql = true),
   ],
   durableObjectStorage = (localDisk = "objects"),
 );
 `;
   const file = join(bundle, "config.capnp");
-  writeFileSync(file, text);
+  // An edge that died starts again on a full disk, too.
+  if (!existsSync(file) || readFileSync(file, "utf8") !== text) writeFileSync(file, text);
   return file;
 }
 
 /** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
 export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
-  const capnp = writeCapnp(options, bundle);
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true });
+  // As responses were stored before, a file each; they are not kept.
+  rmSync(join(objects, "warmpath-ResponseObject"), { recursive: true, force: true });
+  const disk = await serveDiskSpace(objects);
+  const capnp = writeCapnp(options, bundle);
   const workerd = require("workerd") as { default: string };
-  const child = spawn(
-    workerd.default,
-    ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=127.0.0.1:${options.port}`, "--control-fd=3"],
-    {
-      stdio: ["ignore", "inherit", "pipe", "pipe"],
-      env: { ...process.env, ...options.variables },
-    },
-  );
+  const places = ["-d", `objects=${objects}`, "-e", `disk=127.0.0.1:${disk.port}`, "-s", `http=127.0.0.1:${options.port}`];
+  const child = spawn(workerd.default, ["serve", capnp, ...places, "--control-fd=3"], {
+    stdio: ["ignore", "inherit", "pipe", "pipe"],
+    env: { ...process.env, ...options.variables },
+  });
+  child.once("close", () => disk.close());
   let errors = "";
   child.stderr?.on("data", (text: Buffer) => {
     errors = (errors + text.toString()).slice(-4_000);

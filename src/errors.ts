@@ -21,6 +21,8 @@ export type ErrorCode =
   | "context_length_exceeded"
   /** Ours: every replica is full, or none is there; retry later. */
   | "overloaded"
+  /** Ours: what is to be kept has no room, or can't be reached; retry later, or without keeping it. */
+  | "storage_full"
   /** Ours: the replica was lost and no other could take over. */
   | "replica_lost"
   /** The edge's: a replica was given no valid admission. */
@@ -38,7 +40,7 @@ export interface ApiError {
   message: string;
   /** Path of the offending field, as `messages[0].content`; null when no field is to blame. */
   param: string | null;
-  /** Seconds; only with `overloaded`. */
+  /** Seconds; only with `overloaded` and `storage_full`. */
   retryAfterSeconds?: number;
 }
 
@@ -52,6 +54,7 @@ const STATUS: Record<ErrorCode, number> = {
   unsupported_media_type: 415,
   context_length_exceeded: 400,
   overloaded: 503,
+  storage_full: 503,
   replica_lost: 502,
   invalid_admission: 403,
   epoch_replaced: 409,

@@ -81,6 +81,7 @@ const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_erro
   unsupported_media_type: { type: "invalid_request_error", code: "unsupported_media_type" },
   context_length_exceeded: { type: "invalid_request_error", code: "context_length_exceeded" },
   overloaded: { type: "server_error", code: "overloaded" },
+  storage_full: { type: "server_error", code: "storage_full" },
   replica_lost: { type: "server_error", code: "replica_lost" },
   invalid_admission: { type: "invalid_request_error", code: "invalid_admission" },
   epoch_replaced: { type: "invalid_request_error", code: "epoch_replaced" },

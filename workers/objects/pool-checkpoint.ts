@@ -31,6 +31,11 @@ export class PoolCheckpoint {
     this.#state.counters.checkpointBytes = this.#store.written.bytes;
   }
 
+  /** For as long as nothing can be written; what waits stays within a bound. */
+  wait(): void {
+    this.#index.condense();
+  }
+
   /** Nothing when there is none. One that does not fit together is void: replicas are then asked for everything. */
   restore(nowMs: number): void {
     const loaded = this.#store.load();

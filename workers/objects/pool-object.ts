@@ -19,6 +19,7 @@ import { PROFILES } from "../../src/routing/profiles.ts";
 import { tell } from "../../src/routing/told.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
+import { diskHasRoom } from "../disk-room.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { AdmissionKeys } from "./admission-keys.ts";
 import { DecisionStore } from "./decision-store.ts";
@@ -57,6 +58,8 @@ export class PoolObject extends DurableObject<Env> {
   #checkpointAtMs = 0;
   #dirty = false;
   #ticking = false;
+  /** The disk's; without room nothing is written, as a write that fails would end this object and all leases with it. */
+  #hasRoom = true;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -264,6 +267,7 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   #save(nowMs: number): void {
+    if (!this.#hasRoom) return this.#checkpoint.wait();
     this.#checkpointAtMs = nowMs;
     if (!this.#dirty) return;
     this.#dirty = false;
@@ -273,7 +277,15 @@ export class PoolObject extends DurableObject<Env> {
   #tickSoon(): void {
     if (this.#ticking) return;
     this.#ticking = true;
-    setTimeout(() => this.#tick(), TICK_MS);
+    setTimeout(() => {
+      if (this.env.DISK === undefined) this.#tick();
+      else void this.#tickOnDisk();
+    }, TICK_MS);
+  }
+
+  async #tickOnDisk(): Promise<void> {
+    this.#hasRoom = await diskHasRoom(this.env, "pool");
+    this.#tick();
   }
 
   #tick(): void {
@@ -285,7 +297,7 @@ export class PoolObject extends DurableObject<Env> {
     if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#save(nowMs);
     // An empty pool may leave memory; the next call or socket wakes it.
     const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
-    this.#decisions.tick(nowMs, busy === 0);
+    if (this.#hasRoom) this.#decisions.tick(nowMs, busy === 0);
     if (busy + this.#state.ring.unwritten > 0 || this.#dirty) this.#tickSoon();
     else this.#clock.rest();
   }

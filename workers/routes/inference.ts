@@ -16,7 +16,7 @@ import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
 import { MOST_BODY_BYTES, readJson } from "../read-json.ts";
-import { openResponse, storedResponse } from "../stored-response.ts";
+import { canStore, responseIdOf, resultTicket, storageFull, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
 
 const STREAM_PATIENCE_MS = 10_000;
@@ -43,7 +43,8 @@ const NO_HISTORY: History = { bytes: new Uint8Array(), messages: [] };
 async function historyOf(c: Context<AppEnv>, value: unknown): Promise<History | ApiError> {
   const previous = previousResponseIdOf(value);
   if (previous === null) return NO_HISTORY;
-  const text = (await storedResponse(c.env, c.get("tenant"), previous)?.history()) ?? null;
+  const text = (await storedResponse(c.env, c.get("tenant"), previous)?.read("messages")) ?? null;
+  if (text !== null && typeof text !== "string") return text;
   if (text !== null) return { bytes: new TextEncoder().encode(text), messages: JSON.parse(text) as ChatMessage[] };
   const message = "The previous response is not stored here. It may have been deleted, or made with `store: false`: send the whole input.";
   return apiError("not_found", message, "previous_response_id");
@@ -95,6 +96,9 @@ function answerStream(c: Context<AppEnv>, job: Job, placing: Promise<PlaceResult
   return new Response(readable, { headers: answerHeaders(job, placed) });
 }
 
+const isStored = ({ request, work }: Pick<Accepted, "request" | "work">): boolean =>
+  request.responses?.store === true && work === "generate";
+
 /** Of all tries at a request. */
 type Common = Omit<Job, keyof ChosenPools | "ticker">;
 
@@ -104,12 +108,10 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   if (pinMs !== null && work !== "count") headers[HEADER.pinMs] = String(pinMs);
   const { path } = c.req;
   let stored: Job["stored"] = null;
-  let opened: Promise<void> = Promise.resolve();
-  if (request.responses?.store === true && work === "generate") {
-    const { ticket, object, opening } = openResponse(c.env, c.get("tenant"), c.get("requestId"));
-    headers[HEADER.resultTicket] = ticket;
-    stored = object;
-    opened = opening;
+  if (isStored({ request, work })) {
+    const [tenant, requestId] = [c.get("tenant"), c.get("requestId")];
+    headers[HEADER.resultTicket] = resultTicket(c.env, tenant, requestId);
+    stored = storedResponse(c.env, tenant, responseIdOf(requestId));
   }
   const stream = request.stream && work === "generate";
   const left = new AbortController();
@@ -118,7 +120,7 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   if (signal.aborted) clientLeft();
   else signal.addEventListener("abort", clientLeft);
   const client = { clientSignal: left.signal, clientLeft, background: background(c) };
-  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, ...client };
+  return { env: c.env, path, api: request.api, headers, stored, body, stream, work, ...client };
 }
 
 /** The answer, or the pool's card where the one that the prompt was hashed by is old. */
@@ -144,13 +146,15 @@ export const inference: Handler<AppEnv> = async (c) => {
   const arrivedAtMs = Date.now();
   const accepted = await accept(c);
   if ("code" in accepted) return errorResponse(c, accepted);
+  // Before anything is computed of what could not be kept.
+  if (isStored(accepted) && !(await canStore(c.env))) return errorResponse(c, storageFull());
   const { request, body, work, urgency } = accepted;
   const asked = { request, bodyBytes: body.byteLength, counts: work === "count", urgency };
   let common: Common | null = null;
   for (let tries = 0; tries < 2; tries++) {
     const chosen = await choosePools(c, asked);
     if (chosen === null) return unknownModel(c, request.model);
-    // Its stored response is opened under the request's id, once.
+    // Its stored response has the request's id.
     common ??= jobOf(c, accepted);
     const served = await serve(c, { ...common, ...chosen, ticker: new Ticker(arrivedAtMs) });
     if (served instanceof Response) return served;
