@@ -9,15 +9,15 @@ export interface DiskWatch {
   close(): void;
 }
 
-async function spaceOf(directory: string): Promise<DiskSpace> {
+export async function spaceOf(directory: string): Promise<DiskSpace> {
   const { bavail, blocks, bsize } = await statfs(directory);
   return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
 }
 
 /** Answers every GET with a `DiskSpace`; does not keep the process alive. */
-export async function serveDiskSpace(directory: string): Promise<DiskWatch> {
+export async function serveDiskSpace(look: () => Promise<DiskSpace>): Promise<DiskWatch> {
   const server = createServer((_request, response) => {
-    spaceOf(directory).then(
+    look().then(
       (space) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(space)),
       () => response.writeHead(500).end(),
     );

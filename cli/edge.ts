@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
-import { serveDiskSpace } from "./disk-space.ts";
+import type { DiskSpace } from "../src/records/disk-room.ts";
+import { serveDiskSpace, spaceOf } from "./disk-space.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
@@ -16,6 +17,8 @@ export interface EdgeOptions {
   stateDirectory: string;
   /** Names and values of the Worker's variables, secret ones too. */
   variables: Readonly<Record<string, string>>;
+  /** Of the disk below the objects; left out, the state directory's own. */
+  diskSpace?: () => Promise<DiskSpace>;
 }
 
 export type EdgeProcess = { type: "running"; process: ChildProcess; port: number } | { type: "failed"; message: string };
@@ -71,7 +74,7 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
   mkdirSync(objects, { recursive: true });
   // As responses were stored before, a file each; they are not kept.
   rmSync(join(objects, "warmpath-ResponseObject"), { recursive: true, force: true });
-  const disk = await serveDiskSpace(objects);
+  const disk = await serveDiskSpace(options.diskSpace ?? (() => spaceOf(objects)));
   const capnp = writeCapnp(options, bundle);
   const workerd = require("workerd") as { default: string };
   const places = ["-d", `objects=${objects}`, "-e", `disk=127.0.0.1:${disk.port}`, "-s", `http=127.0.0.1:${options.port}`];

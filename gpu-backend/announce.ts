@@ -211,7 +211,8 @@ class Announcement implements Announcer {
 
   #connect(): void {
     if (this.#closed) return;
-    const socket = new WebSocket(this.#options.join);
+    // Without the token the edge opens no socket.
+    const socket = new WebSocket(this.#options.join, { headers: { authorization: `Bearer ${this.#options.hello().token}` } });
     this.#socket = socket;
     const giveUp = setTimeout(() => socket.close(), OPEN_TIMEOUT_MS);
     socket.addEventListener("open", () => {

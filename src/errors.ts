@@ -7,6 +7,12 @@ export type ErrorCode =
   | "invalid_request"
   /** The caller's: no key, or one that this deployment never issued. */
   | "invalid_api_key"
+  /** The caller's: no join token of this pool. */
+  | "invalid_join_token"
+  /** The caller's: not for a page of a browser. */
+  | "forbidden"
+  /** The caller's: the rest of the body did not come. */
+  | "request_timeout"
   /** The caller's: no pool serves this model. */
   | "model_not_found"
   /** The caller's: no such route or record. */
@@ -47,6 +53,9 @@ export interface ApiError {
 const STATUS: Record<ErrorCode, number> = {
   invalid_request: 400,
   invalid_api_key: 401,
+  invalid_join_token: 401,
+  forbidden: 403,
+  request_timeout: 408,
   model_not_found: 404,
   not_found: 404,
   method_not_allowed: 405,

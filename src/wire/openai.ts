@@ -74,6 +74,9 @@ function logprobsOf(wanted: boolean, top: number): number | null {
 const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_error"; code: string | null }> = {
   invalid_request: { type: "invalid_request_error", code: null },
   invalid_api_key: { type: "invalid_request_error", code: "invalid_api_key" },
+  invalid_join_token: { type: "invalid_request_error", code: "invalid_join_token" },
+  forbidden: { type: "invalid_request_error", code: "forbidden" },
+  request_timeout: { type: "invalid_request_error", code: "request_timeout" },
   model_not_found: { type: "invalid_request_error", code: "model_not_found" },
   not_found: { type: "invalid_request_error", code: null },
   method_not_allowed: { type: "invalid_request_error", code: "method_not_supported" },

@@ -33,6 +33,7 @@ import {
   helloProblem,
   intervalMs,
   introductionOf,
+  isAllowed,
   refusalOf,
   refuse,
   say,
@@ -78,9 +79,9 @@ export class PoolObject extends DurableObject<Env> {
     this.#checkpoint.restore(this.#now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
     for (const socket of ctx.getWebSockets()) {
-      const { key } = attachment(socket);
+      const { key, rejoins } = attachment(socket);
       if (key !== null) this.#keys.restore(key);
-      this.#attachStranger(socket);
+      this.#attachStranger(socket, rejoins === true || key !== null);
       say(socket, { type: "rejoin" });
     }
     this.#tickSoon();
@@ -101,8 +102,8 @@ export class PoolObject extends DurableObject<Env> {
     return new Response(null, { status: 101, webSocket: pair[0] });
   }
 
-  #attachStranger(socket: WebSocket): void {
-    attach(socket, { connection: this.#connections++, openedAtMs: this.#now(), slot: null, epoch: 0, key: null });
+  #attachStranger(socket: WebSocket, rejoins = false): void {
+    attach(socket, { connection: this.#connections++, openedAtMs: this.#now(), slot: null, epoch: 0, key: null, rejoins });
   }
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
@@ -164,6 +165,7 @@ export class PoolObject extends DurableObject<Env> {
     const at = attachment(socket);
     // What comes late over a socket that was replaced or given up says nothing of who has the slot now.
     const slot = at.slot !== null && this.#state.replica(at.slot)?.connection === at.connection ? at.slot : null;
+    if (at.slot === null && !isAllowed(socket, at, message, this.#config.joinToken(this.ctx.id.name ?? ""))) return;
     if (typeof message === "string") {
       const parsed = parseFromReplica(message);
       if (!parsed.ok) return refuse(socket, "malformed", `This frame is not understood: ${parsed.why}.`);
@@ -182,6 +184,8 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   override webSocketClose(socket: WebSocket): void {
+    // The platform keeps its descriptors until this side has closed, too.
+    socket.close();
     this.#parted(socket);
   }
 

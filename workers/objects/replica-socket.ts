@@ -7,7 +7,13 @@ import { type Config, sameText } from "../env.ts";
 import type { EpochKey } from "./admission-keys.ts";
 
 const HELLO_PATIENCE_MS = 5_000;
+/** Characters of a hello: it names at most 2,048 running requests, of some 130 characters each. */
+const HELLO_LENGTH = 512 * 1024;
+const IS_HELLO = /"type"\s*:\s*"hello"/;
+const TOKEN = /"token"\s*:\s*"([0-9A-Za-z_-]{1,128})"/;
 const FRAMES_PER_SECOND = 600;
+
+const NOT_OURS = "The join token is not this pool's.";
 
 /** What survives on a socket while the object is out of memory. */
 export interface Attachment {
@@ -18,6 +24,8 @@ export interface Attachment {
   epoch: number;
   /** Of the replica that speaks over it; null until it was welcomed. */
   key: EpochKey | null;
+  /** It was welcomed once, and this object has lost its memory since: what is under way may be any frame. */
+  rejoins?: boolean;
 }
 
 export function attach(socket: WebSocket, value: Attachment): void {
@@ -77,9 +85,23 @@ export function refusalOf(words: string): RefusalReason {
   return words.startsWith("the pool's hash spec") ? "hash_spec" : "model";
 }
 
+/**
+ * Whether a frame over a socket that has no replica yet may be parsed: it is a hello of bounded length with the pool's token in it. Else
+ * the socket is closed and the frame stays unread, as schemas take time and everybody waits for it.
+ */
+export function isAllowed(socket: WebSocket, at: Attachment, message: string | ArrayBuffer, token: string): boolean {
+  if (typeof message !== "string" || message.length > HELLO_LENGTH || !IS_HELLO.test(message)) {
+    if (at.rejoins !== true) refuse(socket, "malformed", "The first frame must be a hello of at most 512 KB.");
+    return false;
+  }
+  const isMember = sameText(TOKEN.exec(message)?.[1] ?? "", token);
+  if (!isMember) refuse(socket, "bad_token", NOT_OURS);
+  return isMember;
+}
+
 /** Why this hello is refused before membership looks at it; null when it is not. */
 export function helloProblem(hello: Hello, pool: string, config: Config): [RefusalReason, string] | null {
-  if (!sameText(hello.token, config.joinToken(pool))) return ["bad_token", "The join token is not this pool's."];
+  if (!sameText(hello.token, config.joinToken(pool))) return ["bad_token", NOT_OURS];
   if (hello.pool !== pool) return ["wrong_pool", `This is pool ${pool}, the replica asked for ${hello.pool}.`];
   if (hello.protocol !== PROTOCOL_VERSION) {
     return ["protocol", `This pool speaks protocol ${PROTOCOL_VERSION}, the replica ${hello.protocol}. Run the same release on both.`];
