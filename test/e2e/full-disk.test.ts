@@ -55,28 +55,36 @@ function written(): string {
     .join("\n");
 }
 
-it("chats, decisions and health go on, stored responses are 503 storage_full, and the pool writes nothing until there is room", { timeout: 60_000 }, async () => {
-  expect((await respond(true)).status).toBe(200);
-  freeBytes = 0;
-  const before = await until("the pool has heard of it", async () => {
-    const at = written();
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    return at === written() && at;
-  });
-  const endMs = performance.now() + 6_000;
-  while (performance.now() < endMs) {
-    const full = await respond(true);
-    expect([full.status, full.headers.get("retry-after"), await full.json()]).toMatchObject([503, "5", { error: { code: "storage_full" } }]);
-    expect((await respond(false)).status).toBe(200);
-    const chat = await post("/v1/chat/completions", { messages: [{ role: "user", content: "Hi" }] });
-    expect(chat.status).toBe(200);
-    const decision = await fetch(`${origin}/v1/decisions/${chat.headers.get("x-request-id")}`, { headers });
-    expect(decision.status).toBe(200);
-    expect((await fetch(`${origin}/healthz`)).status).toBe(200);
-    await Promise.all([chat.arrayBuffer(), decision.arrayBuffer()]);
-  }
-  expect(written()).toBe(before);
-  freeBytes = TOTAL_BYTES;
-  await until("it is stored again", async () => (await respond(true)).status === 200, 2_000);
-  await until("the pool writes again", () => written() !== before);
-});
+it(
+  "chats, decisions and health go on, stored responses are 503 storage_full, and the pool writes nothing until there is room",
+  { timeout: 60_000 },
+  async () => {
+    expect((await respond(true)).status).toBe(200);
+    freeBytes = 0;
+    const before = await until("the pool has heard of it", async () => {
+      const at = written();
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      return at === written() && at;
+    });
+    const endMs = performance.now() + 6_000;
+    while (performance.now() < endMs) {
+      const full = await respond(true);
+      expect([full.status, full.headers.get("retry-after"), await full.json()]).toMatchObject([
+        503,
+        "5",
+        { error: { code: "storage_full" } },
+      ]);
+      expect((await respond(false)).status).toBe(200);
+      const chat = await post("/v1/chat/completions", { messages: [{ role: "user", content: "Hi" }] });
+      expect(chat.status).toBe(200);
+      const decision = await fetch(`${origin}/v1/decisions/${chat.headers.get("x-request-id")}`, { headers });
+      expect(decision.status).toBe(200);
+      expect((await fetch(`${origin}/healthz`)).status).toBe(200);
+      await Promise.all([chat.arrayBuffer(), decision.arrayBuffer()]);
+    }
+    expect(written()).toBe(before);
+    freeBytes = TOTAL_BYTES;
+    await until("it is stored again", async () => (await respond(true)).status === 200, 2_000);
+    await until("the pool writes again", () => written() !== before);
+  },
+);
