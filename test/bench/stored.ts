@@ -16,7 +16,7 @@ import { writeResult } from "./result.ts";
 
 const RESPONSES = Number(process.argv[2] ?? 10_000);
 const STORES_PER_S = 50;
-const SECONDS = 20;
+const SECONDS = 10;
 const CHATS_AT_ONCE = 2;
 const CHAT_PAUSE_MS = 20;
 const AT_ONCE = 64;
@@ -45,8 +45,12 @@ async function ask(path: string, body: object): Promise<string> {
   return answer.headers.get("x-request-id") ?? "";
 }
 
-const respond = async (store: boolean): Promise<string> =>
-  `resp_${(await ask("/v1/responses", { input: "Hi", store })).slice("req_".length)}`;
+/** All that were stored. */
+const ids: string[] = [];
+async function respond(store: boolean): Promise<void> {
+  const requestId = await ask("/v1/responses", { input: "Hi", store });
+  if (store) ids.push(`resp_${requestId.slice("req_".length)}`);
+}
 const chat = (): Promise<string> => ask("/v1/chat/completions", { messages: [{ role: "user", content: "Hi" }] });
 
 /** So many a second, whether the ones before have been answered or not. */
@@ -126,9 +130,8 @@ try {
   say(await chats("chats beside stores", () => respond(true)));
   say(await fsyncs(false, 200));
   say(await fsyncs(true, 200));
-  const ids: string[] = [];
   const numbers = Array.from({ length: RESPONSES }, (_, n) => n);
-  const storedPerS = await inTurn(numbers, async () => void ids.push(await respond(true)));
+  const storedPerS = await inTurn(numbers, () => respond(true));
   say({ part: "stored", responses: ids.length, perS: storedPerS, ...kept() });
   const deletedPerS = await inTurn(ids, drop);
   say({ part: "deleted", responses: ids.length, perS: deletedPerS, ...kept() });

@@ -19,7 +19,7 @@ import { PROFILES } from "../../src/routing/profiles.ts";
 import { tell } from "../../src/routing/told.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
-import { diskHasRoom } from "../disk-room.ts";
+import { lookAtDisk } from "../disk-room.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { AdmissionKeys } from "./admission-keys.ts";
 import { DecisionStore } from "./decision-store.ts";
@@ -29,6 +29,7 @@ import {
   attach,
   type Attachment,
   attachment,
+  attachStranger,
   closeSaying,
   helloProblem,
   intervalMs,
@@ -81,7 +82,7 @@ export class PoolObject extends DurableObject<Env> {
     for (const socket of ctx.getWebSockets()) {
       const { key, rejoins } = attachment(socket);
       if (key !== null) this.#keys.restore(key);
-      this.#attachStranger(socket, rejoins === true || key !== null);
+      attachStranger(socket, this.#connections++, this.#now(), rejoins === true || key !== null);
       say(socket, { type: "rejoin" });
     }
     this.#tickSoon();
@@ -97,13 +98,9 @@ export class PoolObject extends DurableObject<Env> {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response("expected websocket", { status: 426 });
     const pair = new WebSocketPair();
     this.ctx.acceptWebSocket(pair[1]);
-    this.#attachStranger(pair[1]);
+    attachStranger(pair[1], this.#connections++, this.#now());
     this.#tickSoon();
     return new Response(null, { status: 101, webSocket: pair[0] });
-  }
-
-  #attachStranger(socket: WebSocket, rejoins = false): void {
-    attach(socket, { connection: this.#connections++, openedAtMs: this.#now(), slot: null, epoch: 0, key: null, rejoins });
   }
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
@@ -281,18 +278,11 @@ export class PoolObject extends DurableObject<Env> {
   #tickSoon(): void {
     if (this.#ticking) return;
     this.#ticking = true;
-    setTimeout(() => {
-      if (this.env.DISK === undefined) this.#tick();
-      else void this.#tickOnDisk();
-    }, TICK_MS);
+    setTimeout(() => lookAtDisk(this.env, "pool", (hasRoom) => this.#tick(hasRoom)), TICK_MS);
   }
 
-  async #tickOnDisk(): Promise<void> {
-    this.#hasRoom = await diskHasRoom(this.env, "pool");
-    this.#tick();
-  }
-
-  #tick(): void {
+  #tick(hasRoom: boolean): void {
+    this.#hasRoom = hasRoom;
     this.#ticking = false;
     const nowMs = this.#now();
     this.#carryOut(this.#intake.tick(nowMs));

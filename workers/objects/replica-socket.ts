@@ -32,6 +32,11 @@ export function attach(socket: WebSocket, value: Attachment): void {
   socket.serializeAttachment(value);
 }
 
+/** A socket that is no replica's yet; `rejoins`: that was one's before this object lost its memory. */
+export function attachStranger(socket: WebSocket, connection: number, openedAtMs: number, rejoins = false): void {
+  attach(socket, { connection, openedAtMs, slot: null, epoch: 0, key: null, rejoins });
+}
+
 export function attachment(socket: WebSocket): Attachment {
   return socket.deserializeAttachment() as Attachment;
 }
