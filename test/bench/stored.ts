@@ -121,7 +121,10 @@ async function drop(id: string): Promise<void> {
 }
 
 const rows: Row[] = [];
-const say = (row: Row): void => void (rows.push(row), console.log(JSON.stringify(row)));
+function say(row: Row): void {
+  rows.push(row);
+  console.log(JSON.stringify(row));
+}
 try {
   await respond(true);
   for (let n = 0; n < 100; n++) await chat();
