@@ -1,6 +1,6 @@
 /** The edge as a process: the bundle under bare workerd, which is what runs in production without Cloudflare; or `wrangler dev`. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,6 +9,8 @@ import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 import { writePrivately } from "./state-directory.ts";
+import type { DiskSpace } from "../src/records/disk-room.ts";
+import { serveDiskSpace, spaceOf } from "./disk-space.ts";
 
 const require = createRequire(import.meta.url);
 const START_TIMEOUT_MS = 30_000;
@@ -23,6 +25,8 @@ export interface EdgeOptions {
   variables: Readonly<Record<string, string>>;
   /** Called with its process as soon as there is one, long before it serves. */
   spawned?: (process: ChildProcess) => void;
+  /** Of the disk below the objects; left out, the state directory's own. */
+  diskSpace?: () => Promise<DiskSpace>;
 }
 
 /** The edge listens on this machine only, and so do its replicas. */
@@ -30,7 +34,7 @@ const ADDRESSES = { WARMPATH_REPLICA_ADDRESSES: "private" };
 
 export type EdgeProcess = { type: "running"; process: ChildProcess; port: number } | { type: "failed"; message: string };
 
-/** Written anew at each start: the bundle's file names are content hashes. */
+/** Made anew at each start: the bundle's file names are content hashes. */
 function writeCapnp(variables: EdgeOptions["variables"], bundle: string): string {
   const allowed = variables.WARMPATH_REPLICA_ADDRESSES === "public" ? '"public"' : '"public", "private"';
   const wasm = readdirSync(bundle).filter((file) => file.endsWith(".wasm"));
@@ -41,6 +45,8 @@ const config :Workerd.Config = (
     (name = "objects", disk = (writable = true)),
     # Replicas are reached by it. workerd refuses other addresses when it connects, whatever their names resolve to.
     (name = "internet", network = (allow = [${allowed}], tlsOptions = (trustBrowserCas = true))),
+    # The launcher, which says how much room the disk has.
+    (name = "disk", external = (http = ())),
   ],
   sockets = [(name = "http", http = (), service = "edge")],
 );
@@ -53,37 +59,43 @@ ${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n
   compatibilityFlags = ["nodejs_compat", "enable_request_signal"],
   bindings = [
     (name = "POOL", durableObjectNamespace = "PoolObject"),
-    (name = "RESPONSE", durableObjectNamespace = "ResponseObject"),
+    (name = "RECORDS", durableObjectNamespace = "RecordsObject"),
     (name = "DIRECTORY", durableObjectNamespace = "DirectoryObject"),
+    (name = "DISK", service = "disk"),
 ${Object.keys(variables)
   .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
   .join("\n")}
   ],
   durableObjectNamespaces = [
     (className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true),
-    (className = "ResponseObject", uniqueKey = "warmpath-ResponseObject", enableSql = true),
+    (className = "RecordsObject", uniqueKey = "warmpath-RecordsObject", enableSql = true),
     (className = "DirectoryObject", uniqueKey = "warmpath-DirectoryObject", enableSql = true),
   ],
   durableObjectStorage = (localDisk = "objects"),
 );
 `;
   const file = join(bundle, "config.capnp");
-  writePrivately(file, text);
+  // An edge that died starts again on a full disk, too.
+  if (!existsSync(file) || readFileSync(file, "utf8") !== text) writePrivately(file, text);
   return file;
 }
 
 /** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
 export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
   const variables = { ...ADDRESSES, ...options.variables, ...LISTENS };
-  const capnp = writeCapnp(variables, bundle);
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true, mode: 0o700 });
+  // As responses were stored before, a file each; they are not kept.
+  rmSync(join(objects, "warmpath-ResponseObject"), { recursive: true, force: true });
+  const disk = await serveDiskSpace(options.diskSpace ?? (() => spaceOf(objects)));
+  const capnp = writeCapnp(variables, bundle);
   const workerd = require("workerd") as { default: string };
-  const serve = ["serve", capnp, "-d", `objects=${objects}`, "-s", `http=${HOST}:${options.port}`, "--control-fd=3"];
-  const child = spawn(...dyingWithParent(workerd.default, serve), {
+  const places = ["-d", `objects=${objects}`, "-e", `disk=${HOST}:${disk.port}`, "-s", `http=${HOST}:${options.port}`];
+  const child = spawn(...dyingWithParent(workerd.default, ["serve", capnp, ...places, "--control-fd=3"]), {
     stdio: ["ignore", "inherit", "pipe", "pipe"],
     env: { ...withoutOurs(process.env), ...variables },
   });
+  child.once("close", () => disk.close());
   options.spawned?.(child);
   let errors = "";
   child.stderr?.on("data", (text: Buffer) => {

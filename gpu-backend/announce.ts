@@ -13,6 +13,7 @@ import {
   type ReplicaLoad,
   type Running,
 } from "../src/wire/control.ts";
+import { HEADER } from "../src/wire/headers.ts";
 import { encodeResidencyFrame, MAX_FRAME_ENTRIES, type ResidencyEntry } from "../src/wire/residency-frame.ts";
 
 const HEARTBEAT_MS = 1_000;
@@ -225,7 +226,10 @@ class Announcement implements Announcer {
 
   #connect(): void {
     if (this.#closed) return;
-    const socket = new WebSocket(this.#options.join);
+    // Without the token the edge opens no socket.
+    const { token, replica } = this.#options.hello();
+    const headers = { authorization: `Bearer ${token}`, [HEADER.replica]: encodeURIComponent(replica) };
+    const socket = new WebSocket(this.#options.join, { headers });
     this.#socket = socket;
     const giveUp = setTimeout(() => socket.close(), OPEN_TIMEOUT_MS);
     socket.addEventListener("open", () => {

@@ -7,6 +7,12 @@ export type ErrorCode =
   | "invalid_request"
   /** The caller's: no key, or one that this deployment never issued. */
   | "invalid_api_key"
+  /** The caller's: no join token of this pool. */
+  | "invalid_join_token"
+  /** The caller's: not for a page of a browser. */
+  | "forbidden"
+  /** The caller's: the rest of the body did not come. */
+  | "request_timeout"
   /** The caller's: no pool serves this model. */
   | "model_not_found"
   /** The caller's: no such route or record. */
@@ -23,6 +29,8 @@ export type ErrorCode =
   | "context_length_exceeded"
   /** Ours: every replica is full, or none is there; retry later. */
   | "overloaded"
+  /** Ours: what is to be kept has no room, or can't be reached; retry later, or without keeping it. */
+  | "storage_full"
   /** Ours: the replica was lost and no other could take over. */
   | "replica_lost"
   /** The edge's: a replica was given no valid admission. */
@@ -40,13 +48,16 @@ export interface ApiError {
   message: string;
   /** Path of the offending field, as `messages[0].content`; null when no field is to blame. */
   param: string | null;
-  /** Seconds; only with `overloaded`. */
+  /** Seconds; only with `overloaded` and `storage_full`. */
   retryAfterSeconds?: number;
 }
 
 const STATUS: Record<ErrorCode, number> = {
   invalid_request: 400,
   invalid_api_key: 401,
+  invalid_join_token: 401,
+  forbidden: 403,
+  request_timeout: 408,
   model_not_found: 404,
   not_found: 404,
   previous_response_not_found: 400,
@@ -55,6 +66,7 @@ const STATUS: Record<ErrorCode, number> = {
   unsupported_media_type: 415,
   context_length_exceeded: 400,
   overloaded: 503,
+  storage_full: 503,
   replica_lost: 502,
   invalid_admission: 403,
   epoch_replaced: 409,

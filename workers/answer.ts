@@ -49,8 +49,8 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
     // What was handed up is the answer: another replica would write a different one under the same id.
-    const handedUp = (await job.stored?.get()) ?? null;
-    if (handedUp !== null) return new Response(handedUp, { headers: answerHeaders(job, placed) });
+    const handedUp = await job.stored?.read("response");
+    if (typeof handedUp === "string") return new Response(handedUp, { headers: answerHeaders(job, placed) });
     lost.push({ pool: placed.pool, replica: placed.replica, epoch: placed.epoch, attempt: placed.attempt });
     const again = await place(job, lost);
     if (again.type !== "placed") return errorOf(again);

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { DirectoryObject } from "./objects/directory-object.ts";
 import type { PoolObject } from "./objects/pool-object.ts";
-import type { ResponseObject } from "./objects/response-object.ts";
+import type { RecordsObject } from "./objects/records-object.ts";
 import type { WeightedName } from "../src/routing/placement.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/routing/pool-state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
@@ -10,8 +10,10 @@ import type { ReplicaAddresses } from "./replica-url.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
-  RESPONSE: DurableObjectNamespace<ResponseObject>;
+  RECORDS: DurableObjectNamespace<RecordsObject>;
   DIRECTORY: DurableObjectNamespace<DirectoryObject>;
+  /** The launcher's word on the disk below the objects; absent where the platform has the disks. */
+  DISK?: Fetcher;
   WARMPATH_SECRET: string;
   WARMPATH_POOLS: string;
   WARMPATH_PROFILE: string;

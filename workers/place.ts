@@ -6,7 +6,7 @@ import type { ApiName } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";
 import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
-import type { ResponseObject } from "./objects/response-object.ts";
+import type { StoredResponse } from "./stored-response.ts";
 import { poolStub } from "./pool-stub.ts";
 import type { Ticker } from "./ticker.ts";
 import { type ReplicaAnswerBody, verdictOf } from "./verdict.ts";
@@ -55,9 +55,8 @@ export interface Job extends ChosenPools {
   api: ApiName;
   /** For the replica, besides the id and the admission. */
   headers: Readonly<Record<string, string>>;
-  /** Where the replica hands the result up, and when it may. */
-  stored: DurableObjectStub<ResponseObject> | null;
-  opened: Promise<void>;
+  /** Where the replica hands the result up. */
+  stored: StoredResponse | null;
   body: Uint8Array;
   stream: boolean;
   /** Unless an answer is written the lease ends with the reply. */
@@ -97,7 +96,6 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replace
   const patienceMs = HEADERS_TIMEOUT_MS + job.body.byteLength / LEAST_BODY_BYTES_PER_MS;
   const heard = job.ticker.after(patienceMs, () => abort.abort());
   try {
-    await job.opened;
     const response = await fetch(answer.url + job.path, {
       method: "POST",
       headers: {

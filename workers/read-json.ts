@@ -82,6 +82,7 @@ export async function readJson(request: Request, limit = MOST_BODY_BYTES): Promi
   const told = codingOf(request.headers);
   // Read all the same: cut off while it sends, a client sees a reset and no answer.
   const raw = await readBody(request, limit);
+  if (raw === "late") return apiError("request_timeout", "The rest of the body did not come. Send the request again.");
   if (!told.ok) return told.error;
   if (raw === null) return tooLarge(limit);
   const unpacked: Unpacked = told.coding === null ? { ok: true, bytes: raw } : unpack(raw, told.coding, limit);

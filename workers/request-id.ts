@@ -1,4 +1,5 @@
 /** Ids are minted here and lead to the pool that decided: `req_<pool>_<32 hex digits>`. A client's own id is never used for anything. */
+import { placeOfDay } from "../src/records/record-day.ts";
 import { type Config, sameText } from "./env.ts";
 
 const SHAPE = /^req_([0-9A-Za-z.-]{1,64})_([0-9a-f]{20})([0-9a-f]{12})$/;
@@ -14,9 +15,12 @@ const tagOf = (config: Config, tenant: string, pool: string, chance: string): st
     .toString("hex")
     .slice(0, 12);
 
-/** The last 12 digits say whose it is, to this deployment only: see `isRequestOf`. */
-export function mintPlacedRequestId(config: Config, tenant: string, pool: string): string {
-  const chance = Buffer.from(crypto.getRandomValues(new Uint8Array(10))).toString("hex");
+/**
+ * The first 2 of its 32 digits are the place of today in the ring of days, by which what is kept of the request is found; the last 12 say
+ * whose it is, to this deployment only: see `isRequestOf`.
+ */
+export function mintPlacedRequestId(config: Config, tenant: string, pool: string, nowMs = Date.now()): string {
+  const chance = Buffer.from([placeOfDay(nowMs), ...crypto.getRandomValues(new Uint8Array(9))]).toString("hex");
   return `req_${pool}_${chance}${tagOf(config, tenant, pool, chance)}`;
 }
 
@@ -27,3 +31,6 @@ export function isRequestOf(config: Config, tenant: string, id: string): boolean
 }
 
 export const poolOfRequest = (id: string): string | null => SHAPE.exec(id)?.[1] ?? null;
+
+/** Of the day on which a placed request came, 0 … 31. */
+export const dayPlaceOfRequest = (id: string): number => Number.parseInt(SHAPE.exec(id)?.[2]?.slice(0, 2) ?? "0", 16);

@@ -101,6 +101,21 @@ export class IndexCheckpoint {
     log.clear();
   }
 
+  /**
+   * Bounds what waits to be written while nothing can be: changes that take more than twice the index's own bytes become the index as it
+   * is, which says the same in a row of the journal.
+   */
+  condense(): void {
+    const { log, size } = this.#index;
+    if (log.bytes <= 2 * size * ENTRY_BYTES + MOST_PENDING_BYTES) return;
+    log.clear();
+    for (let replica = 0; replica < MAX_REPLICAS; replica++) log.add(0, 0, 0, replica);
+    for (let page = 0; page < PAGES; page++) {
+      const words = this.#index.page(page);
+      for (let at = 0; at < words.length; at += 4) log.add(words[at] ?? 0, words[at + 1] ?? 0, words[at + 2] ?? 0, words[at + 3] ?? 0);
+    }
+  }
+
   /** Puts the entries of a checkpoint into the index. False, and both empty, when rows do not fit together: resync. */
   load(position: unknown, pages: Iterable<PageRow>, journal: readonly JournalRow[]): boolean {
     if (isPosition(position) && this.#read(position, pages, journal)) return true;

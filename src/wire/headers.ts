@@ -13,6 +13,7 @@ export const HEADER = {
   model: "x-warmpath-model",
   /** Edge → client: why this pool, where there are several. */
   poolReason: "x-warmpath-pool-reason",
+  /** Edge → client: the replica that served. Replica → edge: its name as it opens its socket, percent-encoded. */
   replica: "x-warmpath-replica",
   cachedTokens: "x-warmpath-cached-tokens",
   attempts: "x-warmpath-attempts",

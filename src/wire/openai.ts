@@ -74,6 +74,9 @@ function logprobsOf(wanted: boolean, top: number): number | null {
 const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_error"; code: string | null }> = {
   invalid_request: { type: "invalid_request_error", code: null },
   invalid_api_key: { type: "invalid_request_error", code: "invalid_api_key" },
+  invalid_join_token: { type: "invalid_request_error", code: "invalid_join_token" },
+  forbidden: { type: "invalid_request_error", code: "forbidden" },
+  request_timeout: { type: "invalid_request_error", code: "request_timeout" },
   model_not_found: { type: "invalid_request_error", code: "model_not_found" },
   not_found: { type: "invalid_request_error", code: null },
   previous_response_not_found: { type: "invalid_request_error", code: "previous_response_not_found" },
@@ -82,6 +85,7 @@ const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_erro
   unsupported_media_type: { type: "invalid_request_error", code: "unsupported_media_type" },
   context_length_exceeded: { type: "invalid_request_error", code: "context_length_exceeded" },
   overloaded: { type: "server_error", code: "overloaded" },
+  storage_full: { type: "server_error", code: "storage_full" },
   replica_lost: { type: "server_error", code: "replica_lost" },
   invalid_admission: { type: "invalid_request_error", code: "invalid_admission" },
   epoch_replaced: { type: "invalid_request_error", code: "epoch_replaced" },

@@ -1,13 +1,14 @@
 /** Stored responses over HTTP: handed up by a ticket, read by their own tenant only. */
 import { createHmac } from "node:crypto";
-import { listDurableObjectIds } from "cloudflare:test";
+import { evictDurableObject, listDurableObjectIds, runInDurableObject } from "cloudflare:test";
 import { exports, env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { placeOfDay } from "../../src/records/record-day.ts";
 import { formatKey } from "../../src/tenancy/key.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import { configOf } from "../../workers/env.ts";
 import { mintPlacedRequestId } from "../../workers/request-id.ts";
-import { openResponse, responseIdOf, storedResponse } from "../../workers/stored-response.ts";
+import { responseIdOf, resultTicket, storedResponse } from "../../workers/stored-response.ts";
 
 const mac = (text: string) => createHmac("sha256", "test-secret-of-the-deployment").update(text).digest();
 const keyOf = (tenant: string): string => formatKey({ tenant, keyId: "1" }, "0123456789abcdef", mac);
@@ -36,11 +37,9 @@ const handUp = (id: string, ticket: string | null, body: string = JSON.stringify
     }),
   );
 
-async function opened(): Promise<{ id: string; ticket: string }> {
+function opened(): { id: string; ticket: string } {
   const requestId = mintedId();
-  const { ticket, opening } = openResponse(env, "acme", requestId);
-  await opening;
-  return { id: responseIdOf(requestId), ticket };
+  return { id: responseIdOf(requestId), ticket: resultTicket(env, "acme", requestId) };
 }
 
 it("an id that was never given to this tenant leads to no object", async () => {
@@ -49,9 +48,8 @@ it("an id that was never given to this tenant leads to no object", async () => {
   for (const id of [madeUp, responseIdOf(mintedId("other")), mine]) {
     for (const path of [`/v1/responses/${id}`, `/v1/responses/${id}/input_items`]) expect((await ask("GET", path)).status).toBe(404);
   }
-  const asked = (await listDurableObjectIds(env.RESPONSE)).map(String);
-  const named = (id: string): string => String(env.RESPONSE.idFromName(`acme/${id}`));
-  expect(asked).not.toContain(named(madeUp));
+  // The one that is mine leads to today's object of mine.
+  expect(await listDurableObjectIds(env.RECORDS)).toHaveLength(1);
   expect(storedResponse(env, "acme", madeUp)).toBeNull();
   expect(storedResponse(env, "acme", responseIdOf(mintedId("other")))).toBeNull();
   expect(storedResponse(env, "acme", mine)).not.toBeNull();
@@ -59,9 +57,9 @@ it("an id that was never given to this tenant leads to no object", async () => {
 
 describe("handing a result up", () => {
   it("needs the response's own ticket and nothing else", async () => {
-    const { id, ticket } = await opened();
-    const other = await opened();
-    const [, secret] = ticket.split(".");
+    const { id, ticket } = opened();
+    const other = opened();
+    const secret = ticket.slice(ticket.indexOf(".") + 1);
     for (const wrong of [null, "", "acme", `acme.${"x".repeat(44)}`, `other.${secret}`, other.ticket, `../acme.${secret}`]) {
       expect((await handUp(id, wrong)).status, String(wrong)).toBe(403);
     }
@@ -74,7 +72,7 @@ describe("handing a result up", () => {
   });
 
   it("is bounded, and must be a result", async () => {
-    const { id, ticket } = await opened();
+    const { id, ticket } = opened();
     expect((await handUp(id, ticket, JSON.stringify(result("x".repeat(4 * MIB))))).status).toBe(413);
     for (const body of ["{", "[]", "{}", JSON.stringify({ ...result(), messages: "Hi" })]) {
       expect((await handUp(id, ticket, body)).status).toBe(400);
@@ -85,9 +83,34 @@ describe("handing a result up", () => {
   });
 });
 
+it("a tenant's responses of a day lie in one object per pool, whatever they are called", async () => {
+  const ids = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const { id, ticket } = opened();
+      expect((await handUp(id, ticket)).status).toBe(204);
+      return id;
+    }),
+  );
+  expect(new Set(ids).size).toBe(20);
+  expect(await listDurableObjectIds(env.RECORDS)).toHaveLength(1);
+});
+
+it("an object that is full sends on: what is stored then is read and deleted as any other", async () => {
+  const { id, ticket } = opened();
+  const place = placeOfDay(Date.now());
+  const full = env.RECORDS.getByName(`acme/default/${place}/0`);
+  await runInDurableObject(full, (_, { storage }) => void storage.sql.exec("CREATE TABLE IF NOT EXISTS spilled (yes INTEGER)"));
+  await evictDurableObject(full);
+  expect((await handUp(id, ticket)).status).toBe(204);
+  expect((await ask("GET", `/v1/responses/${id}`)).status).toBe(200);
+  expect((await ask("DELETE", `/v1/responses/${id}`)).status).toBe(200);
+  expect((await ask("GET", `/v1/responses/${id}`)).status).toBe(404);
+  expect((await handUp(id, ticket)).status).toBe(403);
+});
+
 describe("a stored response", () => {
   it("is read, paged and deleted by its tenant; to all others it does not exist", async () => {
-    const { id, ticket } = await opened();
+    const { id, ticket } = opened();
     await handUp(id, ticket);
     const paths = [
       ["GET", `/v1/responses/${id}`],
@@ -113,7 +136,7 @@ describe("a stored response", () => {
   });
 
   it("is neither resumed nor cancelled", async () => {
-    const { id, ticket } = await opened();
+    const { id, ticket } = opened();
     await handUp(id, ticket);
     for (const query of ["stream=true", "starting_after=5", "stream=true&starting_after=5"]) {
       const answer = await ask("GET", `/v1/responses/${id}?${query}`);

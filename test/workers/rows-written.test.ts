@@ -4,7 +4,6 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { ExplainRing } from "../../src/routing/explain-ring.ts";
 import { DecisionStore } from "../../workers/objects/decision-store.ts";
-import { hashTicket } from "../../workers/objects/response-object.ts";
 import { recordOf } from "../unit/routing/records.ts";
 import { candidate, request, viewOf } from "../unit/routing/views.ts";
 import { MockReplica, capacity } from "./mock-replica.ts";
@@ -88,12 +87,3 @@ it.each([100, 10, 1, 0.1])(
     }
   },
 );
-
-it("a stored response costs 15 rows written from its opening to its end", async () => {
-  const before = meter.rows();
-  const stub = env.RESPONSE.getByName("acme/rows");
-  await stub.open(hashTicket("acme.ticket"), Date.now() + 3_600_000);
-  await stub.store("acme.ticket", { response: "{}", inputItems: "[]", messages: "[]" });
-  await stub.delete();
-  expect(meter.since(before)).toEqual({ response: 4, pieces: 9, alarm: 2 });
-});

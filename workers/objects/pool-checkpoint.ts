@@ -5,11 +5,17 @@ import type { AnnounceIntake } from "../../src/routing/announce-intake.ts";
 import type { PoolState } from "../../src/routing/pool-state.ts";
 import { CheckpointStore, type Saved } from "./checkpoint-store.ts";
 
+const EVERY_MS = 5_000;
+
 export class PoolCheckpoint {
   readonly #store: CheckpointStore;
   readonly #index: IndexCheckpoint;
   readonly #state: PoolState;
   readonly #intake: AnnounceIntake;
+  #savedAtMs = 0;
+  #changed = false;
+  /** The disk's; without room nothing is written, as a write that fails would end the object and all leases with it. */
+  hasRoom = true;
 
   /** @param index the pool's own. */
   constructor(storage: DurableObjectStorage, index: StorableIndex, state: PoolState, intake: AnnounceIntake) {
@@ -19,12 +25,33 @@ export class PoolCheckpoint {
     this.#intake = intake;
   }
 
-  /** So much has changed that the next one should not wait, lest it take long. */
-  get isLarge(): boolean {
-    return this.#index.pendingBytes >= MOST_PENDING_BYTES;
+  /** Something changed that is not saved yet. */
+  get isDue(): boolean {
+    return this.#changed;
   }
 
-  save(): void {
+  /** There is something to save; `atOnce`: with the next tick. */
+  changed(atOnce = false): void {
+    this.#changed = true;
+    if (atOnce) this.#savedAtMs = 0;
+  }
+
+  /** Every 5 s, where anything changed. */
+  tick(nowMs: number): void {
+    if (nowMs - this.#savedAtMs >= EVERY_MS) this.#save(nowMs);
+  }
+
+  /** Where so much has changed that the next one should not wait, lest it take long. */
+  saveLarge(nowMs: number): void {
+    if (this.#index.pendingBytes >= MOST_PENDING_BYTES) this.#save(nowMs);
+  }
+
+  #save(nowMs: number): void {
+    // What waits for room stays within a bound.
+    if (!this.hasRoom) return this.#index.condense();
+    this.#savedAtMs = nowMs;
+    if (!this.#changed) return;
+    this.#changed = false;
     const saved = this.#facts();
     this.#index.flush((rows) => this.#store.save(saved, rows));
     this.#state.counters.checkpointRows = this.#store.written.rows;

@@ -19,6 +19,7 @@ import { PoolState } from "../../src/routing/pool-state.ts";
 import { PROFILES } from "../../src/routing/profiles.ts";
 import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
+import { lookAtDisk } from "../disk-room.ts";
 import { type Config, configOf, type Env } from "../env.ts";
 import { AdmissionKeys } from "./admission-keys.ts";
 import { DecisionStore } from "./decision-store.ts";
@@ -28,9 +29,11 @@ import {
   attach,
   type Attachment,
   attachment,
+  attachStranger,
   closeSaying,
   helloProblem,
   introductionOf,
+  isAllowed,
   refusalOf,
   refuse,
   say,
@@ -42,7 +45,6 @@ import { tryWaysBack } from "./way-back.ts";
 
 const TICK_MS = 250;
 const HOLD_MS = 5_000;
-const CHECKPOINT_MS = 5_000;
 
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
@@ -56,8 +58,6 @@ export class PoolObject extends DurableObject<Env> {
   readonly #keys = new AdmissionKeys();
   readonly #clock = new PoolClock(Date.now());
   #connections = Date.now();
-  #checkpointAtMs = 0;
-  #dirty = false;
   #ticking = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -77,9 +77,9 @@ export class PoolObject extends DurableObject<Env> {
     this.#checkpoint.restore(this.#now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
     for (const socket of ctx.getWebSockets()) {
-      const { key } = attachment(socket);
+      const { key, rejoins } = attachment(socket);
       if (key !== null) this.#keys.restore(key);
-      this.#attachStranger(socket);
+      attachStranger(socket, this.#connections++, this.#now(), rejoins === true || key !== null);
       say(socket, { type: "rejoin" });
     }
     this.#tickSoon();
@@ -95,13 +95,9 @@ export class PoolObject extends DurableObject<Env> {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response("expected websocket", { status: 426 });
     const pair = new WebSocketPair();
     this.ctx.acceptWebSocket(pair[1]);
-    this.#attachStranger(pair[1]);
+    attachStranger(pair[1], this.#connections++, this.#now());
     this.#tickSoon();
     return new Response(null, { status: 101, webSocket: pair[0] });
-  }
-
-  #attachStranger(socket: WebSocket): void {
-    attach(socket, { connection: this.#connections++, openedAtMs: this.#now(), slot: null, epoch: 0, key: null });
   }
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
@@ -162,6 +158,7 @@ export class PoolObject extends DurableObject<Env> {
     const at = attachment(socket);
     // What comes late over a socket that was replaced or given up says nothing of who has the slot now.
     const slot = at.slot !== null && this.#state.replica(at.slot)?.connection === at.connection ? at.slot : null;
+    if (at.slot === null && !isAllowed(socket, at, message, this.ctx.id.name ?? "", this.#config)) return;
     if (typeof message === "string") {
       const parsed = parseFromReplica(message);
       if (!parsed.ok) return refuse(socket, "malformed", `This frame is not understood: ${parsed.why}.`);
@@ -171,15 +168,17 @@ export class PoolObject extends DurableObject<Env> {
     } else if (slot !== null) {
       const frame = decodeResidencyFrame(message);
       if (frame === null) return refuse(socket, "malformed", "This residency frame is not understood.");
-      this.#dirty = true;
+      this.#checkpoint.changed();
       ask(socket, this.#intake.residency(slot, frame, nowMs));
-      if (this.#checkpoint.isLarge) this.#save(nowMs);
+      this.#checkpoint.saveLarge(nowMs);
     }
     this.#dispatcher.dispatchWaiting(nowMs);
     this.#tickSoon();
   }
 
   override webSocketClose(socket: WebSocket): void {
+    // The platform keeps its descriptors until this side has closed, too.
+    socket.close();
     this.#parted(socket);
   }
 
@@ -208,8 +207,7 @@ export class PoolObject extends DurableObject<Env> {
     this.#welcome(socket, at, replica, nowMs);
     for (const key of this.#intake.reconcile(replica.slot, hello.running, nowMs)) say(socket, { type: "cancel", ...key });
     ask(socket, this.#intake.needAfterHello(replica.slot, hello.seq, nowMs));
-    this.#checkpointAtMs = 0;
-    this.#dirty = true;
+    this.#checkpoint.changed(true);
   }
 
   #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
@@ -231,7 +229,7 @@ export class PoolObject extends DurableObject<Env> {
       case "leases":
         for (const report of frame.reports) this.#intake.lease(slot, report, nowMs);
         // They teach rates.
-        this.#dirty = true;
+        this.#checkpoint.changed();
         return;
       case "drain":
         this.#carryOut(this.#intake.membership({ kind: "drain", slot, epoch: at.epoch }, nowMs));
@@ -267,35 +265,29 @@ export class PoolObject extends DurableObject<Env> {
       this.#keys.forget(name);
       closeSaying(this.#sockets.get(slot), CLOSE.silent, effect.reason);
       this.#sockets.delete(slot);
-      this.#dirty = true;
+      this.#checkpoint.changed();
     }
-  }
-
-  #save(nowMs: number): void {
-    this.#checkpointAtMs = nowMs;
-    if (!this.#dirty) return;
-    this.#dirty = false;
-    this.#checkpoint.save();
   }
 
   #tickSoon(): void {
     if (this.#ticking) return;
     this.#ticking = true;
-    setTimeout(() => this.#tick(), TICK_MS);
+    setTimeout(() => lookAtDisk(this.env, "pool", (hasRoom) => this.#tick(hasRoom)), TICK_MS);
   }
 
-  #tick(): void {
+  #tick(hasRoom: boolean): void {
+    this.#checkpoint.hasRoom = hasRoom;
     this.#ticking = false;
     const nowMs = this.#now();
     this.#carryOut(this.#intake.tick(nowMs));
     this.#tryWaysBack(nowMs);
     const strangers = strangersLeft(this.ctx.getWebSockets(), nowMs);
     this.#dispatcher.dispatchWaiting(nowMs);
-    if (nowMs - this.#checkpointAtMs >= CHECKPOINT_MS) this.#save(nowMs);
+    this.#checkpoint.tick(nowMs);
     // An empty pool may leave memory; the next call or socket wakes it.
     const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
-    this.#decisions.tick(nowMs, busy === 0);
-    if (busy + this.#state.ring.unwritten > 0 || this.#dirty) this.#tickSoon();
+    if (hasRoom) this.#decisions.tick(nowMs, busy === 0);
+    if (busy + this.#state.ring.unwritten > 0 || this.#checkpoint.isDue) this.#tickSoon();
     else this.#clock.rest();
   }
 }

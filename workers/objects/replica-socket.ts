@@ -12,7 +12,16 @@ import type { EpochKey } from "./admission-keys.ts";
 const HELLO_PATIENCE_MS = 5_000;
 /** A replica's clock may be ahead of the edge's by so much: with an epoch far in the future a name would be taken for good. */
 const MOST_EPOCH_AHEAD_MS = 60_000;
+/** Characters of a hello: it names at most 2,048 running requests, of some 130 characters each. */
+const HELLO_LENGTH = 512 * 1024;
+const IS_HELLO = /"type"\s*:\s*"hello"/;
+/** As JSON has it. */
+const NAME = /"replica"\s*:\s*("(?:[^"\\]|\\.){1,512}")/;
+const TOKEN = /"token"\s*:\s*"([0-9A-Za-z_-]{1,128})"/;
 const FRAMES_PER_SECOND = 600;
+
+const notOurs = ({ tokenPerReplica }: Config): string =>
+  tokenPerReplica ? "The join token is not this replica's in this pool." : "The join token is not this pool's.";
 
 /** What survives on a socket while the object is out of memory. */
 export interface Attachment {
@@ -23,10 +32,17 @@ export interface Attachment {
   epoch: number;
   /** Of the replica that speaks over it; null until it was welcomed. */
   key: EpochKey | null;
+  /** It was welcomed once, and this object has lost its memory since: what is under way may be any frame. */
+  rejoins?: boolean;
 }
 
 export function attach(socket: WebSocket, value: Attachment): void {
   socket.serializeAttachment(value);
+}
+
+/** A socket that is no replica's yet; `rejoins`: that was one's before this object lost its memory. */
+export function attachStranger(socket: WebSocket, connection: number, openedAtMs: number, rejoins = false): void {
+  attach(socket, { connection, openedAtMs, slot: null, epoch: 0, key: null, rejoins });
 }
 
 export function attachment(socket: WebSocket): Attachment {
@@ -107,14 +123,32 @@ export function refusalOf(words: string): RefusalReason {
   return words.startsWith("the pool's hash spec") ? "hash_spec" : "model";
 }
 
+/**
+ * Whether a frame over a socket that has no replica yet may be parsed: it is a hello of bounded length with a token that may join. Else
+ * the socket is closed and the frame stays unread, as schemas take time and everybody waits for it.
+ */
+export function isAllowed(socket: WebSocket, at: Attachment, message: string | ArrayBuffer, pool: string, config: Config): boolean {
+  if (typeof message !== "string" || message.length > HELLO_LENGTH || !IS_HELLO.test(message)) {
+    if (at.rejoins !== true) refuse(socket, "malformed", "The first frame must be a hello of at most 512 KB.");
+    return false;
+  }
+  const isMember = config.isJoinToken(TOKEN.exec(message)?.[1] ?? "", pool, nameIn(message));
+  if (!isMember) refuse(socket, "bad_token", notOurs(config));
+  return isMember;
+}
+
+/** Empty: none that can be read. */
+function nameIn(hello: string): string {
+  try {
+    return String(JSON.parse(NAME.exec(hello)?.[1] ?? '""'));
+  } catch {
+    return "";
+  }
+}
+
 /** Why this hello is refused before membership looks at it; null when it is not. `wallMs`: the edge's clock, as epochs are read off the replica's. */
 export function helloProblem(hello: Hello, pool: string, config: Config, wallMs: number): [RefusalReason, string] | null {
-  if (!config.isJoinToken(hello.token, pool, hello.replica)) {
-    return [
-      "bad_token",
-      config.tokenPerReplica ? "The join token is not this replica's in this pool." : "The join token is not this pool's.",
-    ];
-  }
+  if (!config.isJoinToken(hello.token, pool, hello.replica)) return ["bad_token", notOurs(config)];
   if (hello.pool !== pool) return ["wrong_pool", `This is pool ${pool}, the replica asked for ${hello.pool}.`];
   if (hello.protocol !== PROTOCOL_VERSION) {
     return ["protocol", `This pool speaks protocol ${PROTOCOL_VERSION}, the replica ${hello.protocol}. Run the same release on both.`];

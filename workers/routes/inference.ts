@@ -20,7 +20,7 @@ import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
 import { MOST_BODY_BYTES, type ReadJson, readJson, refusalHeaders } from "../read-json.ts";
 import { sha256 } from "../sha256.ts";
-import { openResponse, storedResponse } from "../stored-response.ts";
+import { canStore, responseIdOf, resultTicket, storageFull, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
 
 interface Accepted {
@@ -45,7 +45,8 @@ const NO_HISTORY: History = { bytes: new Uint8Array(), messages: [] };
 async function historyOf(c: Context<AppEnv>, value: unknown): Promise<History | ApiError> {
   const previous = previousResponseIdOf(value);
   if (previous === null) return NO_HISTORY;
-  const text = (await storedResponse(c.env, c.get("tenant"), previous)?.history()) ?? null;
+  const text = (await storedResponse(c.env, c.get("tenant"), previous)?.read("messages")) ?? null;
+  if (text !== null && typeof text !== "string") return text;
   if (text !== null) return { bytes: new TextEncoder().encode(text), messages: JSON.parse(text) as ChatMessage[] };
   const message = "Previous response not found: it may have been deleted, or made with `store: false`. Send the whole input.";
   return apiError("previous_response_not_found", message, "previous_response_id");
@@ -109,6 +110,9 @@ async function whole(job: Job, placing: Promise<PlaceResult>): Promise<Response 
   return result.type === "error" ? result.error : answerWhole(job, result.placed);
 }
 
+const isStored = ({ request, work }: Pick<Accepted, "request" | "work">): boolean =>
+  request.responses?.store === true && work === "generate";
+
 /** Of all tries at a request. */
 type Common = Omit<Job, keyof ChosenPools | "ticker" | "accepted">;
 
@@ -118,12 +122,10 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   if (pinMs !== null && work !== "count") headers[HEADER.pinMs] = String(pinMs);
   const { path } = c.req;
   let stored: Job["stored"] = null;
-  let opened: Promise<void> = Promise.resolve();
-  if (request.responses?.store === true && work === "generate") {
-    const { ticket, object, opening } = openResponse(c.env, c.get("tenant"), c.get("requestId"));
-    headers[HEADER.resultTicket] = ticket;
-    stored = object;
-    opened = opening;
+  if (isStored({ request, work })) {
+    const [tenant, requestId] = [c.get("tenant"), c.get("requestId")];
+    headers[HEADER.resultTicket] = resultTicket(c.env, tenant, requestId);
+    stored = storedResponse(c.env, tenant, responseIdOf(requestId));
   }
   const stream = request.stream && work === "generate";
   const left = new AbortController();
@@ -132,7 +134,7 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   if (signal.aborted) clientLeft();
   else signal.addEventListener("abort", clientLeft);
   const client = { clientSignal: left.signal, clientLeft, background: background(c) };
-  return { env: c.env, path, api: request.api, headers, stored, opened, body, stream, work, ...client };
+  return { env: c.env, path, api: request.api, headers, stored, body, stream, work, ...client };
 }
 
 /** The answer, or the pool's card where the one that the prompt was hashed by is old. */
@@ -172,6 +174,8 @@ export const inference: Handler<AppEnv> = async (c) => {
 export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: number): Promise<Response> {
   const accepted = await accept(c, read);
   if ("code" in accepted) return errorResponse(c, accepted);
+  // Before anything is computed of what could not be kept.
+  if (isStored(accepted) && !(await canStore(c.env))) return errorResponse(c, storageFull());
   const { request, body, historyBytes, work, urgency } = accepted;
   const digest = forwardedDigest(sha256, historyBytes, sha256(body));
   const asked = { request, path: c.req.path, bodyBytes: body.byteLength, digest, counts: work === "count", urgency };
@@ -180,7 +184,7 @@ export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: num
     const chosen = await choosePools(c, asked);
     if (chosen === null) return unknownModel(c, request.model);
     if ("code" in chosen) return errorResponse(c, chosen);
-    // Its stored response is opened under the request's id, once.
+    // Its stored response has the request's id.
     common ??= jobOf(c, accepted);
     const served = await serve(c, { ...common, ...chosen }, new Ticker(arrivedAtMs));
     if (served instanceof Response) return served;

@@ -2,15 +2,22 @@
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
-import type { Page } from "../objects/response-object.ts";
-import { storedResponse } from "../stored-response.ts";
+import { type Page, pageOfItems } from "../../src/records/item-page.ts";
+import { type StoredResult, storedResponse } from "../stored-response.ts";
 
 const MOST_ITEMS = 100;
 const DEFAULT_ITEMS = 20;
 
 type WithId = Context<AppEnv, "/v1/responses/:id">;
 
-const objectOf = (c: WithId) => storedResponse(c.env, c.get("tenant"), c.req.param("id"));
+const responseOf = (c: WithId) => storedResponse(c.env, c.get("tenant"), c.req.param("id"));
+
+/** Of one that is not stored, or can't be read now, the answer that says so. */
+async function partOf(c: WithId, part: keyof StoredResult): Promise<string | Response> {
+  const text = (await responseOf(c)?.read(part)) ?? null;
+  if (text === null) return none(c);
+  return typeof text === "string" ? text : errorResponse(c, text);
+}
 
 const none = (c: WithId): Response =>
   errorResponse(
@@ -26,18 +33,19 @@ export const getResponse: Handler<AppEnv, "/v1/responses/:id"> = async (c) => {
     const message = "Streams of stored responses are not kept, so none can be resumed. Leave out `stream` and `starting_after`.";
     return errorResponse(c, apiError("invalid_request", message, "stream"));
   }
-  const text = (await objectOf(c)?.get()) ?? null;
-  return text === null ? none(c) : json(text);
+  const text = await partOf(c, "response");
+  return typeof text === "string" ? json(text) : text;
 };
 
 export const deleteResponse: Handler<AppEnv, "/v1/responses/:id"> = async (c) => {
-  const deleted = (await objectOf(c)?.delete()) ?? false;
+  const deleted = (await responseOf(c)?.delete()) ?? false;
+  if (typeof deleted === "object") return errorResponse(c, deleted);
   return deleted ? c.json({ id: c.req.param("id"), object: "response", deleted: true }) : none(c);
 };
 
 export const cancelResponse: Handler<AppEnv, "/v1/responses/:id/cancel"> = async (c) => {
-  const text = (await objectOf(c)?.get()) ?? null;
-  if (text === null) return none(c);
+  const text = await partOf(c, "response");
+  if (typeof text !== "string") return text;
   const message = "Only a background response can be cancelled, and this one is not. To stop an answer, close its connection.";
   return errorResponse(c, apiError("invalid_request", message));
 };
@@ -54,11 +62,11 @@ function pageOf(c: WithId): Page | ApiError {
 export const inputItems: Handler<AppEnv, "/v1/responses/:id/input_items"> = async (c) => {
   const page = pageOf(c);
   if ("code" in page) return errorResponse(c, page);
-  const answer = (await objectOf(c)?.inputItems(page)) ?? { type: "not_found" as const };
-  if (answer.type === "not_found") return none(c);
+  const text = await partOf(c, "inputItems");
+  if (typeof text !== "string") return text;
+  const answer = pageOfItems(JSON.parse(text) as { id?: string }[], page);
   if (answer.type === "unknown_after")
     return errorResponse(c, apiError("invalid_request", "`after` names no item of this response.", "after"));
-  const { firstId, lastId, hasMore } = answer;
-  const rest = JSON.stringify({ first_id: firstId, last_id: lastId, has_more: hasMore }).slice(1);
-  return json(`{"object":"list","data":${answer.data},${rest}`);
+  const { data, firstId, lastId, hasMore } = answer;
+  return json(JSON.stringify({ object: "list", data, first_id: firstId, last_id: lastId, has_more: hasMore }));
 };

@@ -28,10 +28,11 @@ export const results: Handler<AppEnv, "/internal/results/:id"> = async (c) => {
   const parsed = Result.safeParse(read.value);
   if (!parsed.success) return errorResponse(c, apiError("invalid_request", "A result is {response, inputItems, messages}."));
   const { response, inputItems, messages } = parsed.data;
-  const stored = await object.store(ticket, {
+  const stored = await object.store({
     response: JSON.stringify(response),
     inputItems: JSON.stringify(inputItems),
     messages: JSON.stringify(messages),
   });
-  return stored === "refused" ? errorResponse(c, refused()) : c.body(null, 204);
+  if (typeof stored === "object") return errorResponse(c, stored);
+  return stored === "deleted" ? errorResponse(c, refused()) : c.body(null, 204);
 };

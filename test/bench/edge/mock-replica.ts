@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { AdmissionGate } from "../../../gpu-backend/admission-gate.ts";
 import { announce, type Announcer } from "../../../gpu-backend/announce.ts";
+import { edgeOrigin as originOf } from "../../../gpu-backend/hand-up.ts";
 import type { ResidencyEntry } from "../../../src/wire/residency-frame.ts";
 import type { AnswerEvent } from "../../../src/wire/answer-event.ts";
 import { chatCompletion, ChatStream } from "../../../src/wire/chat-answer.ts";
@@ -41,8 +42,12 @@ const first = chunks.open();
 const word = chunks.event({ type: "text", choice: 0, text: CONTENT, logprobs: null });
 const last = chunks.event(finished) + chunks.close();
 
+/** About 20 KB. */
+const result = JSON.stringify({ response: { text: CONTENT.repeat(2_000) }, inputItems: [], messages: [{ text: CONTENT.repeat(2_000) }] });
+
 const announcers: Announcer[] = [];
 const gates: AdmissionGate[] = [];
+let edgeOrigin = "";
 const held: ResidencyEntry[][] = [];
 const ports: number[] = [];
 let joined = 0;
@@ -70,6 +75,15 @@ function settle(request: IncomingMessage, server: number): void {
     prefillMs: 1,
     decodeMs: 1,
   });
+}
+
+/** A response that is to be stored is handed up before its answer ends, as replicas do. */
+async function handUp({ headers }: IncomingMessage): Promise<void> {
+  const [ticket, id] = [headers[HEADER.resultTicket], headers[HEADER.requestId]];
+  if (typeof ticket !== "string" || typeof id !== "string") return;
+  const url = `${edgeOrigin}/internal/results/resp_${id.slice("req_".length)}`;
+  const sent = { "content-type": "application/json", [HEADER.resultTicket]: ticket };
+  await (await fetch(url, { method: "PUT", headers: sent, body: result })).arrayBuffer();
 }
 
 /** As fast as the loop turns, one write an event. */
@@ -113,7 +127,8 @@ function listen(server: number): Promise<number> {
       answered++;
       if (!wantsStream(parts)) {
         response.writeHead(200, { "content-type": "application/json", "content-length": unary.length });
-        response.end(unary);
+        if (request.headers[HEADER.resultTicket] === undefined) response.end(unary);
+        else void handUp(request).finally(() => response.end(unary));
       } else {
         response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" });
         if (oneByOne) void streamOneByOne(response);
@@ -186,6 +201,7 @@ async function handle(command: MockCommand): Promise<MockReply> {
     case "join":
       for (const old of announcers.splice(0)) old.close();
       held.length = 0;
+      edgeOrigin = originOf(command.join);
       for (let index = 0; index < command.replicas; index++) announcers.push(join(command, index));
       break;
     case "hold":

@@ -137,6 +137,23 @@ describe("a checkpoint", () => {
     expect(content(rows.load().index)).toEqual(content(index));
   });
 
+  it("keeps what waits within a bound while nothing can be written, and has it all once it can", () => {
+    const index = createStorableIndex({ maxParts: 2 });
+    const checkpoint = new IndexCheckpoint(index);
+    const rows = new Rows();
+    for (const hash of few) index.set(hash, 1, TIER.device, 5);
+    rows.flush(checkpoint);
+    for (let round = 0; round < 1_000; round++) {
+      for (const [nth, hash] of few.entries()) index.set(hash, nth % 3, (round + nth) % 16, round);
+      checkpoint.condense();
+      expect(checkpoint.pendingBytes).toBeLessThan(3 * few.length * 3 * 16 + 1_048_576);
+    }
+    rows.flush(checkpoint);
+    const { index: loaded, fits } = rows.load();
+    expect(fits).toBe(true);
+    expect(content(loaded)).toEqual(content(index));
+  });
+
   it("is void when its rows do not fit together", () => {
     const rows = new Rows();
     const index = createStorableIndex();

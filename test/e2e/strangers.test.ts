@@ -1,0 +1,124 @@
+/** Who may hold what of a self-hosted edge: bare workerd, and raw sockets of clients that have no right, say nothing or half of it. */
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { bundleEdge } from "../../cli/bundle.ts";
+import { startWorkerd } from "../../cli/edge.ts";
+import { loadSecrets, type Secrets } from "../../cli/secrets.ts";
+import { until } from "./started.ts";
+
+let state: string;
+let secrets: Secrets;
+let edge: { port: number; pid: number; end: () => void };
+
+beforeAll(async () => {
+  state = mkdtempSync(join(tmpdir(), "warmpath-strangers-"));
+  secrets = loadSecrets(state);
+  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "default", WARMPATH_PROFILE: "cache-aware" };
+  const started = await startWorkerd({ port: 0, stateDirectory: state, variables }, await bundleEdge(state));
+  if (started.type === "failed") throw new Error(started.message);
+  const { process, port } = started;
+  edge = { port, pid: process.pid ?? 0, end: () => void process.kill("SIGKILL") };
+});
+afterAll(() => {
+  edge.end();
+  rmSync(state, { recursive: true, force: true, maxRetries: 5 });
+});
+
+const descriptors = (): number => readdirSync(`/proc/${edge.pid}/fd`).length;
+
+interface Raw {
+  socket: Socket;
+  heard: () => string;
+  closed: Promise<void>;
+}
+
+function raw(text: string): Raw {
+  const socket = connect(edge.port, "127.0.0.1", () => socket.write(text));
+  let heard = "";
+  socket.on("data", (data) => (heard += data.toString()));
+  socket.on("error", () => undefined);
+  return { socket, heard: () => heard, closed: new Promise((resolve) => socket.once("close", () => resolve())) };
+}
+
+const upgrade = (...headers: string[]): string =>
+  [
+    "GET /announce/default HTTP/1.1",
+    "Host: edge.test",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}`,
+    ...headers,
+    "\r\n",
+  ].join("\r\n");
+
+const member = (): string => `authorization: Bearer ${secrets.joinToken("default")}`;
+
+it("1,500 strangers get no socket, and their descriptors are back within 6 s", { timeout: 60_000 }, async () => {
+  await fetch(`http://127.0.0.1:${edge.port}/healthz`);
+  const base = descriptors();
+  const strangers = Array.from({ length: 1_500 }, (_, n) => raw(upgrade(...(n % 2 === 0 ? [] : ["authorization: Bearer wpj_nonsense"]))));
+  // What they send on is read by nobody: as a frame it would have been one of 650 KB.
+  for (const { socket } of strangers.slice(0, 10)) socket.write(Buffer.alloc(650_000, 0x81));
+  for (const { heard, closed } of strangers) await Promise.race([closed, until("an answer", () => heard() !== "", 30_000)]);
+  for (const { heard } of strangers.slice(10)) expect(heard()).toMatch(/^HTTP\/1\.1 401 [^]*invalid_join_token/);
+  for (const { socket } of strangers) socket.destroy();
+  await until("descriptors are back", () => descriptors() <= base + 4, 6_000);
+});
+
+it("a page of a browser gets no socket, whatever it knows", async () => {
+  const page = raw(upgrade(member(), "Origin: https://evil.test"));
+  await until("an answer", () => page.heard() !== "");
+  expect(page.heard()).toMatch(/^HTTP\/1\.1 403 /);
+  page.socket.destroy();
+});
+
+it("replicas that come and go, with a close frame or without, leave no descriptor", { timeout: 30_000 }, async () => {
+  const base = descriptors();
+  for (const leave of ["vanish", "close"] as const) {
+    const replicas = Array.from({ length: 50 }, () => raw(upgrade(member())));
+    for (const { heard } of replicas) await until("an upgrade", () => heard() !== "");
+    for (const { heard } of replicas) expect(heard()).toMatch(/^HTTP\/1\.1 101 /);
+    // An empty close frame, masked by zeros.
+    for (const { socket } of replicas) {
+      if (leave === "vanish") socket.destroy();
+      else socket.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]));
+    }
+    await until(`descriptors are back after a ${leave}`, () => descriptors() <= base + 4, 6_000);
+    for (const { socket } of replicas) socket.destroy();
+  }
+});
+
+it.concurrent("connections that say nothing, or not all, or nothing more after an answer have a limit", { timeout: 60_000 }, async () => {
+  const base = descriptors();
+  const mute = raw("");
+  const half = raw("GET /healthz HTTP/1.1\r\nHost: edge.test\r\n");
+  const answered = raw(upgrade());
+  await Promise.all([mute.closed, half.closed, answered.closed]);
+  expect(descriptors()).toBeLessThanOrEqual(base + 4);
+});
+
+it.concurrent("a body that does not come is 408 after 30 s, and so is one that trickles", { timeout: 60_000 }, async () => {
+  const head = [
+    "POST /v1/chat/completions HTTP/1.1",
+    "Host: edge.test",
+    `authorization: Bearer ${secrets.apiKey}`,
+    "content-type: application/json",
+    "content-length: 8000000",
+    '\r\n{"model":',
+  ].join("\r\n");
+  const [silent, slow] = [raw(head), raw(head)];
+  const trickle = setInterval(() => slow.socket.write(" "), 1_000);
+  const startedMs = performance.now();
+  for (const { heard } of [silent, slow]) await until("an answer", () => heard() !== "", 45_000);
+  clearInterval(trickle);
+  expect(performance.now() - startedMs).toBeGreaterThan(29_000);
+  for (const { heard, socket } of [silent, slow]) {
+    expect(heard()).toMatch(/^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
+    socket.destroy();
+  }
+});
