@@ -93,10 +93,15 @@ describe("KV in use", () => {
   it("is what the replica reports where that is more, until requests end", () => {
     const book = new LeaseBook();
     for (const id of ["a", "b"]) book.reserve({ ...claim, id, promptTokens: 100, prompt: prompt([1, 1, 1], 0) });
+    book.reserve({ ...claim, id: "c", promptTokens: 100, uncachedTokens: 0, prompt: prompt([2, 1, 1], 0) });
     book.usedKv(0, 4_000);
     expect(liveKvTokens(book.load(0))).toBe(4_000);
+    // All of it is another one's, too.
     book.release({ id: "a", attempt: 1 }, 1);
-    expect(liveKvTokens(book.load(0))).toBe(3_950);
+    expect(liveKvTokens(book.load(0))).toBe(4_000);
+    // None of it is, whether it was computed or found there.
+    book.release({ id: "c", attempt: 1 }, 1);
+    expect(liveKvTokens(book.load(0))).toBe(3_900);
     book.usedKv(0, 20);
     expect(liveKvTokens(book.load(0))).toBe(100);
     book.release({ id: "b", attempt: 1 }, 1);
