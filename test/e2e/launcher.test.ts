@@ -61,8 +61,8 @@ describe("ending the launcher", () => {
       const reader = stream?.body?.getReader();
       if (reader !== undefined) expect((await reader.read()).done).toBe(false);
       const pids = await family(pid);
-      // The launcher, its watchdog, the edge, two replicas and their engines.
-      expect(pids.length).toBeGreaterThanOrEqual(7);
+      // The launcher, its watchdog, the edge, replicas and their engines.
+      expect(pids.length).toBeGreaterThanOrEqual(busy ? 7 : 5);
       expect(pids).toEqual(expect.arrayContaining([product.edgePid, ...product.replicas.map((replica) => replica.pid)]));
       product.launcher.kill(signal);
       let left: number[] = [];

@@ -12,8 +12,8 @@ export interface Endpoint {
   envelope: "openai" | "anthropic";
   body: (random: Random, known: Known) => Json;
   rules: readonly Rule[];
-  /** Of a prompt that is too long; null: a count has no such limit. */
-  promptParam: string | null;
+  /** Of a prompt that is too long. */
+  promptParam: string;
 }
 
 const CHAT_ENDPOINT: Endpoint = {
@@ -29,8 +29,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
   { path: "/v1/completions", envelope: "openai", body: completionBody, rules: COMPLETIONS, promptParam: "prompt" },
   { path: "/v1/responses", envelope: "openai", body: responsesBody, rules: RESPONSES, promptParam: "input" },
   { path: "/v1/messages", envelope: "anthropic", body: messagesBody, rules: MESSAGES, promptParam: "messages" },
-  { path: "/v1/messages/count_tokens", envelope: "anthropic", body: countTokensBody, rules: COUNT_TOKENS, promptParam: null },
-  { path: "/v1/responses/input_tokens", envelope: "openai", body: responsesBody, rules: RESPONSES, promptParam: null },
+  { path: "/v1/messages/count_tokens", envelope: "anthropic", body: countTokensBody, rules: COUNT_TOKENS, promptParam: "messages" },
+  { path: "/v1/responses/input_tokens", envelope: "openai", body: responsesBody, rules: RESPONSES, promptParam: "input" },
 ];
 
 export type Kind = "valid" | "certain" | "wild" | "bytes" | "transport" | "too long" | "twice";
@@ -83,8 +83,7 @@ function made(endpoint: Endpoint, known: Known, random: Random): Made {
     return { kind: "transport", ...sent, expected: { ...ANY, statuses: [status] } };
   }
   if (draw < 98) {
-    const { promptParam: param } = endpoint;
-    const expected: Expected = param === null ? GOOD : { ...ANY, statuses: [400], param };
+    const expected: Expected = { ...ANY, statuses: [400], param: endpoint.promptParam };
     return { kind: "too long", what: "", bytes: Buffer.from(tooLong(body)), expected };
   }
   const last = random.pick(["good", "bad"] as const);
