@@ -5,6 +5,9 @@ import { defineConfig } from "vitest/config";
 // Tests start replicas and engines a hundred times: each compiles its modules once only.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules/.cache/warmpath-test/compiled");
 
+/** One at a time: they measure, or freeze what would be slow beside others, too. */
+const ALONE = ["truth", "faults", "kv-tiers", "kv-patience", "strangers", "client-abort"].map((name) => `test/e2e/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     // On two cores the default is one, and half of what tests do is waiting.
@@ -14,8 +17,16 @@ export default defineConfig({
       // Pure code keeps no state, so files share their processes, and load each module once.
       { test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/conformance/**/*.test.ts"], testTimeout: 60_000, isolate: false } },
       { test: { name: "gpu-backend", include: ["test/gpu-backend/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 } },
-      // One at a time: they measure, freeze and kill.
-      { test: { name: "e2e", include: ["test/e2e/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false } },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/*.test.ts"],
+          exclude: ALONE,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      { test: { name: "e2e-alone", include: ALONE, testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false } },
       { test: { name: "clients", include: ["test/e2e/clients/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000 } },
       {
         plugins: [
