@@ -6,7 +6,7 @@ export const CLAIM_LIVES_MS = 7_000;
 export const MAX_CLAIMS = 1_024;
 /** Whoever waits is at most so many classes down, and a class higher after each such time. */
 export const CLASS_AGES_MS = 20_000;
-/** A second waited counts as half a second of prefill less (facts/routing.md §1). */
+/** A second waited counts as half a second of prefill less. */
 export const WAITED_WEIGHT = 0.5;
 /** The pace at which the line moves is that of the last half minute in which somebody waited, about. */
 const PACE_MS = 30_000;

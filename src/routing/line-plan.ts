@@ -1,5 +1,5 @@
 /**
- * Late binding (facts/routing.md §1): who of the line goes where now. Each in turn takes the replica where it costs least, the prefills
+ * Late binding: who of the line goes where now. Each in turn takes the replica where it costs least, the prefills
  * planned before it included; where W + V is below the replica's hold it is sent, else its prefill is added to V, a plan that binds nobody. Where
  * it is cheapest with its prompt prefilled by another replica (disaggregate.ts), W, V and hold are that one's.
  *

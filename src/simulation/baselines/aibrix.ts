@@ -5,7 +5,7 @@
  *   else, in order of the match in whole percent, then fewer requests: the first with at most mean + 1 sigma
  *   none matches, or none of them is that idle               → least requests
  *
- * The rule is that of facts/peers.md. What it leaves open is as in vllm-project/aibrix pkg/plugins/gateway/algorithms/prefix_cache.go (01de8a5):
+ * The rule, and what it leaves open, as in vllm-project/aibrix pkg/plugins/gateway/algorithms/prefix_cache.go (01de8a5):
  * only replicas that hold something are in the order; sigma is of the sample (n - 1), over all replicas; equals are drawn at random (it
  * shuffles first), as are ties of the least requests. That version has another first line: with max > 2 * (mean + 1) and max - min >= 8 it goes
  * on with the least loaded alone.

@@ -1,5 +1,5 @@
 /**
- * llm-d, default weights as in facts/peers.md: 3 * prefix + 2 * queue + 2 * kv (llm-d-scores.ts). Its approximate index
+ * llm-d, default weights: 3 * prefix + 2 * queue + 2 * kv (llm-d-scores.ts). Its approximate index
  * knows no tiers: a matched block counts 1 wherever it lies.
  */
 import type { BaselinePolicy } from "../policy.ts";
