@@ -10,6 +10,8 @@ export interface UnfinishedBody {
   bytes: number;
   /** What it had brought when it was last put behind all others. */
   movedAtBytes: number;
+  /** A part that was on its way when it gave way is not counted again. */
+  ended: boolean;
   giveWay: () => void;
 }
 
@@ -28,11 +30,12 @@ export class UnfinishedBodies {
 
   /** `giveWay`: called at most once, when others bring what there is no room for. */
   begin(giveWay: () => void): UnfinishedBody {
-    return { bytes: 0, movedAtBytes: 0, giveWay };
+    return { bytes: 0, movedAtBytes: 0, ended: false, giveWay };
   }
 
   /** It has brought more. */
   grow(body: UnfinishedBody, bytes: number): void {
+    if (body.ended) return;
     const isCounted = this.#bodies.has(body);
     body.bytes += bytes;
     if (body.bytes <= this.#small) return;
@@ -51,6 +54,7 @@ export class UnfinishedBodies {
 
   /** It is complete, or nobody reads it any more. Idempotent. */
   end(body: UnfinishedBody): void {
+    body.ended = true;
     if (this.#bodies.delete(body)) this.#bytes -= body.bytes;
   }
 }

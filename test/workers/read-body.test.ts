@@ -56,6 +56,9 @@ it("bodies give way in the order of their last 16 KiB, and small ones never", ()
   const large = begin("large");
   bodies.grow(large, 200_000);
   expect(given).toEqual(["trickles", "first"]);
+  // A part of it was on its way.
+  bodies.grow(first, 200_000);
+  expect(given).toEqual(["trickles", "first"]);
   bodies.end(large);
   bodies.grow(begin("next"), 200_000);
   expect(given).toEqual(["trickles", "first"]);
