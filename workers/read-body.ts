@@ -1,4 +1,5 @@
 import { steadyNowMs } from "./steady-clock.ts";
+import { UnfinishedBodies } from "./unfinished-bodies.ts";
 
 /** A body that is too long is still taken in up to so many times the limit: cut off while it sends, a client sees a reset and no answer. */
 const DISCARD_FACTOR = 4;
@@ -7,8 +8,14 @@ const DISCARD_FACTOR = 4;
 const PATIENCE_MS = 30_000;
 const BYTES_PER_MS = 16.384;
 
-/** Reads on, and gives up when the rest is late. */
-async function partsOf(body: ReadableStream<Uint8Array>, take: (part: Uint8Array) => boolean): Promise<"all" | "enough" | "late"> {
+/** Of this isolate: eight of the longest bodies, half of what an isolate may use on Cloudflare. */
+const unfinished = new UnfinishedBodies(64 * 1024 * 1024, 64 * 1024);
+
+/** gone: the client has left. */
+type Outcome = "all" | "enough" | "late" | "gone";
+
+/** Reads on, and gives up when the rest is late, or has to give way. */
+async function partsOf(body: ReadableStream<Uint8Array>, take: (part: Uint8Array) => boolean, givenWay: Promise<"late">): Promise<Outcome> {
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   const startedAtMs = steadyNowMs();
   let bytes = 0;
@@ -23,8 +30,8 @@ async function partsOf(body: ReadableStream<Uint8Array>, take: (part: Uint8Array
   });
   try {
     for (;;) {
-      const read = await Promise.race([reader.read(), late]);
-      if (read === "late") return read;
+      const read = await Promise.race([reader.read().catch(() => "gone" as const), late, givenWay]);
+      if (typeof read === "string") return read;
       if (read.done) return "all";
       bytes += read.value.byteLength;
       if (!take(read.value)) return "enough";
@@ -34,25 +41,31 @@ async function partsOf(body: ReadableStream<Uint8Array>, take: (part: Uint8Array
   }
 }
 
-/** The whole body; "late" when the rest does not come; null when it is longer than `limit` bytes. */
-export async function readBody(request: Request, limit: number): Promise<Uint8Array | "late" | null> {
+/** The whole body; "late" when the rest does not come, "gone" when its client goes; null when it is longer than `limit` bytes. */
+export async function readBody(request: Request, limit: number): Promise<Uint8Array | "late" | "gone" | null> {
   if (request.body === null) return new Uint8Array();
   const declared = Number(request.headers.get("content-length") ?? Number.NaN);
   // A body that is too long is still taken in: cut off while it sends, a client sees a reset and no answer.
   const most = (declared > limit ? DISCARD_FACTOR : 1 + DISCARD_FACTOR) * limit;
   const parts: Uint8Array[] = [];
   let length = 0;
-  const outcome = await partsOf(request.body, (part) => {
+  const { promise: givenWay, resolve: giveWay } = Promise.withResolvers<"late">();
+  const held = unfinished.begin(() => giveWay("late"));
+  const take = (part: Uint8Array): boolean => {
     length += part.byteLength;
-    if (length <= limit && !(declared > limit)) parts.push(part);
-    else parts.length = 0;
+    if (length <= limit && !(declared > limit)) {
+      parts.push(part);
+      unfinished.grow(held, part.byteLength);
+    } else {
+      parts.length = 0;
+      unfinished.end(held);
+    }
     return length <= most;
-  }).catch((error: unknown) => {
-    if (length > limit || declared > limit) return "enough" as const;
-    throw error;
-  });
+  };
+  const outcome = await partsOf(request.body, take, givenWay).finally(() => unfinished.end(held));
   if (outcome === "late") return "late";
   if (length > limit || declared > limit) return null;
+  if (outcome === "gone") return "gone";
   const [only] = parts;
   return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, length);
 }

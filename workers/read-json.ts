@@ -83,6 +83,8 @@ export async function readJson(request: Request, limit = MOST_BODY_BYTES): Promi
   // Read all the same: cut off while it sends, a client sees a reset and no answer.
   const raw = await readBody(request, limit);
   if (raw === "late") return apiError("request_timeout", "The rest of the body did not come. Send the request again.");
+  // Nobody hears it.
+  if (raw === "gone") return apiError("invalid_request", "The body broke off. Send the request again.");
   if (!told.ok) return told.error;
   if (raw === null) return tooLarge(limit);
   const unpacked: Unpacked = told.coding === null ? { ok: true, bytes: raw } : unpack(raw, told.coding, limit);

@@ -1,11 +1,12 @@
 /**
- * `node test/bench/soak.ts [--only saturation|hostile-kv|long] [--minutes 10] [--requests 300000] [--real 2000] [--pace 1]`: ten minutes at
- * saturation (soak/saturation.ts), as many of hostile KV (soak/hostile-kv.ts), then the long half (soak/long.ts). Exits with 1 when a budget or a
+ * `node test/bench/soak.ts [--only saturation|hostile-kv|door|long] [--minutes 10] [--requests 300000] [--real 2000] [--pace 1]`: ten minutes at
+ * saturation (soak/saturation.ts), as many of hostile KV (soak/hostile-kv.ts) and at the door (soak/door.ts), then the long half (soak/long.ts). Exits with 1 when a budget or a
  * verdict is missed.
  */
 import { parseArgs } from "node:util";
 import { endChildren } from "./edge/child.ts";
 import type { Check } from "./soak/check.ts";
+import { atTheDoor } from "./soak/door.ts";
 import { endEdges } from "./soak/edge-process.ts";
 import { longHalf, WHOLE } from "./soak/long.ts";
 import { hostileKv } from "./soak/hostile-kv.ts";
@@ -30,6 +31,7 @@ function number(name: "minutes" | "requests" | "real" | "pace", least: number): 
 const HALVES: Record<string, () => Promise<Check[]>> = {
   saturation: () => saturationHalf(number("minutes", Number.MIN_VALUE)),
   "hostile-kv": () => hostileKv(number("minutes", Number.MIN_VALUE)),
+  door: () => atTheDoor(number("minutes", Number.MIN_VALUE)),
   long: () => longHalf({ requests: number("requests", 3_000), realRequests: number("real", 1), pace: number("pace", 0.01) }),
 };
 const chosen = values.only === undefined ? Object.values(HALVES) : [HALVES[values.only]];

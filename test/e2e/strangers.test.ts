@@ -93,6 +93,35 @@ it("replicas that come and go, with a close frame or without, leave no descripto
   }
 });
 
+it(
+  "unfinished bodies hold 64 MiB at most: beyond it the one that has brought nothing for longest is 408 at once",
+  { timeout: 30_000 },
+  async () => {
+    const head = [
+      "POST /v1/chat/completions HTTP/1.1",
+      "Host: edge.test",
+      `authorization: Bearer ${secrets.apiKey}`,
+      "content-type: application/json",
+      "content-length: 8000000",
+      "\r\n",
+    ].join("\r\n");
+    const clients = Array.from({ length: 12 }, () => raw(head + " ".repeat(7_900_000)));
+    const answered = (): Raw[] => clients.filter(({ heard }) => heard() !== "");
+    await until(
+      "four have given way",
+      () => clients.filter(({ heard, socket }) => heard() !== "" || socket.destroyed).length === 4,
+      15_000,
+    );
+    // Whoever still sends may see a reset instead.
+    for (const { heard } of answered()) expect(heard()).toMatch(/^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
+    const other = await fetch(`http://127.0.0.1:${edge.port}/v1/models`, { headers: { authorization: `Bearer ${secrets.apiKey}` } });
+    expect(other.status).toBe(200);
+    // 12 times 7.9 MB, without three.
+    expect(answered()).toHaveLength(4);
+    for (const { socket } of clients) socket.destroy();
+  },
+);
+
 it.concurrent("connections that say nothing, or not all, or nothing more after an answer have a limit", { timeout: 60_000 }, async () => {
   const base = descriptors();
   const mute = raw("");

@@ -7,6 +7,7 @@ import type { ChildProcess } from "node:child_process";
 import { bundleEdge } from "../../../cli/bundle.ts";
 import { startWorkerd } from "../../../cli/edge.ts";
 import { loadSecrets, type Secrets } from "../../../cli/secrets.ts";
+import type { DiskSpace } from "../../../src/records/disk-room.ts";
 
 export const POOL = "default";
 
@@ -40,20 +41,23 @@ export class SoakEdge {
   readonly stateDirectory: string;
   readonly secrets: Secrets;
   readonly #bundle: string;
+  readonly #diskSpace: (() => Promise<DiskSpace>) | undefined;
   #child: ChildProcess | null = null;
   #port = 0;
   #lives = 0;
   #startedAtMs = 0;
   #up: Promise<void> = Promise.resolve();
 
-  private constructor(stateDirectory: string, bundle: string) {
+  private constructor(stateDirectory: string, bundle: string, diskSpace: (() => Promise<DiskSpace>) | undefined) {
     this.stateDirectory = stateDirectory;
     this.secrets = loadSecrets(stateDirectory);
     this.#bundle = bundle;
+    this.#diskSpace = diskSpace;
   }
 
-  static async start(bundle: string): Promise<SoakEdge> {
-    const edge = new SoakEdge(await temporaryFolder("warmpath-soak-"), bundle);
+  /** `diskSpace`: what the edge is to believe of its disk; left out, the truth. */
+  static async start(bundle: string, diskSpace?: () => Promise<DiskSpace>): Promise<SoakEdge> {
+    const edge = new SoakEdge(await temporaryFolder("warmpath-soak-"), bundle, diskSpace);
     await edge.#start();
     return edge;
   }
@@ -116,7 +120,9 @@ export class SoakEdge {
 
   async #start(): Promise<void> {
     const variables = { WARMPATH_SECRET: this.secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: "cache-aware" };
-    const started = await startWorkerd({ port: this.#port, stateDirectory: this.stateDirectory, variables }, this.#bundle);
+    const options = { port: this.#port, stateDirectory: this.stateDirectory, variables };
+    const diskSpace = this.#diskSpace;
+    const started = await startWorkerd(diskSpace === undefined ? options : { ...options, diskSpace }, this.#bundle);
     if (started.type === "failed") throw new Error(started.message);
     this.#port = started.port;
     this.#child = started.process;

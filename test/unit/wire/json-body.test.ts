@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { apiError } from "../../../src/errors.ts";
+import { MOST_STRUCTURES } from "../../../src/wire/json-body.ts";
 import { decodeJsonBody, openaiErrorBody } from "../../../src/wire/openai.ts";
 
 test("bodies: JSON, broken JSON with a position, broken UTF-8, nothing", () => {
@@ -16,6 +17,26 @@ test("bodies: JSON, broken JSON with a position, broken UTF-8, nothing", () => {
   expect(message(Uint8Array.of(0x22, 0xff, 0x22))).toMatch(/UTF-8/);
   expect(message(new Uint8Array())).toMatch(/empty/);
   expect(decodeJsonBody(bytes("[".repeat(20_000) + "]".repeat(20_000)), decoder).ok).toBe(true);
+});
+
+test("a body of more objects, lists and fields than are ever needed is refused before it is parsed", () => {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const decode = (text: string): ReturnType<typeof decodeJsonBody> => decodeJsonBody(new TextEncoder().encode(text), decoder);
+  const many = (unit: string, count = MOST_STRUCTURES + 1): string => Array.from({ length: count }, () => unit).join(",");
+  const refusal = {
+    ok: false,
+    error: { code: "invalid_request", message: expect.stringContaining(`${MOST_STRUCTURES} objects`) as string },
+  };
+  for (const body of [`[${many("{}")}]`, `[${many("[]")}]`, `{${many('"a":0')}}`, "[".repeat(4_000_000), '{"a":'.repeat(1_000_000)])
+    expect(decode(body)).toMatchObject(refusal);
+  // What a string says is no structure, whatever it escapes, and what is in a list is none either.
+  expect(decode(JSON.stringify(["{[:".repeat(MOST_STRUCTURES), '\\"{[:'.repeat(MOST_STRUCTURES), "\\"])).ok).toBe(true);
+  expect(decode(`[${many("0")}]`).ok).toBe(true);
+  expect(decode(`[${many("{}", MOST_STRUCTURES - 1)}]`).ok).toBe(true);
+  expect(decode(`["${"a".repeat(100_000)}`)).toMatchObject({
+    ok: false,
+    error: { message: expect.stringContaining("ends too early") as string },
+  });
 });
 
 test("the error envelope has OpenAI's four keys and codes", () => {
