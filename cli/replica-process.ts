@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { forkDyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { ROOT } from "./bundle.ts";
 
-/** After a death that soon follows another: one is no pattern yet. */
+/** After a death that soon follows another: one is no pattern yet. Doubled for each more. */
 const RESTART_MS = 300;
-/** So many early deaths in a row, and it is given up. */
-const MOST_DEATHS = 5;
+const MOST_RESTART_MS = 30_000;
+/** So many early deaths in a row are said. */
+const TOLD_DEATHS = 5;
 const EARLY_MS = 10_000;
 /**
  * Of a replica and its engine. V8's young generation doubles while garbage is made, up to 64 MiB twice where memory is plenty: every replica would seem to leak 115 MiB in its
@@ -28,8 +29,8 @@ export interface ReplicaEvents {
   started(name: string, child: ChildProcess): void;
   joined(name: string, url: string): void;
   ended(name: string, pid: number): void;
-  /** It will not be started again. */
-  failed(name: string, message: string): void;
+  /** It said why it can't begin, or died again and again. It is started again after `againMs`. */
+  failed(name: string, message: string, againMs: number): void;
 }
 
 export interface ReplicaProcess {
@@ -71,9 +72,10 @@ export function startReplica(name: string, environment: Record<string, string>, 
       if (started.pid !== undefined) events.ended(name, started.pid);
       if (stopping) return gone.resolve();
       deaths = performance.now() - startedMs < EARLY_MS ? deaths + 1 : 0;
-      if (message !== "") events.failed(name, message);
-      else if (deaths >= MOST_DEATHS) events.failed(name, `${name} died ${MOST_DEATHS} times in a row.`);
-      else setTimeout(() => (stopping ? undefined : start()), deaths <= 1 ? 0 : RESTART_MS);
+      const againMs = deaths <= 1 ? 0 : Math.min(MOST_RESTART_MS, RESTART_MS * 2 ** (deaths - 2));
+      if (message !== "") events.failed(name, message, againMs);
+      else if (deaths >= TOLD_DEATHS) events.failed(name, `${name} died ${deaths} times in a row.`, againMs);
+      setTimeout(() => (stopping ? undefined : start()), againMs);
     });
   }
 

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { replicaPid } from "./processes.ts";
 import { isAlive, launch, metric, preparedStateDirectory, type Started, startProduct, until } from "./started.ts";
 
 const GONE_MS = 3_000;
@@ -261,6 +262,34 @@ describe("a start that cannot be", () => {
       }
     } finally {
       await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe("a replica that dies again and again", () => {
+  it("is started again, ever later, while the others go on", async () => {
+    const product = await startProduct({ replicas: 2 });
+    try {
+      const [first, other] = ["replica-1", "replica-2"];
+      const otherPid = replicaPid(product, other);
+      let before: number | undefined;
+      for (let death = 0; death < 6; death++) {
+        await until("it is started again", () => ![undefined, before].includes(replicaPid(product, first)));
+        before = replicaPid(product, first);
+        process.kill(before ?? 0, "SIGKILL");
+      }
+      await until("it is said", () => product.output().includes(`${first} died 5 times in a row. The others go on`));
+      expect(product.launcher.exitCode).toBeNull();
+      expect(replicaPid(product, other)).toBe(otherPid);
+      const { status, headers } = await fetch(`${product.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: product.headers,
+        body: JSON.stringify({ model: product.model, max_tokens: 4, messages: [{ role: "user", content: "Go on." }] }),
+      });
+      expect([status, headers.get("x-warmpath-replica")]).toEqual([200, other]);
+      await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2);
+    } finally {
+      await product.stop();
     }
   });
 });
