@@ -62,8 +62,8 @@ try {
   const launcher = new Launcher(chosen, loadSecrets(stateDirectory), claim);
   process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
-  // While it drains it ends by itself.
-  watchParent(() => (launcher.isDraining ? undefined : launcher.stop(null)));
+  // npm was told to end, or was killed: what runs may still end whole.
+  watchParent(() => (launcher.isDraining ? undefined : void launcher.drain()));
   await launcher.run(port).catch((error: unknown) => launcher.stop(problemOf(stateDirectory, error, "The start failed")));
 } catch (error) {
   claim.release();

@@ -1,4 +1,5 @@
 /** What the launcher leaves behind: nothing, however it ends; and one clear sentence when it cannot start. */
+import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -84,7 +85,10 @@ describe("ending the launcher", () => {
 });
 
 /** All of the stream's text; the tenth of a second that it takes to begin is over. */
-async function streamOf(product: Started, maxTokens: number): Promise<{ begun: Promise<void>; text: Promise<string> }> {
+async function streamOf(
+  product: Pick<Started, "url" | "headers" | "model">,
+  maxTokens: number,
+): Promise<{ begun: Promise<void>; text: Promise<string> }> {
   const response = await fetch(`${product.url}/v1/chat/completions`, {
     method: "POST",
     headers: product.headers,
@@ -262,6 +266,34 @@ describe("a start that cannot be", () => {
       }
     } finally {
       await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe("npm", () => {
+  it("may be ended: what runs under it ends whole, and nothing is left", async () => {
+    const stateDirectory = await preparedStateDirectory();
+    const command = `${process.execPath} --disable-warning=ExperimentalWarning cli/start.ts --port 0 --replicas 1 --state ${stateDirectory}`;
+    // As npm starts it: a shell between, which is told to end and tells nobody.
+    const shell = spawn("sh", ["-c", `${command} & wait`], {
+      stdio: ["ignore", "ignore", "ignore"],
+      env: { ...process.env, npm_lifecycle_event: "start" },
+    });
+    try {
+      const facts = await until("it is ready", async () => {
+        const text = await readFile(join(stateDirectory, "dev.json"), "utf8").catch(() => null);
+        return text === null ? null : (JSON.parse(text) as { url: string; apiKey: string; model: string });
+      });
+      const pids = await family(shell.pid ?? 0);
+      const headers = { authorization: `Bearer ${facts.apiKey}`, "content-type": "application/json" };
+      const stream = await streamOf({ ...facts, headers }, 1_000);
+      await stream.begun;
+      shell.kill("SIGTERM");
+      expect((await stream.text).trimEnd().endsWith("data: [DONE]")).toBe(true);
+      await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), DRAINED_MS);
+    } finally {
+      shell.kill("SIGTERM");
+      await rm(stateDirectory, { recursive: true, force: true, maxRetries: 5 });
     }
   });
 });
