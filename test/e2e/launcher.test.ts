@@ -1,12 +1,11 @@
 /** What the launcher leaves behind: nothing, however it ends; and one clear sentence when it cannot start. */
-import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { replicaPid } from "./processes.ts";
-import { isAlive, launch, metric, preparedStateDirectory, type Started, startProduct, until } from "./started.ts";
+import { streamOf } from "./streamed.ts";
+import { isAlive, launch, metric, preparedStateDirectory, startProduct, until } from "./started.ts";
 
 const GONE_MS = 3_000;
 /** From the end of a drain. */
@@ -83,40 +82,6 @@ describe("ending the launcher", () => {
     }
   });
 });
-
-/** All of the stream's text; the tenth of a second that it takes to begin is over. */
-async function streamOf(
-  product: Pick<Started, "url" | "headers" | "model">,
-  maxTokens: number,
-): Promise<{ begun: Promise<void>; text: Promise<string> }> {
-  const response = await fetch(`${product.url}/v1/chat/completions`, {
-    method: "POST",
-    headers: product.headers,
-    body: JSON.stringify({
-      model: product.model,
-      stream: true,
-      temperature: 0,
-      max_tokens: maxTokens,
-      // The end of a turn.
-      logit_bias: { "2045": -100 },
-      messages: [{ role: "user", content: `Tell me everything, ${Math.random()}.` }],
-    }),
-  });
-  const begun = Promise.withResolvers<void>();
-  const read = async (): Promise<string> => {
-    let text = "";
-    const decoder = new TextDecoder();
-    for await (const part of response.body ?? []) {
-      text += decoder.decode(part, { stream: true });
-      if (text.includes('"content"')) begun.resolve();
-    }
-    return text;
-  };
-  const text = read();
-  // A cut is for those to see who await it.
-  text.catch(() => undefined);
-  return { begun: begun.promise, text };
-}
 
 describe("draining the launcher", () => {
   it("lets eight streams end whole, takes nothing new, and leaves no process", async () => {
@@ -266,62 +231,6 @@ describe("a start that cannot be", () => {
       }
     } finally {
       await rm(folder, { recursive: true });
-    }
-  });
-});
-
-describe("npm", () => {
-  it("may be ended: what runs under it ends whole, and nothing is left", async () => {
-    const stateDirectory = await preparedStateDirectory();
-    const command = `${process.execPath} --disable-warning=ExperimentalWarning cli/start.ts --port 0 --replicas 1 --state ${stateDirectory}`;
-    // As npm starts it: a shell between, which is told to end and tells nobody.
-    const shell = spawn("sh", ["-c", `${command} & wait`], {
-      stdio: ["ignore", "ignore", "ignore"],
-      env: { ...process.env, npm_lifecycle_event: "start" },
-    });
-    try {
-      const facts = await until("it is ready", async () => {
-        const text = await readFile(join(stateDirectory, "dev.json"), "utf8").catch(() => null);
-        return text === null ? null : (JSON.parse(text) as { url: string; apiKey: string; model: string });
-      });
-      const pids = await family(shell.pid ?? 0);
-      const headers = { authorization: `Bearer ${facts.apiKey}`, "content-type": "application/json" };
-      const stream = await streamOf({ ...facts, headers }, 1_000);
-      await stream.begun;
-      shell.kill("SIGTERM");
-      expect((await stream.text).trimEnd().endsWith("data: [DONE]")).toBe(true);
-      await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), DRAINED_MS);
-    } finally {
-      shell.kill("SIGTERM");
-      await rm(stateDirectory, { recursive: true, force: true, maxRetries: 5 });
-    }
-  });
-});
-
-describe("a replica that dies again and again", () => {
-  it("is started again, ever later, while the others go on", async () => {
-    const product = await startProduct({ replicas: 2 });
-    try {
-      const [first, other] = ["replica-1", "replica-2"];
-      const otherPid = replicaPid(product, other);
-      let before: number | undefined;
-      for (let death = 0; death < 6; death++) {
-        await until("it is started again", () => ![undefined, before].includes(replicaPid(product, first)));
-        before = replicaPid(product, first);
-        process.kill(before ?? 0, "SIGKILL");
-      }
-      await until("it is said", () => product.output().includes(`${first} died 5 times in a row. The others go on`));
-      expect(product.launcher.exitCode).toBeNull();
-      expect(replicaPid(product, other)).toBe(otherPid);
-      const { status, headers } = await fetch(`${product.url}/v1/chat/completions`, {
-        method: "POST",
-        headers: product.headers,
-        body: JSON.stringify({ model: product.model, max_tokens: 4, messages: [{ role: "user", content: "Go on." }] }),
-      });
-      expect([status, headers.get("x-warmpath-replica")]).toEqual([200, other]);
-      await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2);
-    } finally {
-      await product.stop();
     }
   });
 });

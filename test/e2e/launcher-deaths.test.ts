@@ -1,0 +1,67 @@
+/** Who dies around the launcher: what started it, and what it started. */
+import { spawn } from "node:child_process";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { familyOf, replicaPid } from "./processes.ts";
+import { isAlive, metric, preparedStateDirectory, startProduct, until } from "./started.ts";
+import { streamOf } from "./streamed.ts";
+
+/** From the end of a drain. */
+const DRAINED_MS = 5_000;
+
+describe("npm", () => {
+  it("may be ended: what runs under it ends whole, and nothing is left", async () => {
+    const stateDirectory = await preparedStateDirectory();
+    const command = `${process.execPath} --disable-warning=ExperimentalWarning cli/start.ts --port 0 --replicas 1 --state ${stateDirectory}`;
+    // As npm starts it: a shell between, which is told to end and tells nobody.
+    const shell = spawn("sh", ["-c", `${command} & wait`], {
+      stdio: ["ignore", "ignore", "ignore"],
+      env: { ...process.env, npm_lifecycle_event: "start" },
+    });
+    try {
+      const facts = await until("it is ready", async () => {
+        const text = await readFile(join(stateDirectory, "dev.json"), "utf8").catch(() => null);
+        return text === null ? null : (JSON.parse(text) as { url: string; apiKey: string; model: string });
+      });
+      const pids = familyOf(shell.pid ?? 0);
+      const headers = { authorization: `Bearer ${facts.apiKey}`, "content-type": "application/json" };
+      const stream = await streamOf({ ...facts, headers }, 1_000);
+      await stream.begun;
+      shell.kill("SIGTERM");
+      expect((await stream.text).trimEnd().endsWith("data: [DONE]")).toBe(true);
+      await until("all processes have gone", async () => (await Promise.all(pids.map(isAlive))).every((alive) => !alive), DRAINED_MS);
+    } finally {
+      shell.kill("SIGTERM");
+      await rm(stateDirectory, { recursive: true, force: true, maxRetries: 5 });
+    }
+  });
+});
+
+describe("a replica that dies again and again", () => {
+  it("is started again, ever later, while the others go on", async () => {
+    const product = await startProduct({ replicas: 2 });
+    try {
+      const [first, other] = ["replica-1", "replica-2"];
+      const otherPid = replicaPid(product, other);
+      let before: number | undefined;
+      for (let death = 0; death < 6; death++) {
+        await until("it is started again", () => ![undefined, before].includes(replicaPid(product, first)));
+        before = replicaPid(product, first);
+        process.kill(before ?? 0, "SIGKILL");
+      }
+      await until("it is said", () => product.output().includes(`${first} died 5 times in a row. The others go on`));
+      expect(product.launcher.exitCode).toBeNull();
+      expect(replicaPid(product, other)).toBe(otherPid);
+      const { status, headers } = await fetch(`${product.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: product.headers,
+        body: JSON.stringify({ model: product.model, max_tokens: 4, messages: [{ role: "user", content: "Go on." }] }),
+      });
+      expect([status, headers.get("x-warmpath-replica")]).toEqual([200, other]);
+      await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2);
+    } finally {
+      await product.stop();
+    }
+  });
+});
