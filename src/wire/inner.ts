@@ -52,7 +52,7 @@ export interface InnerRequest {
   n: number;
   /** Only completions: the prompt comes first in the text. */
   echo: boolean;
-  /** What binds the requests of one conversation, by the strongest hint the client gave (facts: clients.md). */
+  /** What binds the requests of one conversation, by the strongest hint the client gave. */
   session: string | null;
   /** Only responses. */
   responses: ResponsesSettings | null;

@@ -26,7 +26,7 @@ export class PoolCheckpoint {
   }
 
   /** Something changed that is not saved yet. */
-  get isDue(): boolean {
+  get hasChanges(): boolean {
     return this.#changed;
   }
 

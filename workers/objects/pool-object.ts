@@ -287,7 +287,7 @@ export class PoolObject extends DurableObject<Env> {
     // An empty pool may leave memory; the next call or socket wakes it.
     const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
     if (hasRoom) this.#decisions.tick(nowMs, busy === 0);
-    if (busy + this.#state.ring.unwritten > 0 || this.#checkpoint.isDue) this.#tickSoon();
+    if (busy + this.#state.ring.unwritten > 0 || this.#checkpoint.hasChanges) this.#tickSoon();
     else this.#clock.rest();
   }
 }

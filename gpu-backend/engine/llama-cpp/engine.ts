@@ -161,7 +161,6 @@ class LlamaEngineProxy implements LlamaEngine {
   async countTokens(prompt: string, cuts: readonly number[] = []): Promise<number> {
     const answer = await this.#ask({ type: "count", prompt, cuts });
     if (answer?.type === "counted") return answer.tokens;
-
     throw new Error(answer === undefined ? "the engine is not running" : messageOf(answer));
   }
 

@@ -1,6 +1,5 @@
 /**
- * Minimum predicted TTFT: not a product, but the best single-term rule known (facts: it beat llm-d's 3/2/2 by 32 % mean TTFT in a replay of
- * the Mooncake conversation trace). It accounts its own uncached tokens in flight and knows the engine's true constants:
+ * Minimum predicted TTFT: not a product, but the best single-term rule known. It accounts its own uncached tokens in flight and knows the engine's true constants:
  *
  *   u, h   = tokens to compute and tokens held; those on a lower tier are held where loading them is less than computing them
  *   ahead  = B * (uncached tokens ahead) + Q * (their attention pairs)
