@@ -39,6 +39,8 @@ interface Path {
   fetched: boolean;
   /** The replica has announced its end: from the first token on the index alone speaks for it. */
   announced: boolean;
+  /** What was announced when it was leased ends one segment before it: that this segment is announced says nothing of it. */
+  beforeTipKnown: boolean;
 }
 
 interface Shelf {
@@ -91,7 +93,8 @@ export class PredictedPaths {
       ownTokens: promptTokens,
       livesMs: PATH_LIVES_MS,
       fetched,
-      announced: announcedSegments >= Math.max(1, chain.length - 1),
+      announced: announcedSegments >= chain.length,
+      beforeTipKnown: announcedSegments >= chain.length - 1,
     };
     const nearest = nearestTo(shelf, path);
     if (nearest !== null) takeOver(shelf, path, nearest);
@@ -121,14 +124,15 @@ export class PredictedPaths {
 
   /**
    * The replica says what it holds. Of paths that end there, or one segment further (a last segment may end in a block that is not full), it speaks for
-   * itself: from now on, or from the first token on, as siblings follow a prompt while it is computed.
+   * itself: from now on, or from the first token on, as siblings follow a prompt while it is computed. One segment further counts where it is news: a
+   * shared beginning that was announced before the lease does not tell that the prompt's own end has come.
    */
   announced(replica: number, hashes: Iterable<bigint>): void {
     const shelf = this.#shelf(replica);
     shelf.announces = true;
     if (shelf.paths.length === 0) return;
     const named = new Set(hashes);
-    for (const path of shelf.paths) path.announced ||= named.has(path.tip) || named.has(path.beforeTip);
+    for (const path of shelf.paths) path.announced ||= named.has(path.tip) || (!path.beforeTipKnown && named.has(path.beforeTip));
     const stays = ({ announced, lease }: Path): boolean => !announced || lease.firstTokenAtMs === null;
     if (!shelf.paths.every(stays)) shelf.paths = shelf.paths.filter(stays);
   }

@@ -1,4 +1,7 @@
-/** The line from a simulated replica to its pool: what a real one says over its socket, in order, late and with losses as the run wants it. */
+/**
+ * The line from a simulated replica to its pool: what a real one says over its socket, in order, with losses as the run wants it. Where events are late, it
+ * hears of its cache late, as of an engine that publishes what it holds; its heartbeats name what it has sent, and nothing overtakes.
+ */
 import type { LeaseKey } from "../pool/lease.ts";
 import type { AnnounceIntake, ResidencyUpdate } from "../routing/announce-intake.ts";
 import type { ResyncNeed } from "../routing/resync.ts";
@@ -48,39 +51,37 @@ export class AnnounceLine {
   }
 
   changed(segments: readonly number[]): void {
-    const { events, tree, draw } = this.#setting;
+    const { events, tree, timeline } = this.#setting;
     if (!events.announced) return;
     const { cache } = this.replica.engine;
-    for (let from = 0; from < segments.length; from += FRAME_ENTRIES) {
-      const entries = segments.slice(from, from + FRAME_ENTRIES).map((segment): Entry => ({
-        hash: tree.hashes[segment] ?? 0n,
-        tokens: tree.ends[segment] ?? 0,
-        tierBits: cache.tierBits(segment),
-      }));
-      const frame = { seq: ++this.#seq, entries };
+    const entries = segments.map((segment): Entry => ({
+      hash: tree.hashes[segment] ?? 0n,
+      tokens: tree.ends[segment] ?? 0,
+      tierBits: cache.tierBits(segment),
+    }));
+    const held = cache.heldSegments;
+    if (events.delayMs === 0) this.#announce(entries, held);
+    else timeline.after(events.delayMs, () => this.#announce(entries, held));
+  }
+
+  #announce(entries: readonly Entry[], held: number): void {
+    if (!this.#open) return;
+    this.#entries = held;
+    const { events, draw } = this.#setting;
+    for (let from = 0; from < entries.length; from += FRAME_ENTRIES) {
+      const frame = { seq: ++this.#seq, entries: entries.slice(from, from + FRAME_ENTRIES) };
       this.#journal.push(frame);
       if (this.#journal.length > JOURNAL_FRAMES) this.#journal.shift();
       // Its draw is taken whether or not frames are lost, so that runs that differ in this alone draw the same.
       const lost = draw() < events.loss;
       if (!lost) this.#send({ kind: "delta", first: true, last: true, ...frame });
     }
-    this.#entries = cache.heldSegments;
   }
 
   #send(update: ResidencyUpdate): void {
-    this.#late(() => this.#ask(this.#intake.residency(this.slot, update, this.#setting.timeline.nowMs)));
-  }
-
-  /** What comes after the line was closed is not heard. */
-  #late(hear: () => void): void {
-    const { events, timeline } = this.#setting;
-    const heard = (): void => {
-      if (!this.#open) return;
-      hear();
-      this.#heard();
-    };
-    if (events.delayMs === 0) heard();
-    else timeline.after(events.delayMs, heard);
+    const need = this.#intake.residency(this.slot, update, this.#setting.timeline.nowMs);
+    this.#ask(need);
+    this.#heard();
   }
 
   #ask(need: ResyncNeed): void {
@@ -106,13 +107,12 @@ export class AnnounceLine {
   }
 
   #beat(): void {
-    this.#setting.timeline.after(HEARTBEAT_MS, () => {
+    const { timeline } = this.#setting;
+    timeline.after(HEARTBEAT_MS, () => {
       if (!this.#open) return;
       const said = { seq: this.#seq, entries: this.#entries, running: this.#working() };
-      this.#late(() => {
-        const { nowMs } = this.#setting.timeline;
-        this.#ask(this.#intake.heartbeat(this.slot, this.replica.epoch, said, nowMs).need);
-      });
+      this.#ask(this.#intake.heartbeat(this.slot, this.replica.epoch, said, timeline.nowMs).need);
+      this.#heard();
       this.#beat();
     });
   }

@@ -107,6 +107,22 @@ describe("the path of a lease", () => {
     expect([shared(2, [1, 2, 3], 4), paths.count(2)]).toEqual([0, 0]);
   });
 
+  it("stays after its first token where only what comes before its end was announced when it was leased, however late its own events come", () => {
+    const { leases, paths, shared } = rig();
+    paths.announced(2, [hash(1), hash(2)]);
+    const claim = { attempt: 1, replica: 2, nowMs: 0, promptTokens: 1_500, uncachedTokens: 500, predictedMs: 1, salt: "" };
+    const reserved = leases.reserve({ ...claim, id: "one further" });
+    if (reserved.kind !== "reserved") throw new Error(reserved.kind);
+    paths.add(reserved.lease, { chain: chain(1, 2, 3), promptBytes: 6_000, fetched: false, announcedSegments: 2 }, 40_960, 0);
+    leases.decoding(reserved.lease, 1, 2);
+    paths.firstToken(reserved.lease, 1_500, 1_000, 1_000);
+    // The beginning again, as after a resync: old news.
+    paths.announced(2, [hash(1), hash(2)]);
+    expect(shared(2, [1, 2, 3], 5_000, 2)).toBe(3);
+    paths.announced(2, [hash(3)]);
+    expect([shared(2, [1, 2, 3], 5_001, 2), paths.count(2)]).toEqual([2, 0]);
+  });
+
   it("ends so long after its first token where nothing was announced of it; later where it proved to be there", () => {
     const { lease, leases, paths, shared } = rig();
     paths.announced(2, [hash(99)]);
