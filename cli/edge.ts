@@ -8,6 +8,7 @@ import type { Readable } from "node:stream";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+import { takenPort } from "./port.ts";
 import { writePrivately } from "./state-directory.ts";
 import type { DiskSpace } from "../src/records/disk-room.ts";
 import { serveDiskSpace, spaceOf } from "./disk-space.ts";
@@ -32,7 +33,10 @@ export interface EdgeOptions {
 /** The edge listens on this machine only, and so do its replicas. */
 const ADDRESSES = { WARMPATH_REPLICA_ADDRESSES: "private" };
 
-export type EdgeProcess = { type: "running"; process: ChildProcess; port: number } | { type: "failed"; message: string };
+export type EdgeProcess =
+  | { type: "running"; process: ChildProcess; port: number }
+  /** `taken`: another process has its port, maybe for a moment only. */
+  | { type: "failed"; message: string; taken?: boolean };
 
 /** Made anew at each start: the bundle's file names are content hashes. */
 function writeCapnp(variables: EdgeOptions["variables"], bundle: string): string {
@@ -103,15 +107,11 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
     if (child.exitCode === null) process.stderr.write(text);
   });
   return new Promise((resolve) => {
-    const fail = (message: string): void => resolve({ type: "failed", message });
-    child.once("error", (error) => fail(`workerd did not start: ${error.message}`));
-    child.once("exit", () =>
-      fail(
-        /Address already in use/i.test(errors)
-          ? `Port ${options.port} is taken. Choose another with --port, or --port 0 for any free one.`
-          : `workerd did not start: ${errors.trim()}`,
-      ),
-    );
+    child.once("error", (error) => resolve({ type: "failed", message: `workerd did not start: ${error.message}` }));
+    child.once("exit", () => {
+      const taken = /Address already in use/i.test(errors);
+      resolve({ type: "failed", taken, message: taken ? takenPort(options.port) : `workerd did not start: ${errors.trim()}` });
+    });
     createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {
       const said = JSON.parse(line) as { event?: string; port?: number };
       if (said.event === "listen" && said.port !== undefined) resolve({ type: "running", process: child, port: said.port });

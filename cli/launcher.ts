@@ -15,6 +15,9 @@ import { type Claim, isOfDirectory, unusable } from "./state-directory.ts";
 import { Watchdog } from "./watchdog-process.ts";
 
 const EDGE_RESTART_MS = 100;
+/** A port that was free is tried again for so long: a connection that goes out may have it for a moment. */
+const PORT_PATIENCE_MS = 15_000;
+const PORT_RETRY_MS = 500;
 const READY_TIMEOUT_MS = 60_000;
 /** After the drain's time is up its replicas have so long to go; then the edge, to hand on the last bytes. */
 const REPLICA_LEAVE_MS = 4_000;
@@ -174,12 +177,17 @@ export class Launcher {
         ...(models === undefined ? {} : { WARMPATH_MODELS: models }),
       },
     };
-    const edge: EdgeProcess = await (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch(
-      (error: unknown) => ({
-        type: "failed" as const,
+    const start = (): Promise<EdgeProcess> =>
+      (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch((error: unknown) => ({
+        type: "failed",
         message: problemOf(this.#options.stateDirectory, error, "The edge could not be built"),
-      }),
-    );
+      }));
+    const beganMs = performance.now();
+    let edge = await start();
+    while (edge.type === "failed" && edge.taken === true && performance.now() - beganMs < PORT_PATIENCE_MS && !this.#stopping) {
+      await sleep(PORT_RETRY_MS);
+      edge = await start();
+    }
     if (edge.type === "failed") {
       this.stop(edge.message);
       return false;

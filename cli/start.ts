@@ -1,8 +1,8 @@
 /** `npm start`: the edge and a few llama.cpp replicas on this machine, one screen, and nothing left behind. */
-import { createServer } from "node:net";
 import { devFile, removeDevFile } from "./dev-file.ts";
 import { Launcher, problemOf } from "./launcher.ts";
 import { parseOptions, type StartOptions, USAGE } from "./options.ts";
+import { choosePort, takenPort } from "./port.ts";
 import { loadSecrets } from "./secrets.ts";
 import { claimStateDirectory, openStateDirectory } from "./state-directory.ts";
 
@@ -20,20 +20,6 @@ function options(): StartOptions {
   }
   process.stdout.write(`${USAGE}\n`);
   process.exit(0);
-}
-
-/** Replicas need the edge's address before the edge listens, so a free port is chosen first; workerd says so if it was taken meanwhile. */
-async function choosePort(wanted: number): Promise<number> {
-  const server = createServer();
-  const port = await new Promise<number>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(wanted, "127.0.0.1", () => {
-      const address = server.address();
-      resolve(typeof address === "object" && address !== null ? address.port : wanted);
-    });
-  }).catch(() => fail(`Port ${wanted} is taken. Choose another with --port, or --port 0 for any free one.`));
-  server.close();
-  return port;
 }
 
 /** When npm is killed its shell is not told, and neither are we: a new parent means that the old one died. */
@@ -56,7 +42,7 @@ if (!claim.ok) {
 }
 // Of a launcher that was killed, together with its watchdog.
 removeDevFile(devFile(stateDirectory), null);
-const port = await choosePort(chosen.port);
+const port = (await choosePort(chosen.port)) ?? fail(takenPort(chosen.port));
 try {
   claim.hold({ pid: process.pid, url: `http://127.0.0.1:${port}` });
   const launcher = new Launcher(chosen, loadSecrets(stateDirectory), claim);

@@ -1,6 +1,7 @@
 /** Who dies around the launcher: what started it, and what it started. */
 import { spawn } from "node:child_process";
 import { readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { familyOf, replicaPid } from "./processes.ts";
@@ -61,6 +62,28 @@ describe("a replica that dies again and again", () => {
       expect([status, headers.get("x-warmpath-replica")]).toEqual([200, other]);
       await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2);
     } finally {
+      await product.stop();
+    }
+  });
+});
+
+describe("an edge that dies", () => {
+  it("is started again at its port once that is free, though another had it for a moment", async () => {
+    const product = await startProduct({ replicas: 1 });
+    const port = Number(new URL(product.url).port);
+    const other = createServer();
+    try {
+      process.kill(product.edgePid, "SIGKILL");
+      await until("another has its port", async () => {
+        if (!other.listening) await new Promise<void>((resolve) => other.once("error", () => resolve()).listen(port, "127.0.0.1", resolve));
+        return other.listening;
+      });
+      await until("it was tried", () => product.output().includes("Address already in use"));
+      other.close();
+      await until("it serves", async () => (await metric(product, "warmpath_replicas_ready").catch(() => null)) === 1);
+      expect(product.launcher.exitCode).toBeNull();
+    } finally {
+      other.close();
       await product.stop();
     }
   });
