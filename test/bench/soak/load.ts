@@ -1,5 +1,5 @@
 /** Requests at a given rate, whatever becomes of those before (an open loop with a bound), and what became of each. */
-import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom } from "../conversations.ts";
 import type { SoakEdge } from "./edge-process.ts";
@@ -32,10 +32,22 @@ export interface LoadCounts extends Record<Outcome, number> {
   refusedEarly: number;
   /** Failed while nothing was disturbed. */
   failedInQuiet: number;
+  /** Sent once more, as their kept-alive connection was closed just then. */
+  resent: number;
 }
 
 export class Load {
-  readonly counts: LoadCounts = { sent: 0, done: 0, left: 0, refused: 0, failed: 0, edgeDown: 0, refusedEarly: 0, failedInQuiet: 0 };
+  readonly counts: LoadCounts = {
+    sent: 0,
+    done: 0,
+    left: 0,
+    refused: 0,
+    failed: 0,
+    edgeDown: 0,
+    refusedEarly: 0,
+    failedInQuiet: 0,
+    resent: 0,
+  };
   /** What was said, digits apart → how often. */
   readonly messages = new Map<string, number>();
   readonly #edge: SoakEdge;
@@ -119,7 +131,6 @@ export class Load {
   #ask({ body, stream }: Ask, leavesMs: number | null): Promise<{ outcome: Outcome; said: string }> {
     return new Promise((resolve) => {
       const headers = { ...this.#edge.headers, "content-length": Buffer.byteLength(body) };
-      const request = httpRequest(`${this.#edge.url}/v1/chat/completions`, { method: "POST", headers, agent: this.#agent });
       const settle = (outcome: Outcome, said = ""): void => {
         clearTimeout(timer);
         resolve({ outcome, said });
@@ -128,9 +139,20 @@ export class Load {
         settle(leavesMs === null ? "failed" : "left", `no answer within ${TIMEOUT_MS} ms`);
         request.destroy();
       }, leavesMs ?? TIMEOUT_MS);
-      request.on("error", (error) => settle("failed", `the connection broke: ${error.message}`));
-      request.on("response", (response) => hear(response, stream, settle));
-      request.end(body);
+      const send = (): ClientRequest => {
+        const sent = httpRequest(`${this.#edge.url}/v1/chat/completions`, { method: "POST", headers, agent: this.#agent });
+        sent.on("error", (error: NodeJS.ErrnoException) => {
+          // A kept-alive connection that the server closes at this very moment: Node's documentation of reusedSocket says to ask again.
+          if (sent.reusedSocket && error.code === "ECONNRESET" && !sent.destroyed && this.#edge.isUp) {
+            this.counts.resent++;
+            request = send();
+          } else settle("failed", `the connection broke: ${error.message}`);
+        });
+        sent.on("response", (response) => hear(response, stream, settle));
+        sent.end(body);
+        return sent;
+      };
+      let request = send();
     });
   }
 }
