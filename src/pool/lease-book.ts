@@ -20,7 +20,8 @@ export class LeaseBook {
   /** Ended ones, oldest first, so that repeats and late usage are recognised. */
   readonly #ended = new Map<string, Lease>();
   readonly #loads = new LoadBook();
-  readonly #prefills = new PrefillWatch();
+  /** To be asked which prefills are overdue; only this book says what becomes of them. */
+  readonly prefills = new PrefillWatch();
   readonly #maxLeases: number;
 
   constructor(maxLeases = MAX_LEASES) {
@@ -35,11 +36,6 @@ export class LeaseBook {
   /** Counts every step that changed a load. */
   get changes(): number {
     return this.#loads.changes;
-  }
-
-  /** By how much the predicted prefill on a replica is to be raised, because it is overdue (prefill-watch.ts), ms. */
-  overdueMs(replica: number, nowMs: number): number {
-    return this.#prefills.overdueMs(replica, nowMs);
   }
 
   get(key: LeaseKey): Lease | undefined {
@@ -82,7 +78,7 @@ export class LeaseBook {
     this.#of(replica).set(nameOf(lease), lease);
     this.#live.set(nameOf(lease), lease);
     this.#loads.add(lease);
-    this.#prefills.began(lease, nowMs);
+    this.prefills.began(lease, nowMs);
     return { kind: "reserved", lease };
   }
 
@@ -99,7 +95,7 @@ export class LeaseBook {
     if (lease === undefined) return false;
     if (lease.state === "reserved") this.#takenUp(lease, nowMs);
     if (lease.firstTokenAtMs === null) {
-      this.#prefills.computed(lease, nowMs);
+      this.prefills.computed(lease, nowMs);
       lease.state = "decoding";
       lease.firstTokenAtMs = nowMs;
       this.#loads.firstToken(lease, nowMs);
@@ -173,7 +169,7 @@ export class LeaseBook {
 
   #doubt(lease: Lease, nowMs: number): void {
     lease.doubted = true;
-    this.#prefills.gone(lease);
+    this.prefills.gone(lease);
     this.#loads.subtract(lease, nowMs);
   }
 
@@ -255,7 +251,7 @@ export class LeaseBook {
     if (!lease.doubted) return;
     lease.doubted = false;
     this.#loads.add(lease);
-    this.#prefills.began(lease, nowMs);
+    this.prefills.began(lease, nowMs);
   }
 
   #end(lease: Lease, state: "settled" | "released" | "expired", nowMs: number): Lease {
@@ -264,7 +260,7 @@ export class LeaseBook {
     this.#of(lease.replica).delete(name);
     if (!lease.doubted) {
       this.#loads.subtract(lease, nowMs);
-      if (lease.firstTokenAtMs === null) this.#prefills.gone(lease);
+      if (lease.firstTokenAtMs === null) this.prefills.gone(lease);
     }
     lease.state = state;
     lease.endedAtMs = nowMs;

@@ -1,11 +1,12 @@
 /**
  * Prefills that take longer than they were predicted to. A prediction alone never ends: a prefill of 2 s that hangs would be 2 s of work for as
  * long as it hangs, and whoever waits for its replica would wait on. So the work of an overdue replica grows with the time that it is overdue
- * (what has run too long is expected to run as long again), and after some of it the replica is taken to be stuck.
+ * (what has run too long is expected to run as long again), and after some of it the replica is taken to be stuck: that is a price, by which
+ * others avoid it, and no prediction of when its first tokens come.
  *
  * Overdue is counted from the replica's last first token: engines compute prompts side by side, so the next one may take as long as all of them.
  *
- * Example: one lease of 1,900 ms made at 0. Nothing is added until 1,900; at 3,000 it is 1,100 ms; from 5,700 on it is 10 minutes.
+ * Example: one lease of 1,900 ms made at 0. Nothing is added until 1,900; at 3,000 it is 1,100 ms; from 5,700 on the price is 10 minutes more.
  */
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { Lease } from "./lease.ts";
@@ -14,8 +15,10 @@ import type { Lease } from "./lease.ts";
 const STUCK_AFTER_TIMES = 2;
 const STUCK_AFTER_LEAST_MS = 1_000;
 const STUCK_AFTER_MOST_MS = 10_000;
-/** What waiting for a stuck replica is taken to cost: anything else is better. */
+/** The price of waiting for a stuck replica: anything else is better. */
 export const STUCK_MS = 600_000;
+/** Its leases have ended by then, or it works on something that nobody foresaw. */
+const MOST_OVERDUE_MS = 60_000;
 
 interface Watched {
   /** Prefills that it computes or has queued. */
@@ -58,10 +61,15 @@ export class PrefillWatch {
   overdueMs(replica: number, nowMs: number): number {
     const watched = this.#watched[replica];
     if (watched === undefined || watched.count === 0) return 0;
-    const { workMs, quietSinceMs } = watched;
-    const overdueMs = nowMs - quietSinceMs - workMs;
-    if (overdueMs <= 0) return 0;
+    return Math.min(MOST_OVERDUE_MS, Math.max(0, nowMs - watched.quietSinceMs - watched.workMs));
+  }
+
+  /** What waiting there costs besides, ms: STUCK_MS once it is taken to be stuck, else 0. */
+  stuckMs(replica: number, nowMs: number): number {
+    const overdueMs = this.overdueMs(replica, nowMs);
+    if (overdueMs === 0) return 0;
+    const workMs = this.#watched[replica]?.workMs ?? 0;
     const patienceMs = Math.min(STUCK_AFTER_MOST_MS, Math.max(STUCK_AFTER_LEAST_MS, STUCK_AFTER_TIMES * workMs));
-    return overdueMs < patienceMs ? overdueMs : STUCK_MS;
+    return overdueMs < patienceMs ? 0 : STUCK_MS;
   }
 }

@@ -29,7 +29,7 @@ export function computeMs(rates: Pick<Rates, "prefillMsPerToken" | "attentionMsP
  * With p = load + prefill, n requests in flight there with L tokens of context, f = min(0.98, (live KV + new KV) / KV capacity),
  * theta = 25 / mean output tokens, those of replicas that share its processors counting 0.6 in n and L of stalls and decodes:
  *
- * cost = (W + V) + p + theta*n*p + kappa*p*f/(1-f) + 25*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
+ * cost = (W + V) + stuck + p + theta*n*p + kappa*p*f/(1-f) + 25*(2*C*n + D*(L + n*In)), each part weighed by the profile, and a little more where the
  * session was elsewhere.
  *
  * What lies on a lower tier is loaded where that is quicker than computing it. What a request leased there before will leave on the device
@@ -61,6 +61,7 @@ export function score(
   // Both take room on the device.
   const newTokens = uncachedTokens + loadedTokens;
   terms.queueMs = candidate.queuedPrefillMs + candidate.plannedMs;
+  terms.stuckMs = candidate.stuckMs;
   terms.awaitedMs =
     request.tpotMs === undefined || profile.holds !== true ? 0 : awaitedMs(candidate, promptTokens, meanOutputTokens, request.tpotMs);
   terms.stallMs = stallMs(felt(candidate), p, meanOutputTokens);
@@ -136,6 +137,7 @@ export function decodeMs(
 export function weigh(terms: CostTerms, weights: Readonly<CostTerms>): number {
   return (
     terms.queueMs * weights.queueMs +
+    terms.stuckMs * weights.stuckMs +
     terms.awaitedMs * weights.awaitedMs +
     terms.prefillMs * weights.prefillMs +
     terms.loadMs * weights.loadMs +

@@ -64,6 +64,8 @@ export interface CandidateView {
   besideContextTokens: number;
   /** W: sum of the predicted prefill of its leases without a first token. */
   queuedPrefillMs: number;
+  /** The price of its prefills hanging (src/pool/prefill-watch.ts); 0 while they do not. */
+  stuckMs: number;
   /** V: predicted prefill of those before this one in line that are meant for it. */
   plannedMs: number;
   /** KV tokens its running requests hold, a shared prefix once. */
@@ -101,6 +103,8 @@ export type ProfileName = "cache-aware" | "least-loaded" | "round-robin" | "rand
 export interface CostTerms {
   /** W + V: the prefills ahead of it, leased and planned. */
   queueMs: number;
+  /** The price of a replica whose prefills hang. */
+  stuckMs: number;
   /** Until its tokens would come as often as its client wants them; 0 where they would now. */
   awaitedMs: number;
   /** What it computes itself. */

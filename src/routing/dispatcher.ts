@@ -235,7 +235,8 @@ export class Dispatcher {
     if (!toIdle && profile.holds === true && isHeld(state, replica, chosen, transfer, nowMs)) return null;
     // Nobody is refused because a prefill ahead of it is overdue.
     const firstTokenInMs =
-      firstTokenMs(chosen, transfer) - state.leases.overdueMs(transfer?.kind === "prefill" ? transfer.replica : replica.slot, nowMs);
+      firstTokenMs(chosen, transfer) -
+      state.leases.prefills.overdueMs(transfer?.kind === "prefill" ? transfer.replica : replica.slot, nowMs);
     // It stays in line for its warm replica; that needs no evidence, a refusal does.
     if (toIdle && tooLate(request, firstTokenInMs, nowMs)) return null;
     if (knownTooLate(state, request, chosen, firstTokenInMs, nowMs)) {

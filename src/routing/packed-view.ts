@@ -50,6 +50,7 @@ const COLUMNS = [
   "besideContextTokens",
   "ttftStretch",
   "ttftExtraMs",
+  "stuckMs",
 ] as const satisfies readonly (Field | Rate)[];
 const COLUMNS_BEFORE = 14;
 
@@ -97,6 +98,7 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
   into[from + 26] = candidate.besideContextTokens;
   into[from + 27] = rates.ttftStretch;
   into[from + 28] = rates.ttftExtraMs;
+  into[from + 29] = candidate.stuckMs;
 }
 
 export function unpackView(packed: PackedView): PoolView {
@@ -118,6 +120,7 @@ export function unpackView(packed: PackedView): PoolView {
       contextTokens: number("contextTokens"),
       besideInFlight: number("besideInFlight"),
       besideContextTokens: number("besideContextTokens"),
+      stuckMs: number("stuckMs"),
       queuedPrefillMs: number("queuedPrefillMs"),
       plannedMs: number("plannedMs"),
       liveKvTokens: number("liveKvTokens"),

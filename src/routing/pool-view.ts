@@ -49,7 +49,7 @@ export function loadedView(state: PoolState, replica: Replica, nowMs: number): C
   const { slot, name, capacity, roles } = replica;
   const load = state.leases.load(slot);
   const rates = state.rates.of(slot);
-  const overdueMs = state.leases.overdueMs(slot, nowMs);
+  const overdueMs = state.leases.prefills.overdueMs(slot, nowMs);
   // Field by field: a literal with another object spread into it takes ten times as long, and this one is made for every replica at every decision.
   const { besideInFlight, besideContextTokens } = besideOf(state, replica);
   return {
@@ -65,6 +65,7 @@ export function loadedView(state: PoolState, replica: Replica, nowMs: number): C
     besideInFlight,
     besideContextTokens,
     queuedPrefillMs: load.queuedPrefillMs + overdueMs,
+    stuckMs: state.leases.prefills.stuckMs(slot, nowMs),
     plannedMs: 0,
     liveKvTokens: liveKvTokens(load),
     outputTokens: load.outputTokens,

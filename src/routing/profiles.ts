@@ -2,6 +2,7 @@ import type { CostTerms, Profile, ProfileName } from "./decision.ts";
 
 export const NOTHING: CostTerms = {
   queueMs: 0,
+  stuckMs: 0,
   awaitedMs: 0,
   prefillMs: 0,
   loadMs: 0,
@@ -16,7 +17,18 @@ export const NOTHING: CostTerms = {
 /** The default: least predicted harm in time. No weight is tuned. */
 export const CACHE_AWARE: Profile = {
   name: "cache-aware",
-  weights: { ...NOTHING, queueMs: 1, awaitedMs: 1, prefillMs: 1, loadMs: 1, stallMs: 1, displacementMs: 1, decodeMs: 1, leaveMs: 1 },
+  weights: {
+    ...NOTHING,
+    queueMs: 1,
+    stuckMs: 1,
+    awaitedMs: 1,
+    prefillMs: 1,
+    loadMs: 1,
+    stallMs: 1,
+    displacementMs: 1,
+    decodeMs: 1,
+    leaveMs: 1,
+  },
   holds: true,
   pick: "lowest-cost",
 };

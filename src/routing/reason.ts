@@ -61,6 +61,7 @@ function whyNone(candidates: readonly ScoredCandidate[], outcome: Decision["outc
 function whyMore(loser: ScoredCandidate, winner: ScoredCandidate): string {
   const parts: [string, number][] = [
     ["the queue ahead", loser.terms.queueMs - winner.terms.queueMs],
+    ["prefills that hang there", loser.terms.stuckMs - winner.terms.stuckMs],
     ["its own prefill", loser.terms.prefillMs - winner.terms.prefillMs],
     ["loading lower tiers", loser.terms.loadMs - winner.terms.loadMs],
     [`${loser.terms.inFlight} requests slowed`, loser.terms.stallMs - winner.terms.stallMs],

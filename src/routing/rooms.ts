@@ -34,5 +34,5 @@ export function isHeld(
   const elsewhere = transfer?.kind === "prefill" ? state.replica(transfer.replica) : undefined;
   const { slot, capacity } = elsewhere ?? replica;
   const ahead = elsewhere === undefined || transfer === null ? terms.queueMs : transfer.senderMs - transfer.senderWorkMs;
-  return ahead - state.leases.overdueMs(slot, nowMs) >= holdMs(state.rates.of(slot), capacity);
+  return ahead - state.leases.prefills.overdueMs(slot, nowMs) >= holdMs(state.rates.of(slot), capacity);
 }

@@ -84,6 +84,7 @@ export function sendingCost({ terms }: ScoredCandidate, { prefills }: CandidateV
   const stalled = prefills ? 0 : terms.stallMs;
   return (
     weights.queueMs * terms.queueMs +
+    weights.stuckMs * terms.stuckMs +
     weights.prefillMs * (terms.prefillMs + terms.loadMs) +
     weights.stallMs * stalled +
     weights.displacementMs * terms.displacementMs

@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Reservation } from "../../../src/pool/lease.ts";
 import { LeaseBook } from "../../../src/pool/lease-book.ts";
-import { STUCK_MS } from "../../../src/pool/prefill-watch.ts";
 import { liveKvTokens } from "../../../src/pool/load.ts";
 
 const usage = { promptTokens: 100, cachedTokens: 60, outputTokens: 20 };
@@ -197,46 +196,6 @@ describe("death", () => {
     expect(book.expire(4_999)).toEqual([]);
     expect(book.expire(5_000).map((lease) => lease.id)).toEqual(["on its way"]);
     expect(book.forgetReplica(0, 6_000).map((lease) => lease.id)).toEqual(["running"]);
-  });
-});
-
-describe("overdue prefills", () => {
-  it("grow with the time that they are overdue, and are stuck within 3x of their prediction", () => {
-    const book = new LeaseBook();
-    book.reserve(reservation("a", { predictedMs: 1_900 }));
-    book.started(key("a"), 100);
-    expect([1_000, 1_900, 3_000, 5_699, 5_700].map((nowMs) => book.overdueMs(0, nowMs))).toEqual([0, 0, 1_100, 3_799, STUCK_MS]);
-    book.decoding(key("a"), 1, 9_000);
-    expect(book.overdueMs(0, 90_000)).toBe(0);
-  });
-
-  it("are stuck 10 s after they should have ended at most, and not within 1 s: short predictions are often wrong", () => {
-    const book = new LeaseBook();
-    book.reserve(reservation("long", { predictedMs: 60_000 }));
-    expect([69_999, 70_000].map((nowMs) => book.overdueMs(0, nowMs))).toEqual([9_999, STUCK_MS]);
-    book.reserve(reservation("short", { predictedMs: 10, replica: 1 }));
-    expect([500, 1_009, 1_010].map((nowMs) => book.overdueMs(1, nowMs))).toEqual([490, 999, STUCK_MS]);
-  });
-
-  it("are counted from the last first token, and no client that leaves makes a stuck replica look alive", () => {
-    const book = new LeaseBook();
-    for (const id of ["a", "b", "c"]) book.reserve(reservation(id, { predictedMs: 1_000 }));
-    for (const id of ["a", "b", "c"]) book.started(key(id), 1);
-    book.decoding(key("a"), 1, 2_900);
-    expect(book.overdueMs(0, 4_900)).toBe(0);
-    book.release(key("b"), 8_000);
-    expect(book.overdueMs(0, 8_000)).toBe(STUCK_MS);
-    expect(book.forgetReplica(0, 8_100)).toHaveLength(2);
-    expect(book.overdueMs(0, 99_000)).toBe(0);
-  });
-
-  it("are not those that nobody has taken up, nor those that another replica computes", () => {
-    const book = new LeaseBook();
-    book.reserve(reservation("doubted"));
-    book.expire(1_500);
-    book.reserve(reservation("elsewhere", { replica: 1, awaits: true }));
-    book.started(key("elsewhere"), 1);
-    expect([0, 1].map((replica) => book.overdueMs(replica, 60_000))).toEqual([0, 0]);
   });
 });
 

@@ -1,5 +1,6 @@
 /** Nobody waits without bound beside a replica that could take them. */
 import { describe, expect, it } from "vitest";
+import { replay } from "../../../src/routing/explain.ts";
 import { EXCLUDED_MS } from "../../../src/routing/exclusion.ts";
 import { type Job, ModelPool, type ModelReplica } from "./model-pool.ts";
 
@@ -143,6 +144,21 @@ describe("who waits for a warm replica", () => {
     made.pass(30_000);
     expect(warm.map(on)).toEqual(["r2", "r2"]);
     expect(Math.min(...warm.map(waitedMs))).toBeLessThanOrEqual(3 * 1_900 + 500);
+  });
+
+  it("goes there where there is no other, and is told a time that can be, however long that one hangs", () => {
+    const made = hung();
+    made.ask({ id: "hangs", promptTokens: 100, outputTokens: 1 });
+    made.pass(20_000);
+    const warm = follower("warm");
+    made.ask(warm);
+    expect(on(warm)).toBe("r1");
+    const record = made.state.ring.attempts("warm", "t").at(-1);
+    const told = record === undefined ? undefined : replay(record).candidates[record.decision.chosen ?? -1];
+    expect(told?.terms.stuckMs).toBeGreaterThan(0);
+    // It hangs for 20 s.
+    expect(told?.predictedTtftMs).toBeGreaterThan(19_000);
+    expect(told?.predictedTtftMs).toBeLessThan(40_000);
   });
 
   it("is not driven off by a deadline that the idle one can't meet", () => {

@@ -31,6 +31,7 @@ describe("cache-aware", () => {
     const terms = {
       queueMs: 30,
       awaitedMs: 0,
+      stuckMs: 0,
       prefillMs: 25,
       loadMs: 0,
       stallMs: 12.5,

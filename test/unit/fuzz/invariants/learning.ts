@@ -40,7 +40,7 @@ interface Predicted {
 /** For such a prompt on this replica when nothing runs there and nothing is held. */
 function predicted({ pool: { state } }: World, { slot, name, setup }: Replica, tokens: number): Predicted {
   const holdings = { overlapSegments: 0, cachedTokens: 0, deviceTokens: 0, memoryTokens: 0, predictedTokens: 0 };
-  const load = { inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
+  const load = { inFlight: 0, contextTokens: 0, queuedPrefillMs: 0, stuckMs: 0, plannedMs: 0, liveKvTokens: 0, outputTokens: 0 };
   const view: CandidateView = {
     replica: slot,
     name,
