@@ -101,10 +101,9 @@ export class AnnounceIntake {
       index.set(hash, slot, tierBits, Math.min(tokens, MOST_CONTEXT_TOKENS));
       if (tierBits === 0) seen.givenUp(hash);
     }
-    this.#state.paths.announced(
-      slot,
-      update.entries.filter(({ tierBits }) => tierBits !== 0).map(({ hash }) => hash),
-    );
+    const [held, givenUp] = [[], []] as [bigint[], bigint[]];
+    for (const { hash, tierBits } of update.entries) (tierBits === 0 ? givenUp : held).push(hash);
+    this.#state.paths.announced(slot, held, givenUp);
     if (update.kind === "full" && update.last) sync.evicted = index.evicted;
     if (update.kind === "delta" || update.last) {
       sync.seq = update.seq;

@@ -125,14 +125,21 @@ export class PredictedPaths {
   /**
    * The replica says what it holds. Of paths that end there, or one segment further (a last segment may end in a block that is not full), it speaks for
    * itself: from now on, or from the first token on, as siblings follow a prompt while it is computed. One segment further counts where it is news: a
-   * shared beginning that was announced before the lease does not tell that the prompt's own end has come.
+   * shared beginning that was announced before the lease does not tell that the prompt's own end has come. What is given up there ends a path that
+   * has its first token, too; one that is computed yet comes anew.
    */
-  announced(replica: number, hashes: Iterable<bigint>): void {
+  announced(replica: number, hashes: Iterable<bigint>, givenUp: Iterable<bigint> = []): void {
     const shelf = this.#shelf(replica);
     shelf.announces = true;
     if (shelf.paths.length === 0) return;
     const named = new Set(hashes);
-    for (const path of shelf.paths) path.announced ||= named.has(path.tip) || (!path.beforeTipKnown && named.has(path.beforeTip));
+    const gone = new Set(givenUp);
+    for (const path of shelf.paths) {
+      const wasGivenUp = gone.has(path.tip) || gone.has(path.beforeTip);
+      if (wasGivenUp) path.beforeTipKnown = false;
+      path.announced ||= named.has(path.tip) || (!path.beforeTipKnown && named.has(path.beforeTip));
+      if (wasGivenUp && path.lease.firstTokenAtMs !== null) path.announced = true;
+    }
     const stays = ({ announced, lease }: Path): boolean => !announced || lease.firstTokenAtMs === null;
     if (!shelf.paths.every(stays)) shelf.paths = shelf.paths.filter(stays);
   }

@@ -123,6 +123,20 @@ describe("the path of a lease", () => {
     expect([shared(2, [1, 2, 3], 5_001, 2), paths.count(2)]).toEqual([2, 0]);
   });
 
+  it("ends where its replica gives up what it rests on, though its own end was never announced", () => {
+    const { lease, leases, paths, shared } = rig();
+    paths.announced(2, [hash(1), hash(2)]);
+    const held = lease(2, [1, 2, 3], 0);
+    // Given up before it is computed: it comes again.
+    paths.announced(2, [], [hash(2)]);
+    expect(shared(2, [1, 2, 3], 1)).toBe(3);
+    leases.decoding(held, 1, 2);
+    paths.firstToken(held, 300, 0, 200);
+    expect(shared(2, [1, 2, 3], 3)).toBe(3);
+    paths.announced(2, [], [hash(2)]);
+    expect([shared(2, [1, 2, 3], 4), paths.count(2)]).toEqual([0, 0]);
+  });
+
   it("ends so long after its first token where nothing was announced of it; later where it proved to be there", () => {
     const { lease, leases, paths, shared } = rig();
     paths.announced(2, [hash(99)]);
