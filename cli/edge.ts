@@ -108,9 +108,10 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
   });
   return new Promise((resolve) => {
     child.once("error", (error) => resolve({ type: "failed", message: `workerd did not start: ${error.message}` }));
-    child.once("exit", () => {
+    child.once("exit", (code, signal) => {
       const taken = /Address already in use/i.test(errors);
-      resolve({ type: "failed", taken, message: taken ? takenPort(options.port) : `workerd did not start: ${errors.trim()}` });
+      const why = [`it ended with ${signal ?? `code ${code}`}`, errors.trim()].filter((part) => part !== "").join("; ");
+      resolve({ type: "failed", taken, message: taken ? takenPort(options.port) : `workerd did not start: ${why}.` });
     });
     createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {
       const said = JSON.parse(line) as { event?: string; port?: number };

@@ -15,6 +15,7 @@ import { type Claim, isOfDirectory, unusable } from "./state-directory.ts";
 import { Watchdog } from "./watchdog-process.ts";
 
 const EDGE_RESTART_MS = 100;
+const EDGE_RESTART_MOST_MS = 10_000;
 /** A port that was free is tried again for so long: a connection that goes out may have it for a moment. */
 const PORT_PATIENCE_MS = 15_000;
 const PORT_RETRY_MS = 500;
@@ -164,6 +165,48 @@ export class Launcher {
   }
 
   async #startEdge(port: number): Promise<boolean> {
+    const beganMs = performance.now();
+    let edge = await this.#tryEdge(port);
+    while (edge.type === "failed" && edge.taken === true && performance.now() - beganMs < PORT_PATIENCE_MS && !this.#stopping) {
+      await sleep(PORT_RETRY_MS);
+      edge = await this.#tryEdge(port);
+    }
+    if (edge.type === "failed") {
+      this.stop(edge.message);
+      return false;
+    }
+    this.#watchEdge(edge.process, port);
+    return true;
+  }
+
+  /** Whatever ends it, again and again, ever later: what replicas hold is worth waiting for. */
+  async #restartEdge(port: number): Promise<void> {
+    for (let againMs = EDGE_RESTART_MS; !this.#stopping; againMs = Math.min(EDGE_RESTART_MOST_MS, 2 * againMs)) {
+      await sleep(againMs);
+      if (this.#stopping) return;
+      const edge = await this.#tryEdge(port);
+      if (edge.type === "running") return this.#watchEdge(edge.process, port);
+      if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
+      process.stderr.write(`${edge.message} It is tried again.\n`);
+    }
+  }
+
+  #watchEdge(edge: ChildProcess, port: number): void {
+    const ended = (): void => {
+      this.#edge = null;
+      this.#show();
+      if (this.#stopping) return;
+      if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
+      process.stderr.write("The edge ended; starting it again.\n");
+      void this.#restartEdge(port);
+    };
+    this.#show();
+    // It may have ended since it said that it listens.
+    if (edge.exitCode !== null || edge.signalCode !== null) ended();
+    else edge.once("exit", ended);
+  }
+
+  async #tryEdge(port: number): Promise<EdgeProcess> {
     const { WARMPATH_REMOTE_PREFILL_TOKENS: remotePrefillTokens, WARMPATH_MODELS: models } = process.env;
     const edgeOptions: EdgeOptions = {
       port,
@@ -177,31 +220,10 @@ export class Launcher {
         ...(models === undefined ? {} : { WARMPATH_MODELS: models }),
       },
     };
-    const start = (): Promise<EdgeProcess> =>
-      (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch((error: unknown) => ({
-        type: "failed",
-        message: problemOf(this.#options.stateDirectory, error, "The edge could not be built"),
-      }));
-    const beganMs = performance.now();
-    let edge = await start();
-    while (edge.type === "failed" && edge.taken === true && performance.now() - beganMs < PORT_PATIENCE_MS && !this.#stopping) {
-      await sleep(PORT_RETRY_MS);
-      edge = await start();
-    }
-    if (edge.type === "failed") {
-      this.stop(edge.message);
-      return false;
-    }
-    this.#show();
-    edge.process.once("exit", () => {
-      this.#edge = null;
-      this.#show();
-      if (this.#stopping) return;
-      if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
-      process.stderr.write("The edge ended; starting it again.\n");
-      setTimeout(() => void this.#startEdge(port), EDGE_RESTART_MS);
-    });
-    return true;
+    return (this.#options.dev ? startWranglerDev(edgeOptions) : this.#startBundled(edgeOptions)).catch((error: unknown) => ({
+      type: "failed",
+      message: problemOf(this.#options.stateDirectory, error, "The edge could not be built"),
+    }));
   }
 
   /** An edge that died comes back as it was, whatever has become of the sources meanwhile. */

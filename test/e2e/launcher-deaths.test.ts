@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { familyOf, replicaPid } from "./processes.ts";
+import { edgePid, familyOf, replicaPid } from "./processes.ts";
 import { isAlive, metric, preparedStateDirectory, startProduct, until } from "./started.ts";
 import { streamOf } from "./streamed.ts";
 
@@ -68,6 +68,23 @@ describe("a replica that dies again and again", () => {
 });
 
 describe("an edge that dies", () => {
+  it("is started again, though it dies again before it serves", async () => {
+    const product = await startProduct({ replicas: 1 });
+    try {
+      let killed = product.edgePid;
+      process.kill(killed, "SIGKILL");
+      for (let death = 0; death < 3; death++) {
+        await until("it is started again", () => ![undefined, killed].includes(edgePid(product)));
+        killed = edgePid(product) ?? killed;
+        process.kill(killed, "SIGKILL");
+      }
+      await until("it serves", async () => (await metric(product, "warmpath_replicas_ready").catch(() => null)) === 1);
+      expect(product.launcher.exitCode).toBeNull();
+    } finally {
+      await product.stop();
+    }
+  });
+
   it("is started again at its port once that is free, though another had it for a moment", async () => {
     const product = await startProduct({ replicas: 1 });
     const port = Number(new URL(product.url).port);
