@@ -13,7 +13,7 @@ import type { PoolState } from "./pool-state.ts";
 import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
 import type { DecideAnswer, DecideRequest } from "./question.ts";
 import { cannotMake, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
-import { requestView } from "./request-view.ts";
+import { isProbablyTooLong, requestView } from "./request-view.ts";
 import { countPlaced, type Minter, reserve, type Trying } from "./reservation.ts";
 import { isHeld, roomsOf } from "./rooms.ts";
 import { couldPull } from "./transfer-cost.ts";
@@ -70,8 +70,8 @@ export class Dispatcher {
       return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
     const { line, counters } = this.#state;
-    // Nobody overtakes those who wait, unless it is the line that lets them.
-    if (line.length === 0) {
+    // Nobody overtakes those who wait, unless it is the line that lets them, or it will not be computed.
+    if (line.length === 0 || isProbablyTooLong(this.#state, request)) {
       const placed = this.#place(request, null, nowMs);
       if (placed !== null) return placed.answer;
     }
@@ -232,7 +232,8 @@ export class Dispatcher {
     const replica = chosen === undefined ? undefined : state.replica(chosen.replica);
     if (chosen === undefined || replica === undefined) return null;
     const { transfer } = decision;
-    if (!toIdle && profile.holds === true && isHeld(state, replica, chosen, transfer, nowMs)) return null;
+    const mayWait = !toIdle && profile.holds === true && !isProbablyTooLong(state, request);
+    if (mayWait && isHeld(state, replica, chosen, transfer, nowMs)) return null;
     // Nobody is refused because a prefill ahead of it is overdue.
     const firstTokenInMs =
       firstTokenMs(chosen, transfer) -

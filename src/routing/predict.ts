@@ -244,6 +244,11 @@ export class RateBook {
     return this.#bytes.value ?? COLD_BYTES_PER_TOKEN;
   }
 
+  /** At most, estimated: before any prompt was counted, text of half as many bytes a token as usual is allowed for. */
+  mostPromptTokens(promptBytes: number): number {
+    return (this.#bytes.value === null ? 2 : 1) * this.promptTokens(promptBytes);
+  }
+
   get meanOutputTokens(): number {
     return this.#output.value ?? COLD_MEAN_OUTPUT_TOKENS;
   }
@@ -253,7 +258,6 @@ export class RateBook {
     return Math.max(1, Math.round(promptBytes / this.bytesPerToken));
   }
 
-  /** For a checkpoint. Plain data. */
   save(): SavedRates {
     return {
       prefill: this.#prefill.save(),

@@ -2,6 +2,7 @@
  * The decision against the peers' policies, in simulation: every cell of the report, with seeds and requests that nothing was tuned on.
  *   node test/bench/decision.ts [--part cells|constants|contended|capacity|disaggregation|robustness|report]... [--threads N] [--requests N] [--trace FILE]
  *                               [--tuning] [--policies a,b] [--workloads a,b] [--loads 0.9] [--engines a]
+ * `--troubles "events 5 s late"` makes these rows of the robustness part again, and leaves the others as they are.
  * `--tuning` uses other seeds and the other half of the trace, prints, and keeps nothing.
  */
 import { existsSync } from "node:fs";
@@ -40,6 +41,7 @@ const { values } = parseArgs({
     workloads: { type: "string", default: "trace,agent,reasoning,burst,shared-prefix" },
     loads: { type: "string", default: "0.5,0.7,0.9" },
     engines: { type: "string", default: Object.keys(ENGINES).join(",") },
+    troubles: { type: "string" },
   },
 });
 
@@ -59,6 +61,7 @@ const bench: Bench = {
   requests: Number(values.requests),
   seed: values.tuning ? SEEDS.tuning : SEEDS.reported,
   trace: { file: values.trace, skip: values.tuning ? 0 : TRACE_HALF },
+  troubles: values.troubles?.split(",") ?? null,
   keeps: !values.tuning,
 };
 for (const part of values.part) {

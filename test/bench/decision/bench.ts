@@ -1,6 +1,6 @@
 /** What all parts of the comparison share: which cells there are, what load 1 means in each, and how results are kept. */
 import type { EngineName } from "../../../src/simulation/constants.ts";
-import { writeResult } from "../result.ts";
+import { commitNow, readResult, writeResult } from "../result.ts";
 import type { Asked, Fleet } from "./task.ts";
 
 export type { Fleet };
@@ -16,6 +16,8 @@ export interface Bench {
   requests: number;
   seed: number;
   trace: Fleet["trace"];
+  /** Names of the robustness part's troubles to make again, their rows alone; null: all of the part. */
+  troubles: readonly string[] | null;
   /** Results are written, not only printed. */
   keeps: boolean;
 }
@@ -56,4 +58,17 @@ export function keep(bench: Bench, name: string, rows: object[]): void {
   const { requests, seed, trace, loads } = bench;
   const file = writeResult(name, { replicas: 8, requests, seed, traceSkips: trace.skip, loads, peers: bench.policies ?? PEERS }, rows);
   process.stderr.write(`written to ${file}\n`);
+}
+
+export type Row = Record<string, unknown>;
+
+/** Rows that were made again take the places of those with the same `keys`, and carry their own commit. */
+export function keepAgain(bench: Bench, name: string, again: readonly Row[], keys: readonly string[]): void {
+  if (!bench.keeps) return;
+  const before = readResult<Row>(name);
+  const keyOf = (row: Row): string => keys.map((key) => String(row[key])).join(" ");
+  const commit = commitNow();
+  const made = new Map(again.map((row) => [keyOf(row), { ...row, commit }]));
+  const rows = before.rows.map((row) => made.get(keyOf(row)) ?? row);
+  process.stderr.write(`written to ${writeResult(name, before.parameters, rows, before)}\n`);
 }

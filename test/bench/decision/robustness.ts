@@ -1,6 +1,6 @@
 /** What the decision loses when what it knows is late, lost or missing, when replicas go, when it spans regions, and when more is asked than can be done. */
 import { POOL_CHOICES } from "../../../src/simulation/regional-arm.ts";
-import { type Bench, type Fleet, fleetsOf, keep, PRODUCT, saturations } from "./bench.ts";
+import { type Bench, type Fleet, fleetsOf, keep, keepAgain, PRODUCT, type Row, saturations } from "./bench.ts";
 import type { RunOptions, Task } from "./task.ts";
 import { performAll } from "./threads.ts";
 
@@ -51,6 +51,12 @@ export async function robustnessPart(bench: Bench): Promise<void> {
   const fleets = fleetsOf(bench, [1]);
   const rates = await saturations(bench, fleets);
   const long = fleets.map((fleet, at) => ({ ...fleet, requests: Math.max(fleet.requests, Math.ceil(LEAST_SECONDS * (rates[at] ?? 0))) }));
+  const { troubles } = bench;
+  if (troubles !== null) {
+    const again = await troubled(bench, long, rates, (name) => troubles.includes(name));
+    console.table(again);
+    return keepAgain(bench, "decision-robustness", again, ["trouble", "workload", "engine"]);
+  }
   const rows = [
     ...(await troubled(bench, long, rates)),
     ...(await regional(bench, long, rates)),
@@ -78,15 +84,21 @@ async function means(
   return fleets.map((_, at) => Array.from({ length: each }, (__, which) => mean((at * each + which) * SEEDS)));
 }
 
-async function troubled(bench: Bench, fleets: readonly Fleet[], rates: readonly number[]): Promise<object[]> {
-  const all = [{}, ...TROUBLES.map(({ options }) => options)];
+async function troubled(
+  bench: Bench,
+  fleets: readonly Fleet[],
+  rates: readonly number[],
+  isAsked = (_name: string) => true,
+): Promise<Row[]> {
+  const troubles = TROUBLES.filter(({ name }) => isAsked(name));
+  const all = [{}, ...troubles.map(({ options }) => options)];
   const ttfts = await means(bench, fleets, (at) => {
     const ratePerSecond = LOAD * (rates[at] ?? 0);
     return all.map((options) => ({ ratePerSecond, ...options }));
   });
   return fleets.flatMap(({ workload, engine }, at) => {
     const [base = Number.NaN, ...runs] = ttfts[at] ?? [];
-    return TROUBLES.map(({ name, most }, which) => {
+    return troubles.map(({ name, most }, which) => {
       const ms = runs[which] ?? Number.NaN;
       const met = "times" in most ? ms <= most.times * base : ms - base <= most.moreMs;
       const figures = { ttftMeanMs: Math.round(ms), untroubledMs: Math.round(base), ratio: Number((ms / base).toFixed(3)) };

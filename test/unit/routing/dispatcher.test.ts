@@ -32,6 +32,27 @@ describe("late binding", () => {
     expect(jobs.slice(2).map(({ answer }) => (answer?.type === "replica" ? answer.replica : null))).toEqual(["r1", "r1"]);
   });
 
+  it("lets nobody wait whose prompt is longer than any context by its bytes: its replica says so at once", () => {
+    const made = pool([replica("r0", { capacity: { stepTokens: 500, queueLimit: 20 } })]);
+    const jobs = [0, 1, 2, 3].map((n): Job => ({ id: `j${n}`, promptTokens: 800, outputTokens: 10 }));
+    const tooLong: Job = { id: "too long", promptTokens: 40_000, outputTokens: 10 };
+    for (const job of [...jobs, tooLong]) made.ask(job);
+    expect([...jobs, tooLong].map(({ answer }) => answer?.type)).toEqual(["replica", "replica", undefined, undefined, "replica"]);
+  });
+
+  it("lets nobody wait who may be too long by the bytes of unusual text, before any prompt was counted", () => {
+    const made = new ModelPool([replica("r0", { capacity: { stepTokens: 500, queueLimit: 20 } })]);
+    // Hundreds of ms each, believed by the first guess.
+    const [first, second, unusual]: Job[] = [4_000, 4_000, 20_000].map((promptTokens, n) => ({
+      id: `j${n}`,
+      promptTokens,
+      outputTokens: 10,
+    }));
+    const jobs = [first, second, unusual].filter((job) => job !== undefined);
+    for (const job of jobs) made.ask(job);
+    expect(jobs.map(({ answer }) => answer?.type)).toEqual(["replica", undefined, "replica"]);
+  });
+
   it("takes the shortest prefill first, until the others have waited for it", () => {
     const made = pool([replica("r0", STEPS)]);
     const order: string[] = [];
