@@ -3,9 +3,9 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { beforeAll, describe, expect, test } from "vitest";
 import { until } from "../started.ts";
-import { productOfFile, runningEverywhere, thrown, thrownBy, WEATHER_ABOUT, weatherSchema } from "./product.ts";
+import { productOfWorker, runningEverywhere, thrown, thrownBy, WEATHER_ABOUT, weatherSchema } from "./product.ts";
 
-const product = productOfFile({ replicas: 2 });
+const product = productOfWorker();
 let openai: OpenAI;
 let anthropic: Anthropic;
 beforeAll(() => {
