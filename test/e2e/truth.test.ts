@@ -26,7 +26,7 @@ const PLAN: ConversationPlan = {
 const placesFor = (percent: number): number => Math.round((PLAN.conversations * percent) / 300);
 const ANSWER_TOKENS = KEPT ? 48 : 32;
 /** So many untrue predictions are not too many: a hundredth's share of few requests is less than one. */
-const most = (all: readonly unknown[], percent: number): number => Math.max(1, Math.floor((all.length * percent) / 100));
+const most = (requests: number, percent: number): number => Math.max(1, Math.floor((requests * percent) / 100));
 const REQUESTS = PLAN.conversations * PLAN.turns;
 
 const products: Started[] = [];
@@ -190,6 +190,16 @@ afterAll(() => {
   if (KEPT) writeResult("truth", { plan: PLAN, replicas: 3, blockTokens: BLOCK_TOKENS }, rows);
 });
 
+/**
+ * Where nothing runs, nearly all. Where the replica is busy another may be cheaper, the more the slower the machine is, and the turn says by how
+ * much (`followUps`): there by far more than the third that chance would take. `percent`: on a quiet machine, of many requests.
+ */
+function expectLongest({ resident, toLongest, residentAtIdle, toLongestAtIdle }: FollowUps, percent: number): void {
+  expect(residentAtIdle).toBeGreaterThan(REQUESTS / 4);
+  expect(residentAtIdle - toLongestAtIdle).toBeLessThanOrEqual(most(residentAtIdle, 5));
+  expect(toLongest / resident).toBeGreaterThanOrEqual(KEPT ? percent / 100 : 0.66);
+}
+
 let roomy: FollowUps | null = null;
 
 function judge(name: string, all: readonly Told[]): ReturnType<typeof truthOf> & { followUps: FollowUps } {
@@ -203,8 +213,8 @@ test("nothing is evicted: at most one prediction in a hundred is not true, and f
   const all = await playAll({ sequences: PLAN.conversations + PLAN.groups, concurrency: 2, maxTokens: ANSWER_TOKENS });
   const judged = judge("roomy", all);
   expect(judged.causes["evicted after the decision"]).toBe(0);
-  expect(judged.untrue).toBeLessThanOrEqual(most(all, 1));
-  expect(judged.followUps.toLongest / judged.followUps.resident).toBeGreaterThanOrEqual(0.95);
+  expect(judged.untrue).toBeLessThanOrEqual(most(all.length, 1));
+  expectLongest(judged.followUps, 95);
   roomy = judged.followUps;
 });
 
@@ -213,7 +223,7 @@ test("nothing is evicted: at most one prediction in a hundred is not true, and f
 // them or finds most of its prefix there: here the reasons are held to account, not the share.
 test("KV too small for all, every replica busy: at most three in a hundred are not true, and who goes elsewhere says by what margin", async () => {
   const all = await playAll({ sequences: placesFor(37.5), concurrency: 3, maxTokens: 24 });
-  expect(judge("tight", all).untrue).toBeLessThanOrEqual(most(all, 3));
+  expect(judge("tight", all).untrue).toBeLessThanOrEqual(most(all.length, 3));
 });
 
 /** As people do: who spoke lately mostly speaks next. Seeded. */
@@ -226,10 +236,11 @@ function lively(seed: number): (waiting: number) => number {
 test("KV too small for all, turns interleaved: those whose conversation is resident go to the longest overlap", async () => {
   const all = await playAll({ sequences: placesFor(50), concurrency: 2, maxTokens: ANSWER_TOKENS, next: lively(11) });
   const { untrue, followUps: counts } = judge("lively", all);
-  expect(untrue).toBeLessThanOrEqual(most(all, 3));
+  expect(untrue).toBeLessThanOrEqual(most(all.length, 3));
   expect(counts.resident).toBeGreaterThan(REQUESTS / 3);
   // Who meets whom differs from run to run: 115 to 119 of 120.
-  expect(counts.toLongest / counts.resident).toBeGreaterThanOrEqual(0.9);
+  expectLongest(counts, 90);
+  if (!KEPT) return;
   const [resident, toLongest] = [counts.resident + (roomy?.resident ?? 0), counts.toLongest + (roomy?.toLongest ?? 0)];
   expect(toLongest / resident).toBeGreaterThanOrEqual(0.95);
 });
