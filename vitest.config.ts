@@ -6,7 +6,7 @@ import { defineConfig } from "vitest/config";
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules/.cache/warmpath-test/compiled");
 
 /** One at a time: they measure, or freeze what would be slow beside others, too. */
-const ALONE = ["truth", "faults", "kv-tiers", "kv-patience", "strangers", "client-abort"].map((name) => `test/e2e/${name}.test.ts`);
+const ALONE = ["truth", "faults", "kv-patience", "client-abort"].map((name) => `test/e2e/${name}.test.ts`);
 
 export default defineConfig({
   test: {
@@ -27,7 +27,15 @@ export default defineConfig({
         },
       },
       { test: { name: "e2e-alone", include: ALONE, testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false } },
-      { test: { name: "clients", include: ["test/e2e/clients/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000 } },
+      {
+        test: {
+          name: "clients",
+          include: ["test/e2e/clients/*.test.ts"],
+          globalSetup: "test/e2e/clients/shared-products.ts",
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
       {
         plugins: [
           cloudflareTest({

@@ -39,8 +39,8 @@ const full = process.env["WARMPATH_FULL"] === "1";
 export const kvPromptLengths = [2, 3, 31, 32, 33, 63, 64, 65, 66, 255, 257, 1000, ...(full ? [511, 512, 513, 514, 515, 2048, 4000] : [])];
 /** How a token is chosen does not depend on the prompt's length: a few where blocks end. */
 const SEEDED_LENGTHS: ReadonlySet<number> = new Set([2, 31, 33, 64, 257]);
-/** Where prompts begin and blocks end. */
-export const kvShortLengths = full ? kvPromptLengths : kvPromptLengths.filter((length) => length <= 257);
+/** For another shape of model: the first and the second block's end, and prompts shorter and longer than these. */
+export const kvShortLengths = full ? kvPromptLengths : [2, 31, 32, 33, 64, 65, 257];
 export const kvContextTokens = full ? 4_096 : 1_088;
 
 let serial = 0;

@@ -1,25 +1,32 @@
 /** Replicas and the edge are killed and frozen under load; no client may be left with half an answer that looks whole, or none. */
-import { afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Message, seededRandom, streamChat, type Streamed, wordsOf } from "../bench/conversations.ts";
 import { type Load, pathOf, startLoad } from "./load.ts";
 import { edgePid, familyOf, replicaPid } from "./processes.ts";
 import { isAlive, metric, type Started, type StartedReplica, startProduct, until } from "./started.ts";
 
-const LOAD = { callers: 9, maxTokens: 300, promptWords: 250, seed: 3 };
+const LOAD = { callers: 6, maxTokens: 300, promptWords: 250 };
 
-let product: Started | undefined;
+/** Before its silence says so: a closed socket is heard. The exact times are the pool's, on a clock that is moved (test/workers/pool-membership.test.ts). */
+const PARTED_WITHIN_MS = 2_500;
+const FORGOTTEN_WITHIN_MS = 8_000;
+
+const start = (sequences: number): Promise<Started> =>
+  startProduct({ replicas: 2, profile: "cache-aware", sequences, contextTokens: 4_096 });
+
+/** Ready again after each test. Its replicas have new processes from the first one on. */
+let fleet: Started;
 let frozen: number[] = [];
+beforeAll(async () => {
+  fleet = await start(2);
+});
 afterEach(async () => {
   for (const pid of frozen) if (await isAlive(pid)) process.kill(pid, "SIGCONT");
   frozen = [];
-  await product?.stop();
-  product = undefined;
 });
+afterAll(() => fleet?.stop());
 
-async function start(sequences: number): Promise<Started> {
-  product = await startProduct({ replicas: 3, profile: "cache-aware", sequences, contextTokens: 4_096 });
-  return product;
-}
+const pidOf = ({ name }: StartedReplica): number => replicaPid(fleet, name) ?? 0;
 
 function freeze(pids: number[]): void {
   frozen = pids;
@@ -71,29 +78,30 @@ async function expectServedElsewhere(started: Started, lost: string, streams: re
 }
 
 test("a replica is killed under load: others take over, cut streams say so, and it is used again when it is back", async () => {
-  const started = await start(2);
-  const load = startLoad(started, LOAD);
+  const started = fleet;
+  const load = startLoad(started, { ...LOAD, seed: 3 });
   // Without its launcher it stays away, so that the pool's own forgetting can be seen.
   const victim = await until("a replica writes and queues", () => busyReplica(load, started.replicas), 20_000);
   freeze([started.launcher.pid ?? 0]);
-  const family = familyOf(victim.pid);
+  const victimPid = pidOf(victim);
+  const family = familyOf(victimPid);
   const mid = on(load, victim.name).filter(writing);
   const queued = on(load, victim.name).filter((stream) => !writing(stream));
   const killedMs = performance.now();
-  process.kill(victim.pid, "SIGKILL");
-  await until("the pool stops using it", async () => (await ready(started)) === 2, 1_000);
+  process.kill(victimPid, "SIGKILL");
+  await until("the pool stops using it", async () => (await ready(started)) === 1, PARTED_WITHIN_MS);
   const partedMs = performance.now();
-  await until("the pool forgets it", async () => (await suspect(started)) === 0, 4_000 - (partedMs - killedMs));
+  await until("the pool forgets it", async () => (await suspect(started)) === 0, FORGOTTEN_WITHIN_MS);
   const forgottenMs = performance.now();
-  await until("its engine has gone too", async () => !(await Promise.all(family.map(isAlive))).some(Boolean), 2_000);
+  await until("its engine has gone too", async () => !(await Promise.all(family.map(isAlive))).some(Boolean));
   await until("other requests are served meanwhile", () =>
     load.done.some(({ startedAtMs, end }) => startedAtMs > partedMs && end === "done"),
   );
   expect(startedAfter(load, victim.name, partedMs)).toEqual([]);
   thaw();
-  await until("it is back", async () => (await ready(started)) === 3, 10_000);
+  await until("it is back", async () => (await ready(started)) === 2);
   const rejoinedMs = performance.now();
-  await until("it is used again", () => startedAfter(load, victim.name, partedMs)[0], 1_000);
+  await until("it is used again", () => startedAfter(load, victim.name, partedMs)[0]);
   const usedMs = performance.now();
   const all = await load.end();
   expectHonest(all);
@@ -126,49 +134,19 @@ async function cachedShares(started: Started, prompts: readonly Message[][]): Pr
   return { predicted: predicted / total, actual: actual / total };
 }
 
-test("the edge is killed under load: it is started again, replicas return within 3 s, and what they hold is known as before", async () => {
-  const started = await start(8);
-  const random = seededRandom(11);
-  const prompts = Array.from({ length: 6 }, (): Message[] => [{ role: "user", content: wordsOf(random, 350) }]);
-  await cachedShares(started, prompts);
-  const before = await cachedShares(started, prompts);
-  const load = startLoad(started, { ...LOAD, callers: 3, promptWords: 40 });
-  await until("streams are being written", () => [...load.live].filter(writing).length >= 2);
-  const beside = [...load.live];
-  const killedMs = performance.now();
-  process.kill(started.edgePid, "SIGKILL");
-  await until("another edge runs", () => ![undefined, started.edgePid].includes(edgePid(started)), 20_000);
-  await until("it answers", async () => (await ready(started)) !== null, 10_000);
-  const answersMs = performance.now();
-  await until("all replicas are back", async () => (await ready(started)) === 3, 3_000);
-  const backMs = performance.now();
-  await load.end();
-  expect(beside.filter(({ end }) => end !== "cut" && end !== "done")).toEqual([]);
-  expect(load.done.filter(({ malformed }) => malformed.length > 1)).toEqual([]);
-  const after = await cachedShares(started, prompts);
-  console.log(
-    `kill -9 of the edge: answers after ${(answersMs - killedMs).toFixed(0)} ms, replicas back ${(backMs - answersMs).toFixed(0)} ms later; ` +
-      `cached share before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`,
-  );
-  expect(before.actual).toBeGreaterThan(0.5);
-  expect(Math.abs(after.actual - before.actual)).toBeLessThanOrEqual(0.03);
-  expect(Math.abs(after.predicted - before.predicted)).toBeLessThanOrEqual(0.03);
-  await expectNoLeases(started);
-});
-
-test("a replica is frozen for some seconds: suspect after 3 s, unused, then used again, and no stream is harmed", async () => {
-  const started = await start(2);
-  const load = startLoad(started, LOAD);
+test("a replica is frozen for some seconds: suspect, unused, then used again, and no stream is harmed", async () => {
+  const started = fleet;
+  const load = startLoad(started, { ...LOAD, seed: 4 });
   const victim = await until("a replica writes and queues", () => busyReplica(load, started.replicas), 20_000);
-  freeze(familyOf(victim.pid));
+  freeze(familyOf(pidOf(victim)));
   const frozenMs = performance.now();
-  await until("it is suspect", async () => (await suspect(started)) === 1, 4_500);
+  await until("it is suspect", async () => (await suspect(started)) === 1);
   const suspectMs = performance.now();
   await until("others serve", () => load.done.some(({ startedAtMs, end }) => startedAtMs > suspectMs && end === "done"));
   expect(startedAfter(load, victim.name, suspectMs)).toEqual([]);
   thaw();
-  await until("it is ready again", async () => (await ready(started)) === 3, 2_000);
-  await until("it is used again", () => startedAfter(load, victim.name, suspectMs)[0], 10_000);
+  await until("it is ready again", async () => (await ready(started)) === 2);
+  await until("it is used again", () => startedAfter(load, victim.name, suspectMs)[0]);
   const all = await load.end();
   expectHonest(all);
   expect(all.filter(({ end }) => end !== "done").map(({ id, end, code }) => ({ id, end, code }))).toEqual([]);
@@ -177,15 +155,14 @@ test("a replica is frozen for some seconds: suspect after 3 s, unused, then used
 });
 
 test("a replica stays frozen: its streams end with an error or are served elsewhere, none hangs, and it may come back", async () => {
-  const started = await start(2);
-  const load = startLoad(started, LOAD);
+  const started = fleet;
+  const load = startLoad(started, { ...LOAD, seed: 5 });
   const victim = await until("a replica writes and queues", () => busyReplica(load, started.replicas), 20_000);
-  expect(replicaPid(started, victim.name)).toBe(victim.pid);
-  freeze(familyOf(victim.pid));
+  freeze(familyOf(pidOf(victim)));
   const frozenMs = performance.now();
   const held = on(load, victim.name);
   const queued = held.filter((stream) => !writing(stream));
-  await until("the pool forgets it", async () => (await ready(started)) === 2 && (await suspect(started)) === 0, 12_000);
+  await until("the pool forgets it", async () => (await ready(started)) === 1 && (await suspect(started)) === 0, 12_000);
   await until("none hangs", () => held.every((stream) => !load.live.has(stream)), 20_000);
   const endedMs = performance.now();
   expectHonest(held);
@@ -195,8 +172,8 @@ test("a replica stays frozen: its streams end with an error or are served elsewh
     queued.filter(({ firstAtMs }) => (firstAtMs ?? 0) > frozenMs + 50),
   );
   thaw();
-  await until("it is ready again", async () => (await ready(started)) === 3, 5_000);
-  await until("it is used again", () => startedAfter(load, victim.name, endedMs)[0], 5_000);
+  await until("it is ready again", async () => (await ready(started)) === 2);
+  await until("it is used again", () => startedAfter(load, victim.name, endedMs)[0]);
   const all = await load.end();
   expectHonest(all);
   await expectNoLeases(started);
@@ -207,11 +184,10 @@ test("a replica stays frozen: its streams end with an error or are served elsewh
 });
 
 test("requests that a frozen replica got before the pool knew are answered by another, after one lost attempt", async () => {
-  const started = await startProduct({ replicas: 2, sequences: 4, contextTokens: 4_096 });
-  product = started;
+  const started = fleet;
   const [frozenReplica, other] = started.replicas;
   if (frozenReplica === undefined || other === undefined) throw new Error("no replicas");
-  freeze([frozenReplica.pid]);
+  freeze([pidOf(frozenReplica)]);
   const asked = Array.from({ length: 6 }, async (_, n) => {
     const body = JSON.stringify({ model: started.model, max_tokens: 1, messages: [{ role: "user", content: `Question ${n}.` }] });
     const startedMs = performance.now();
@@ -226,4 +202,35 @@ test("requests that a frozen replica got before the pool knew are answered by an
   expect(answers.some(({ attempts }) => attempts === 2)).toBe(true);
   // Within what docs/operations.md says: 3 s without a word, a tick of a second, and the other replica's own time.
   await until("all came soon", () => Math.max(...answers.map(({ ms }) => ms)) < 6_000, 0);
+});
+
+test("the edge is killed under load: it is started again, replicas return within 3 s, and what they hold is known as before", async () => {
+  const started = await start(8);
+  onTestFinished(() => started.stop());
+  const random = seededRandom(11);
+  const prompts = Array.from({ length: 6 }, (): Message[] => [{ role: "user", content: wordsOf(random, 350) }]);
+  await cachedShares(started, prompts);
+  const before = await cachedShares(started, prompts);
+  const load = startLoad(started, { ...LOAD, callers: 3, promptWords: 40, seed: 6 });
+  await until("streams are being written", () => [...load.live].filter(writing).length >= 2);
+  const beside = [...load.live];
+  const killedMs = performance.now();
+  process.kill(started.edgePid, "SIGKILL");
+  await until("another edge runs", () => ![undefined, started.edgePid].includes(edgePid(started)), 20_000);
+  await until("it answers", async () => (await ready(started)) !== null, 10_000);
+  const answersMs = performance.now();
+  await until("all replicas are back", async () => (await ready(started)) === 2, 3_000);
+  const backMs = performance.now();
+  await load.end();
+  expect(beside.filter(({ end }) => end !== "cut" && end !== "done")).toEqual([]);
+  expect(load.done.filter(({ malformed }) => malformed.length > 1)).toEqual([]);
+  const after = await cachedShares(started, prompts);
+  console.log(
+    `kill -9 of the edge: answers after ${(answersMs - killedMs).toFixed(0)} ms, replicas back ${(backMs - answersMs).toFixed(0)} ms later; ` +
+      `cached share before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`,
+  );
+  expect(before.actual).toBeGreaterThan(0.5);
+  expect(Math.abs(after.actual - before.actual)).toBeLessThanOrEqual(0.03);
+  expect(Math.abs(after.predicted - before.predicted)).toBeLessThanOrEqual(0.03);
+  await expectNoLeases(started);
 });

@@ -28,6 +28,9 @@ afterAll(() => {
   rmSync(state, { recursive: true, force: true, maxRetries: 5 });
 });
 
+/** For what takes a moment, on a busy machine, too. What leaks stays. */
+const SOON_MS = 20_000;
+
 const descriptors = (): number => readdirSync(`/proc/${edge.pid}/fd`).length;
 
 interface Raw {
@@ -58,7 +61,7 @@ const upgrade = (...headers: string[]): string =>
 
 const member = (): string => `authorization: Bearer ${secrets.joinToken("default")}`;
 
-it("1,500 strangers get no socket, and their descriptors are back within 6 s", { timeout: 60_000 }, async () => {
+it("1,500 strangers get no socket, and their descriptors come back", { timeout: 120_000 }, async () => {
   await fetch(`http://127.0.0.1:${edge.port}/healthz`);
   const base = descriptors();
   const strangers = Array.from({ length: 1_500 }, (_, n) => raw(upgrade(...(n % 2 === 0 ? [] : ["authorization: Bearer wpj_nonsense"]))));
@@ -67,35 +70,35 @@ it("1,500 strangers get no socket, and their descriptors are back within 6 s", {
   for (const { heard, closed } of strangers) await Promise.race([closed, until("an answer", () => heard() !== "", 30_000)]);
   for (const { heard } of strangers.slice(10)) expect(heard()).toMatch(/^HTTP\/1\.1 401 [^]*invalid_join_token/);
   for (const { socket } of strangers) socket.destroy();
-  await until("descriptors are back", () => descriptors() <= base + 4, 6_000);
+  await until("descriptors are back", () => descriptors() <= base + 4, SOON_MS);
 });
 
 it("a page of a browser gets no socket, whatever it knows", async () => {
   const page = raw(upgrade(member(), "Origin: https://evil.test"));
-  await until("an answer", () => page.heard() !== "");
+  await until("an answer", () => page.heard() !== "", SOON_MS);
   expect(page.heard()).toMatch(/^HTTP\/1\.1 403 /);
   page.socket.destroy();
 });
 
-it("replicas that come and go, with a close frame or without, leave no descriptor", { timeout: 30_000 }, async () => {
+it("replicas that come and go, with a close frame or without, leave no descriptor", { timeout: 120_000 }, async () => {
   const base = descriptors();
   for (const leave of ["vanish", "close"] as const) {
     const replicas = Array.from({ length: 50 }, () => raw(upgrade(member())));
-    for (const { heard } of replicas) await until("an upgrade", () => heard() !== "");
+    for (const { heard } of replicas) await until("an upgrade", () => heard() !== "", SOON_MS);
     for (const { heard } of replicas) expect(heard()).toMatch(/^HTTP\/1\.1 101 /);
     // An empty close frame, masked by zeros.
     for (const { socket } of replicas) {
       if (leave === "vanish") socket.destroy();
       else socket.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]));
     }
-    await until(`descriptors are back after a ${leave}`, () => descriptors() <= base + 4, 6_000);
+    await until(`descriptors are back after a ${leave}`, () => descriptors() <= base + 4, SOON_MS);
     for (const { socket } of replicas) socket.destroy();
   }
 });
 
 it(
   "unfinished bodies hold 64 MiB at most: beyond it the one that has brought nothing for longest is 408 at once",
-  { timeout: 30_000 },
+  { timeout: 60_000 },
   async () => {
     const head = [
       "POST /v1/chat/completions HTTP/1.1",
@@ -110,7 +113,7 @@ it(
     await until(
       "four have given way",
       () => clients.filter(({ heard, socket }) => heard() !== "" || socket.destroyed).length === 4,
-      15_000,
+      SOON_MS,
     );
     // Whoever still sends may see a reset instead.
     for (const { heard } of answered()) expect(heard()).toMatch(/^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);

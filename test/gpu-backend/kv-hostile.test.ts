@@ -17,7 +17,8 @@ import { poisonedStream } from "./poisoned-stream.ts";
 import { serve, type Serving } from "./transfer-rig.ts";
 
 const MIB = 1024 * 1024;
-const OTHERS = 50;
+/** Of two sequences: what stayed in a cell would meet the first of them. */
+const OTHERS = 24;
 const root = mkdtempSync(join(tmpdir(), "warmpath-hostile-"));
 const directory = join(root, "blocks");
 let store: StartedStore;
@@ -138,7 +139,7 @@ it("refuses it from a peer, a disk and a store, counts each, and answers as if i
   expect(victim.engine.faults).toEqual({ restores: 0, notFinite: 0 });
 });
 
-it("leaves the next fifty prompts of other salts as they are cold: there, on a replica that pulls them, and after a restart", async () => {
+it("leaves the next prompts of other salts as they are cold: there, on a replica that pulls them, and after a restart", async () => {
   const asked = Array.from({ length: OTHERS }, (_, n) => kvRequest(prose(`other${n}`, 8 + ((n * 37) % 17)), { maxTokens: 6 }));
   const colds: Answered[] = [];
   for (const request of asked) colds.push(await clean.answer({ ...again(request), salt: `${request.salt} cold` }, { load: false }));

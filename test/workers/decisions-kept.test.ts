@@ -6,7 +6,7 @@ import { TestPool, useClock } from "./support.ts";
 
 useClock();
 
-const AT_ONCE = 10;
+const AT_ONCE = 50;
 const LAST = 100;
 
 interface Told {

@@ -2,7 +2,6 @@
 import type { ApiName } from "../../../src/wire/inner.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -10,6 +9,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { bundleEdge } from "../../../cli/bundle.ts";
 import { startWorkerd } from "../../../cli/edge.ts";
+import { choosePort } from "../../../cli/port.ts";
 import { loadSecrets, type Secrets } from "../../../cli/secrets.ts";
 
 export const POOL = "bench";
@@ -156,22 +156,21 @@ export async function startPassthrough(upstreamPort: number): Promise<Arm> {
   return { name: "passthrough", origin: `http://127.0.0.1:${ports["http"]}`, headers: {}, pid: child.pid ?? null };
 }
 
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
+/** The peer takes no port 0. None that a connection going out could take before the peer has it. */
+async function peerPort(): Promise<string> {
+  const port = await choosePort(0);
+  if (port === null) throw new Error("No port is free.");
+  return String(port);
+}
 
 /** The peer, as its users run it: `smg launch`, cache_aware, everything else as it comes. */
 export async function startSmg(smg: string, workers: readonly number[]): Promise<Arm> {
-  const port = await freePort();
+  const port = await peerPort();
   const logs = join(temporaryFolder(), "logs");
   mkdirSync(logs);
   const urls = workers.map((worker) => `http://127.0.0.1:${worker}`);
-  const prometheus = String(await freePort());
-  const options = ["--policy", "cache_aware", "--host", "127.0.0.1", "--port", String(port), "--prometheus-port", prometheus];
+  const prometheus = await peerPort();
+  const options = ["--policy", "cache_aware", "--host", "127.0.0.1", "--port", port, "--prometheus-port", prometheus];
   const child = spawn(smg, ["launch", "--worker-urls", ...urls, ...options, "--log-level", "error"], {
     stdio: ["ignore", "ignore", "inherit"],
     cwd: logs,

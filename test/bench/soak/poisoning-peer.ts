@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, request as httpRequest, type Server
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { ROOT } from "../../../cli/bundle.ts";
+import { choosePort } from "../../../cli/port.ts";
 import { loadSecrets } from "../../../cli/secrets.ts";
 import { ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
 import type { Started } from "../../e2e/started.ts";
@@ -26,7 +27,8 @@ export async function startPoisoningPeer(product: Started, environment: Record<s
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  const own = await freePort();
+  const own = await choosePort(0);
+  if (own === null) throw new Error("No port is free.");
   target.port = own;
   const child = fork(join(ROOT, "gpu-backend/main.ts"), [], {
     execArgv: ["--disable-warning=ExperimentalWarning"],
@@ -72,14 +74,6 @@ function joined(child: ChildProcess): Promise<void> {
     });
     child.once("exit", () => reject(new Error("The poisoning peer ended early.")));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function pass(request: IncomingMessage, response: ServerResponse, port: number, spoils: boolean): void {

@@ -3,10 +3,10 @@ import { request as httpRequest } from "node:http";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { beforeAll, describe, expect, it } from "vitest";
-import { productOfFile, sum } from "./product.ts";
+import { productOfWorker, sum } from "./product.ts";
 import { eventsOf } from "./sse.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 let model: string;
 let openai: OpenAI;
 let anthropic: Anthropic;

@@ -5,9 +5,9 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, generateText, isStepCount, type LanguageModel, Output, streamText, tool } from "ai";
 import { describe, expect, it } from "vitest";
 import { until } from "../started.ts";
-import { LONG, nothingRuns, productOfFile, runningEverywhere, thrown, weather, WEATHER_ABOUT } from "./product.ts";
+import { LONG, nothingRuns, productOfWorker, runningEverywhere, thrown, weather, WEATHER_ABOUT } from "./product.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 
 const PROVIDERS: Record<string, (name: string, key: string) => LanguageModel> = {
   "openai-compatible": (name, apiKey) =>

@@ -4,9 +4,9 @@ import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import type { MessageParam, RawMessageStreamEvent, Tool } from "@anthropic-ai/sdk/resources/messages";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Message } from "../../../src/wire/messages-answer.ts";
-import { anyNumber, anyString, keysOf, productOfFile, thrown, weather, WEATHER_ABOUT, weatherSchema } from "./product.ts";
+import { anyNumber, anyString, keysOf, productOfWorker, thrown, weather, WEATHER_ABOUT, weatherSchema } from "./product.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 const clients = new Map<string, Anthropic>();
 /** The default. */
 let client: Anthropic;

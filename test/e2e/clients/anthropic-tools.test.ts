@@ -8,7 +8,7 @@ import {
   LONG,
   LONG_QUESTION,
   nothingRuns,
-  productOfFile,
+  productOfWorker,
   runningEverywhere,
   thrown,
   weather,
@@ -16,7 +16,7 @@ import {
   weatherSchema,
 } from "./product.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 let client: Anthropic;
 let model: string;
 

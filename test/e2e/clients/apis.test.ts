@@ -3,23 +3,22 @@ import { createHmac } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { formatKey } from "../../../src/tenancy/key.ts";
-import { metric, type Started, startProduct, until } from "../started.ts";
+import { metric, until } from "../started.ts";
+import { productOfWorker } from "./product.ts";
 
 type Json = Record<string, unknown>;
 
-let product: Started;
+const product = productOfWorker();
 /** Of another tenant than the launcher's. */
 let strangersKey: string;
 
 beforeAll(async () => {
-  product = await startProduct({ replicas: 2, sequences: 4, contextTokens: 8192 });
   const deployment = (await readFile(join(product.stateDirectory, "secret"), "utf8")).trim();
   const mac = (text: string) => createHmac("sha256", deployment).update(text).digest();
   strangersKey = formatKey({ tenant: "stranger", keyId: "1" }, "0123456789abcdef", mac);
 });
-afterAll(() => product?.stop());
 
 const ask = (method: string, path: string, body?: Json, headers: Record<string, string> = product.headers): Promise<Response> =>
   fetch(product.url + path, {

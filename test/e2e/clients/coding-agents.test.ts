@@ -4,10 +4,10 @@ import OpenAI from "openai";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
 import { describe, expect, it } from "vitest";
 import { type AgentRequest, claudeCode, codex } from "./coding-agents.ts";
-import { productOfFile, weather, weatherSchema } from "./product.ts";
+import { productOfWorker, weather, weatherSchema } from "./product.ts";
 import { eventsOf, type ServerSentEvent } from "./sse.ts";
 
-const product = productOfFile({ contextTokens: 8_192 });
+const product = productOfWorker();
 
 async function stream(
   { path, headers, body }: AgentRequest,

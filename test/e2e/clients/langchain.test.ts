@@ -3,9 +3,9 @@ import { ContextOverflowError } from "@langchain/core/errors";
 import { AIMessage, type AIMessageChunk, HumanMessage, SystemMessage, ToolMessage, type UsageMetadata } from "@langchain/core/messages";
 import { ChatOpenAI } from "@langchain/openai";
 import { describe, expect, it } from "vitest";
-import { LONG, LONG_QUESTION, nothingRuns, productOfFile, thrown, weather, WEATHER_ABOUT } from "./product.ts";
+import { LONG, LONG_QUESTION, nothingRuns, productOfWorker, thrown, weather, WEATHER_ABOUT } from "./product.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 
 /** Its type is lost in LangChain's generics. */
 function usageOf(message: AIMessage | AIMessageChunk): UsageMetadata {

@@ -2,9 +2,9 @@
 import { Agent, OpenAIProvider, Runner, tool, type Usage } from "@openai/agents";
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
-import { LONG_QUESTION, productOfFile, thrown, weather, WEATHER_ABOUT } from "./product.ts";
+import { LONG_QUESTION, productOfWorker, thrown, weather, WEATHER_ABOUT } from "./product.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 
 describe.each([
   ["chat", false],

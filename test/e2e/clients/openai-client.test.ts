@@ -5,20 +5,13 @@ import type {
   ChatCompletionCreateParamsStreaming,
   ChatCompletionMessageParam,
 } from "openai/resources/chat/completions";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Started, startProduct } from "../started.ts";
+import { describe, expect, it } from "vitest";
+import { productOfWorker } from "./product.ts";
 
-let product: Started;
-let client: OpenAI;
-let model: string;
-
-beforeAll(async () => {
-  product = await startProduct({ replicas: 2, sequences: 4, contextTokens: 8192 });
-  ({ model } = product);
-  // No retries: what the client would hide must be seen.
-  client = new OpenAI({ baseURL: `${product.url}/v1`, apiKey: product.apiKey, maxRetries: 0, timeout: 60_000 });
-});
-afterAll(() => product?.stop());
+const product = productOfWorker();
+const { model } = product;
+// No retries: what the client would hide must be seen.
+const client = new OpenAI({ baseURL: `${product.url}/v1`, apiKey: product.apiKey, maxRetries: 0, timeout: 60_000 });
 
 const user = (content: string): ChatCompletionMessageParam[] => [{ role: "user", content }];
 

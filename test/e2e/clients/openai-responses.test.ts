@@ -18,7 +18,7 @@ import {
   LONG,
   LONG_QUESTION,
   nothingRuns,
-  productOfFile,
+  productOfWorker,
   runningEverywhere,
   thrown,
   weather,
@@ -27,7 +27,7 @@ import {
 } from "./product.ts";
 import { RESPONSE_KEYS } from "./response-keys.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 let client: OpenAI;
 let model: string;
 

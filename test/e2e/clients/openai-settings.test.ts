@@ -7,9 +7,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { ChatChunk, ChatCompletion } from "../../../src/wire/chat-answer.ts";
 import type { TextCompletion } from "../../../src/wire/completion-answer.ts";
-import { anyNumber, anyString, productOfFile, thrown, weather } from "./product.ts";
+import { anyNumber, anyString, productOfWorker, thrown, weather } from "./product.ts";
 
-const product = productOfFile();
+const product = productOfWorker();
 let client: OpenAI;
 let model: string;
 

@@ -1,55 +1,25 @@
-/** What the tests of all clients share: one started product a file, and what they ask of it. */
-import { afterAll, beforeAll, expect } from "vitest";
+/** What the tests of all clients share: a product, and what they ask of it. */
+import { beforeAll, expect, inject } from "vitest";
 import { z } from "zod";
-import { metric, runningAt, type Started, type StartedOptions, startProduct, until } from "../started.ts";
+import { metric, runningAt, until } from "../started.ts";
+import type { SharedProduct } from "./shared-products.ts";
 
-export interface Product {
-  /** Of the edge, without `/v1`. */
-  readonly url: string;
-  readonly apiKey: string;
-  readonly model: string;
-  readonly headers: Record<string, string>;
-  readonly started: Started;
+/** The product of this file's worker, of two replicas. Nothing runs there when the file's tests begin. */
+export function productOfWorker(): SharedProduct {
+  const product = inject("products")[Number(process.env.VITEST_POOL_ID) - 1];
+  if (product === undefined) throw new Error("This worker has no product.");
+  beforeAll(() => nothingRuns(product));
+  return product;
 }
 
-/** Started before the file's first test, stopped after its last; its fields can be read from then on only. */
-export function productOfFile(options: StartedOptions = {}): Product {
-  let started: Started | null = null;
-  const get = (): Started => {
-    if (started === null) throw new Error("The product is not started yet.");
-    return started;
-  };
-  beforeAll(async () => {
-    started = await startProduct({ replicas: 2, sequences: 4, contextTokens: 8192, ...options });
-  });
-  afterAll(() => started?.stop());
-  return {
-    get url() {
-      return get().url;
-    },
-    get apiKey() {
-      return get().apiKey;
-    },
-    get model() {
-      return get().model;
-    },
-    get headers() {
-      return get().headers;
-    },
-    get started() {
-      return get();
-    },
-  };
-}
-
-export async function runningEverywhere({ started }: Product): Promise<number> {
-  return (await Promise.all(started.replicas.map(runningAt))).reduce((sum, running) => sum + running, 0);
+export async function runningEverywhere({ replicas }: SharedProduct): Promise<number> {
+  return (await Promise.all(replicas.map(runningAt))).reduce((sum, running) => sum + running, 0);
 }
 
 /** Sooner than what was left could have come to its end: 4,000 tokens take 6 s. For streams and resets: a whole answer that is left by a FIN is noticed later (decision 0019). */
 const LEFT_MS = 3_000;
 
-export async function nothingRuns(product: Product): Promise<void> {
+export async function nothingRuns(product: SharedProduct): Promise<void> {
   await until("no replica runs anything", async () => (await runningEverywhere(product)) === 0, LEFT_MS);
   await until("no lease is left", async () => (await metric(product, "warmpath_leases")) === 0, LEFT_MS);
 }
