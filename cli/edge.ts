@@ -147,3 +147,15 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
   child.kill();
   return { type: "failed", message: "wrangler dev did not start; what it said stands above." };
 }
+
+/** Requests that wait in line for a replica, all pools together; 0 when no edge answers. */
+export async function waitingAt(url: string): Promise<number> {
+  const page = await fetch(`${url}/metrics`, { headers: { "cache-control": "no-cache" }, signal: AbortSignal.timeout(2_000) }).then(
+    (response) => response.text(),
+    () => "",
+  );
+  return [...page.matchAll(/^warmpath_router_queue_pending_requests(?:{.*})? (\d+)$/gm)].reduce(
+    (sum, [, waiting]) => sum + Number(waiting),
+    0,
+  );
+}

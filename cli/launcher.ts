@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
 import { bundleEdge } from "./bundle.ts";
 import { devFile, type DevFacts, removeDevFile, writeDevFile } from "./dev-file.ts";
-import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";
+import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev, waitingAt } from "./edge.ts";
 import { poolNames, type ReplicaRole, roleOf, type StartOptions } from "./options.ts";
 import { type ReplicaProcess, startReplica } from "./replica-process.ts";
 import { screen } from "./screen.ts";
@@ -23,6 +23,8 @@ const READY_TIMEOUT_MS = 60_000;
 /** After the drain's time is up its replicas have so long to go; then the edge, to hand on the last bytes. */
 const REPLICA_LEAVE_MS = 4_000;
 const EDGE_LEAVE_MS = 500;
+/** Longer than a pool remembers a replica whose socket is closed. */
+const LINE_LEAVES_MS = 5_000;
 
 export class Launcher {
   readonly #options: StartOptions;
@@ -94,6 +96,7 @@ export class Launcher {
   /** Takes nothing new, and goes when what runs has ended or its time is up. The edge goes last: answers go through it. */
   async drain(): Promise<void> {
     this.#draining = true;
+    const url = this.#shown?.url;
     this.#shown = null;
     removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     const { drainSeconds } = this.#options;
@@ -101,6 +104,9 @@ export class Launcher {
     const gone = Promise.all(this.#replicas.map((replica) => replica.drain()));
     await Promise.race([gone, sleep(drainSeconds * 1_000 + REPLICA_LEAVE_MS)]);
     await sleep(EDGE_LEAVE_MS);
+    // Pools refuse who waits in line once they have forgotten their last replica.
+    for (const fromMs = performance.now(); performance.now() - fromMs < LINE_LEAVES_MS; await sleep(EDGE_LEAVE_MS))
+      if (url === undefined || (await waitingAt(url)) === 0) break;
     this.stop(null);
   }
 

@@ -279,8 +279,12 @@ export class AnnounceIntake {
         this.#decodes.forget(slot);
         paths.forgetReplica(slot);
         this.#resyncs.forget(slot);
+        if (effect.kind === "expired") this.#state.isDrained = effect.replica.draining && this.#state.membership.replicas.length === 0;
         return;
       }
+      case "joined":
+        this.#state.isDrained = false;
+        return;
       case "becameSuspect":
         leases.replicaLost(effect.replica.slot, nowMs);
         // The next heartbeat would lay the silence on the tokens written in it.

@@ -1,20 +1,20 @@
 /** From a request to a replica: look up, predict, choose and lease in one turn, or wait in line until a replica will soon start it. */
 import { type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { decide } from "./decide.ts";
-import type { Decision, Profile, ScoredCandidate } from "./decision.ts";
+import type { Profile, ScoredCandidate } from "./decision.ts";
 import { hasReplicaFor } from "./exclusion.ts";
 import { explain } from "./explain.ts";
 import { firstTokenMs } from "./first-token.ts";
-import { reuseInSight } from "./funnel.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { headsOf } from "./line-heads.ts";
 import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./pool-state.ts";
-import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
+import { type Holdings, holdingsOf, viewFor } from "./pool-view.ts";
 import type { DecideAnswer, DecideRequest } from "./question.ts";
-import { cannotMake, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
+import { cannotMake, drained, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { isProbablyTooLong, requestView } from "./request-view.ts";
-import { countPlaced, type Minter, reserve, type Trying } from "./reservation.ts";
+import { countPlaced, type Minter, reserve } from "./reservation.ts";
+import { watchReuse } from "./reuse-watch.ts";
 import { isHeld, roomsOf } from "./rooms.ts";
 import { couldPull } from "./transfer-cost.ts";
 
@@ -111,6 +111,7 @@ export class Dispatcher {
   dispatchWaiting(nowMs: number): void {
     const { line } = this.#state;
     if (line.length === 0) return this.#idle.clear();
+    if (this.#state.isDrained) return this.#refuseAll();
     if (!this.#isNews(nowMs)) return;
     const answers: [Held, DecideAnswer][] = [];
     const waiters = this.#waiters(nowMs, answers);
@@ -119,6 +120,14 @@ export class Dispatcher {
     this.#serveIdle(plan, waiters, answers, nowMs);
     this.#isNews(nowMs);
     for (const [held, answer] of answers) held.answer(answer);
+  }
+
+  #refuseAll(): void {
+    for (const [id, held] of this.#held) {
+      this.leave(id);
+      this.#state.counters.refused++;
+      held.answer(drained());
+    }
   }
 
   #followPlan(plan: LinePlan, waiters: readonly Waiter[], answers: [Held, DecideAnswer][], nowMs: number): void {
@@ -252,7 +261,7 @@ export class Dispatcher {
     if (answer === null) return null;
     this.#turn++;
     const { id, tenant } = request;
-    const known = { ...this.#watchReuse(trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
+    const known = { ...watchReuse(state, trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
     this.#learn(request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
     countPlaced(state, answer, request);
@@ -267,22 +276,6 @@ export class Dispatcher {
     if (session !== null) sessions.served(salt, session, name);
     // Those from the line are counted as they leave it.
     if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);
-  }
-
-  /** What had come by before, for the funnel and the record. A retry does not come by again; what is only counted is computed by nobody. */
-  #watchReuse({ request, attempt, promptTokens }: Trying, decision: Decision): { seenTokens?: number } {
-    const { ring, seen, funnels } = this.#state;
-    const { id, tenant, chain, promptBytes, counts = false } = request;
-    if (counts) return {};
-    const before = ring.get(id);
-    const held = Math.min(
-      chain.length,
-      decision.candidates.reduce((most, { overlapSegments }) => Math.max(most, overlapSegments), 0),
-    );
-    const seenTokens = before?.seenTokens ?? seen.pass({ chain, promptBytes, promptTokens }, held, scheduleEnds(this.#state));
-    // An attempt whose end the edge never heard of has been counted.
-    if (before?.outcome.ended !== "settled") funnels.placed({ id, attempt }, tenant, reuseInSight(decision, seenTokens));
-    return { seenTokens };
   }
 
   /** One more than the last, and one that no lease was made for. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */

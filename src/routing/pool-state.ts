@@ -55,6 +55,8 @@ export class PoolState {
   /** The spec behind the membership's fingerprint; null before the first hello. */
   hashSpec: HashSpec | null = null;
   createdAtSeconds = 0;
+  /** The last replica asked to be drained, and has gone: nothing says that another one comes. */
+  isDrained = false;
   readonly index: SegmentIndex;
   readonly #sketch: SketchKeeper;
   readonly #pace = new PaceMeter();

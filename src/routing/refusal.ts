@@ -8,6 +8,8 @@ import type { DecideAnswer, DecideRequest } from "./question.ts";
 /** Nobody waits longer, whatever it asked for: an edge gives up then. */
 export const MOST_WAIT_MS = 90_000;
 const MOST_RETRY_SECONDS = 60;
+/** A new replica takes about so long to come. */
+const DRAINED_RETRY_SECONDS = 5;
 
 export type Refusal = Extract<DecideAnswer, { type: "refused" }>;
 
@@ -51,6 +53,7 @@ export function outlookOf(state: PoolState, priority: Priority, workMs: number, 
  * @param workMs its own prefill where that is least.
  */
 export function refusalOf(state: PoolState, request: DecideRequest, workMs: number, nowMs: number): Refusal | null {
+  if (state.isDrained) return drained();
   if (state.line.length === 0 && hasPlace(state, request)) return null;
   const outlook = outlookOf(state, request.priority ?? "normal", workMs, nowMs);
   if (outlook.waitMs > MOST_WAIT_MS && isEvident(state, outlook)) return refused(outlook, "it would wait longer than 90 s");
@@ -108,6 +111,11 @@ function knowsQueue({ leases, rates }: PoolState, slot: number): boolean {
 
 export function refused({ drainMs }: Outlook, why: string): Refusal {
   return { type: "refused", message: `The fleet is full: ${why}. Try again shortly.`, retryAfterSeconds: retryAfter(drainMs) };
+}
+
+/** Of a pool whose last replica asked to be drained and has gone. */
+export function drained(): Refusal {
+  return { type: "refused", message: "This model's replicas have ended. Try again shortly.", retryAfterSeconds: DRAINED_RETRY_SECONDS };
 }
 
 function retryAfter(drainMs: number): number {

@@ -103,6 +103,27 @@ describe("draining the launcher", () => {
     }
   });
 
+  it("answers who comes meanwhile, when nobody is left who could: 503, not a cut connection", async () => {
+    const product = await startProduct({ replicas: 1 });
+    try {
+      const stream = await streamOf(product, 1_000);
+      await stream.begun;
+      product.launcher.kill("SIGTERM");
+      await until("nothing new is taken", async () => (await metric(product, "warmpath_replicas_ready")) === 0);
+      const body = JSON.stringify({ model: product.model, max_tokens: 4, messages: [{ role: "user", content: "Go on." }] });
+      const late = await fetch(`${product.url}/v1/chat/completions`, { method: "POST", headers: product.headers, body });
+      expect([late.status, late.headers.get("retry-after"), (await late.json()) as object]).toEqual([
+        503,
+        "5",
+        { error: expect.objectContaining({ message: expect.stringContaining("have ended") }) },
+      ]);
+      expect((await stream.text).trimEnd().endsWith("data: [DONE]")).toBe(true);
+      await until("the launcher ends", () => product.launcher.exitCode === 0);
+    } finally {
+      await product.stop();
+    }
+  });
+
   it.each(["SIGTERM", "SIGINT"] as const)("is cut by a second signal, %s: no process is left", async (second) => {
     const product = await startProduct({ replicas: 1 });
     try {

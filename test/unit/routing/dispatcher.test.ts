@@ -53,6 +53,30 @@ describe("late binding", () => {
     expect(jobs.map(({ answer }) => answer?.type)).toEqual(["replica", undefined, "replica"]);
   });
 
+  it("refuses who waits, and who comes, once its last replica was drained and has gone; until another joins", () => {
+    const made = pool([replica("r0", STEPS)]);
+    const [running, waiting, late, again] = ["running", "waiting", "late", "again"].map((id): Job => ({
+      id,
+      promptTokens: 8_000,
+      outputTokens: 1,
+    })) as [Job, Job, Job, Job];
+    for (const job of [running, waiting]) made.ask(job);
+    made.drain("r0");
+    made.pass(2_000);
+    expect(waiting.answer).toBeUndefined();
+    made.kill("r0");
+    // It may come back at once, as another process.
+    made.pass(2_500);
+    expect(waiting.answer).toBeUndefined();
+    made.pass(1_000);
+    made.ask(late);
+    const ended = { type: "refused", retryAfterSeconds: 5, message: expect.stringContaining("have ended") };
+    expect([waiting.answer, late.answer]).toEqual([ended, ended]);
+    made.join(replica("r0", STEPS));
+    made.ask(again);
+    expect(again.answer?.type).toBe("replica");
+  });
+
   it("takes the shortest prefill first, until the others have waited for it", () => {
     const made = pool([replica("r0", STEPS)]);
     const order: string[] = [];

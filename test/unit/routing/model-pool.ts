@@ -78,6 +78,11 @@ export class ModelPool {
     this.dispatcher.dispatchWaiting(this.nowMs);
   }
 
+  drain(name: string): void {
+    const { slot = -1, epoch = 0 } = this.state.named(name) ?? {};
+    this.intake.membership({ kind: "drain", slot, epoch }, this.nowMs);
+  }
+
   kill(name: string): void {
     const running = this.replicas.get(name);
     const replica = this.state.named(name);
