@@ -162,7 +162,8 @@ export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: num
   // Before anything is computed of what could not be kept.
   if (isStored(accepted) && !(await canStore(c.env))) return errorResponse(c, storageFull());
   const { request, body, historyBytes, work, urgency } = accepted;
-  const digest = forwardedDigest(sha256, historyBytes, sha256(body));
+  let made: string | null = null;
+  const digest = (): string => (made ??= forwardedDigest(sha256, historyBytes, sha256(body)));
   const asked = { request, path: c.req.path, bodyBytes: body.byteLength, digest, counts: work === "count", urgency };
   let common: Common | null = null;
   for (let tries = 0; tries < 2; tries++) {
