@@ -104,7 +104,6 @@ describe("completions of several prompts", () => {
       const refused = await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: prompt as string[] }));
       expect(refused.param).toBe(param);
     }
-    // As with one prompt: what it is comes before what can't go with it.
     const both = await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: [[1, 2], []], echo: true }));
     expect(both.param).toBe("prompt[1]");
     const streamed = await openai.completions.create({
