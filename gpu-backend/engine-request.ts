@@ -1,6 +1,7 @@
 /** An inner request as the engine's own. */
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Tool } from "../src/prefix/prompt.ts";
+import { refuse } from "../src/wire/check.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
 import type { EngineRefusal, EngineRequest, FormatGrammar, Grammar, GrammarPlace } from "./engine/engine.ts";
@@ -88,13 +89,13 @@ const FORMAT_PARAM: Record<ApiName, string> = {
 export function refusalError(request: InnerRequest, refusal: EngineRefusal, grammar: Grammar | null): ApiError {
   if (refusal.reason === "unknown_token") {
     const param = `prompt[${refusal.index}]`;
-    return apiError("invalid_request", `\`${param}\` is no token of this model: ${refusal.message}.`, param);
+    return refuse(param, `is no token of this model: ${refusal.message}.`);
   }
   if (refusal.reason === "context_length_exceeded") return contextLengthError(request, refusal);
   if (refusal.reason === "grammar") {
     const param = grammarParam(request, refusal.place, grammar);
     // Anthropic's errors have no field for it.
-    return apiError("invalid_request", `\`${param}\` can't be followed: ${refusal.message}.`, param);
+    return refuse(param, `can't be followed: ${refusal.message}.`);
   }
   return { ...apiError("overloaded", refusal.message), retryAfterSeconds: 1 };
 }

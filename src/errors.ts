@@ -73,6 +73,21 @@ const STATUS: Record<ErrorCode, number> = {
   internal: 500,
 };
 
+/** Both may name what the caller wrote, which has up to 8 MiB; whoever writes errors down has one line for each. */
+const MOST_MESSAGE = 800;
+const MOST_PARAM = 200;
+
+/** `text` of at most `most` UTF-16 units, without half a character at its end. */
+function shortened(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\uD800-\uDBFF]$/, "")}…`;
+}
+
+/** `message` is cut after 800 characters, `param` after 200. */
 export function apiError(code: ErrorCode, message: string, param: string | null = null): ApiError {
-  return { code, status: STATUS[code], message, param };
+  return { code, status: STATUS[code], message: shortened(message, MOST_MESSAGE), param: param === null ? null : shortParam(param) };
+}
+
+/** A field's path as errors name it. */
+export function shortParam(param: string): string {
+  return shortened(param, MOST_PARAM);
 }

@@ -3,6 +3,7 @@ import { type ApiError, apiError } from "../src/errors.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import { errorBody, errorOfBody } from "../src/wire/envelope.ts";
 import { forwardStream, readWhole } from "./forward.ts";
+import { writeWhile } from "./late-answer.ts";
 import { type Acceptance, type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
 import { poolStub } from "./pool-stub.ts";
 import type { Ticker } from "./ticker.ts";
@@ -10,8 +11,6 @@ import type { Ticker } from "./ticker.ts";
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 const encoder = new TextEncoder();
 const PING = encoder.encode(": waiting\n\n");
-const SPACE = encoder.encode("\n");
-const SECOND_WRITE_MS = 500;
 
 const staleCard = (): ApiError => apiError("replica_lost", "The pool changed its hash spec meanwhile. Ask again.");
 const errorOf = (result: Exclude<PlaceResult, { type: "placed" }>): ApiError => (result.type === "error" ? result.error : staleCard());
@@ -90,40 +89,9 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
 
 export const isEventStream = (placed: Placed): boolean => placed.answer.contentType.startsWith("text/event-stream");
 
-/**
- * A whole answer that takes its time: white space goes before it, which JSON allows. What fails now has a 200 already and cuts the body: no client takes
- * half a text for an answer, and many would take an error object for one.
- */
-export async function answerLate(job: Job, answering: Promise<Response | ApiError>, writable: WritableStream<Uint8Array>): Promise<void> {
-  const whole = await writeWhile(job, answering, writable, SPACE);
-  if (whole instanceof Response && whole.status === 200 && whole.body !== null) return whole.body.pipeTo(writable);
-  const why = whole instanceof Response ? `status ${whole.status}` : whole.code;
-  return writable.abort(new Error(`The answer failed after its headers: ${why}.`));
-}
-
 /** A comment at every tick keeps proxies patient, and is how the edge learns that the client has gone. */
 const pingWhile = (job: Job, placing: Promise<PlaceResult>, writable: WritableStream<Uint8Array>): Promise<PlaceResult> =>
   writeWhile(job, placing, writable, PING);
-
-const NOT_YET = Symbol("not yet");
-
-/** Unless that is done already: `filler` at once, soon again, for it is the second write that fails when the client has gone, and then at every tick. */
-async function writeWhile<T>(job: Job, working: Promise<T>, writable: WritableStream<Uint8Array>, filler: Uint8Array): Promise<T> {
-  const done = await Promise.race([working, Promise.resolve(NOT_YET)]);
-  if (done !== NOT_YET) return done as T;
-  const writer = writable.getWriter();
-  const write = (): void => void writer.write(filler).catch(job.clientLeft);
-  const stop = job.ticker.each(write);
-  write();
-  const again = setTimeout(write, SECOND_WRITE_MS);
-  try {
-    return await working;
-  } finally {
-    clearTimeout(again);
-    stop();
-    writer.releaseLock();
-  }
-}
 
 /** What the replica said instead of a stream, when the stream's headers have gone out already. */
 async function refusalOf(placed: Placed, ticker: Ticker): Promise<ApiError> {

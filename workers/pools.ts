@@ -46,8 +46,8 @@ export interface Asked {
   /** Of the replica. */
   path: string;
   bodyBytes: number;
-  /** Of the forwarded body (wire/admission.ts). */
-  digest: string;
+  /** Of the forwarded body (wire/admission.ts). Made for what a pool is asked about, not for what is refused before. */
+  digest: () => string;
   counts: boolean;
   urgency: Urgency;
 }
@@ -94,7 +94,7 @@ function excessOf({ cards }: ServedModel, { request, bodyBytes }: Asked): Prompt
   const longestTokenBytes = Math.max(...known.map((limit) => limit.longestTokenBytes));
   // In JSON a text is no shorter than in UTF-8.
   if (bodyBytes < contextTokens * longestTokenBytes) return null;
-  const promptTokens = Math.ceil(leastPromptBytes(request.prompt) / longestTokenBytes);
+  const promptTokens = Math.ceil(leastPromptBytes(request.prompt, contextTokens * longestTokenBytes + 1) / longestTokenBytes);
   return promptTokens >= contextTokens ? { promptTokens, exact: false, contextTokens } : null;
 }
 
@@ -200,7 +200,7 @@ function decideRequest(
     promptBytes,
     path,
     bodyBytes,
-    digest,
+    digest: digest(),
     ...(priority === "normal" ? {} : { priority }),
     ...(withinMs === null ? {} : { withinMs }),
     ...(tpotMs === null ? {} : { tpotMs }),

@@ -3,6 +3,7 @@
  *
  * Example: {type: "json_schema", schema: {type: "object", properties: {ok: {type: "boolean"}}, required: ["ok"]}} matches {"ok":true}.
  */
+import { clip } from "../../src/wire/check.ts";
 import type { FormatGrammar, Grammar, GrammarPlace, GrammarTool } from "../engine/engine.ts";
 import { SchemaCompiler } from "./json-schema.ts";
 import { binds, isSchema } from "./keywords.ts";
@@ -60,7 +61,7 @@ function compileCalls({ tools, parallel }: Grammar & { type: "tool_calls" }, mak
       return [`<tool_call>{"name":${JSON.stringify(tool.name)},"arguments":`, given];
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw error;
-      throw new PlacedError(`parameters of the tool ${tool.name}: ${error.message}`, { tool: index, pointer: error.pointer ?? "#" });
+      throw new PlacedError(`parameters of the tool ${clip(tool.name)}: ${error.message}`, { tool: index, pointer: error.pointer ?? "#" });
     }
   });
   const call = making.rules.rule(oneOfTexts(calls));

@@ -2,6 +2,7 @@
  * JSON Schema as a grammar of compact JSON: properties in the schema's order, no white space, objects closed. Everything it matches is
  * valid; not everything valid is matched. `undefined` stands for a schema that nothing can match within the limits.
  */
+import { clip } from "../../src/wire/check.ts";
 import { listOf, type Member, membersOf } from "./containers.ts";
 import { bindingBeside, countOf, isSchema, refuse, segment, typeKeywords, unheld } from "./keywords.ts";
 import type { Schema } from "./keywords.ts";
@@ -19,6 +20,9 @@ type Match = Piece | undefined;
 const deepest = 64;
 const types = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
 type Type = (typeof types)[number];
+
+/** A value of the schema in a message. */
+const shown = (value: unknown): string => clip(JSON.stringify(value));
 
 const some = (matches: readonly Match[], exclusive = false): Match => {
   const possible = matches.filter((match) => match !== undefined);
@@ -111,7 +115,7 @@ export class SchemaCompiler {
     const pointer = `${place.path}/$ref`;
     const found = this.#references.find(schema["$ref"], pointer);
     if (found === undefined) {
-      this.#leaveOut(pointer, `${JSON.stringify(schema["$ref"])} names nothing in this schema`);
+      this.#leaveOut(pointer, `${shown(schema["$ref"])} names nothing in this schema`);
       const { $ref: _, ...rest } = schema;
       return this.#any(Object.keys(rest).length === 0 ? true : rest, deeper(place));
     }
@@ -140,7 +144,7 @@ export class SchemaCompiler {
     let value = schema;
     for (let steps = 0; isSchema(value) && value["$ref"] !== undefined; steps += 1) {
       const found = steps < deepest ? this.#references.find(value["$ref"], `${place.path}/$ref`) : undefined;
-      if (found === undefined) return refuse(`${place.path}/$ref`, `${JSON.stringify(value["$ref"])} names nothing that can be merged`);
+      if (found === undefined) return refuse(`${place.path}/$ref`, `${shown(value["$ref"])} names nothing that can be merged`);
       const beside = bindingBeside(value, "$ref");
       value = Object.keys(beside).length === 0 ? found.schema : merge(found.schema, beside).schema;
     }
@@ -193,7 +197,7 @@ export class SchemaCompiler {
     const path = `${place.path}/type`;
     if (named !== undefined) {
       const list: unknown[] = Array.isArray(named) ? named : [named];
-      return list.map((name) => types.find((type) => type === name) ?? refuse(path, `${JSON.stringify(name)} is no type`));
+      return list.map((name) => types.find((type) => type === name) ?? refuse(path, `${shown(name)} is no type`));
     }
     // Without a type, what the keywords speak of.
     const spoken = Object.entries(typeKeywords).filter(([, keywords]) => Object.keys(schema).some((keyword) => keywords.has(keyword)));

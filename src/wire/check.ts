@@ -1,7 +1,7 @@
 /** Checks that every API's parser shares. An error's `param` is a path of the caller's own body; its message says what is wrong and never repeats a prompt. */
 import type { z } from "zod";
 import type { ApiError } from "../errors.ts";
-import { apiError } from "../errors.ts";
+import { apiError, shortParam } from "../errors.ts";
 import type { InnerRequest, ParsedRequest } from "./inner.ts";
 import { formatPath, nestingProblem } from "./json-body.ts";
 
@@ -14,7 +14,7 @@ export function isObject(value: unknown): value is Json {
 }
 
 export function refuse(param: string, message: string): ApiError {
-  return apiError("invalid_request", `\`${param}\` ${message}`, param);
+  return apiError("invalid_request", `\`${shortParam(param)}\` ${message}`, param);
 }
 
 export function mustBe(param: string, wanted: string, value: unknown): ApiError {

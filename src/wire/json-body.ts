@@ -1,6 +1,6 @@
 /** From a body's bytes to a value that is safe to walk. */
 import type { ApiError } from "../errors.ts";
-import { apiError } from "../errors.ts";
+import { apiError, shortParam } from "../errors.ts";
 
 /** Deeper JSON is refused: beyond any schema in use, and far from what overflows a stack. */
 export const MAX_NESTING = 64;
@@ -75,7 +75,7 @@ export function nestingProblem(value: unknown): ApiError | null {
   const path = deepPath(value, 0);
   if (path === null) return null;
   const param = formatPath(path.reverse().slice(0, 4));
-  return apiError("invalid_request", `\`${param}\` nests deeper than ${MAX_NESTING} levels; flatten it.`, param);
+  return apiError("invalid_request", `\`${shortParam(param)}\` nests deeper than ${MAX_NESTING} levels; flatten it.`, param);
 }
 
 /** Keys to a value below the limit, innermost first. Recursion ends at the limit, so depth of input cannot overflow the stack. */

@@ -1,38 +1,48 @@
 /**
  * What stored responses cost a self-hosted edge: in bare workerd, through /v1/responses, with a replica that answers at once and hands up 20 KB.
- * fsyncs a response by strace, where that is installed; chats beside 50 stores a second; files and bytes after 10,000 were stored and deleted.
+ * fsyncs a response by strace, where that is installed; chats beside 50 stores a second, and beside as many that are not stored, in turn, as what else
+ * runs on the machine comes and goes; files and bytes after 10,000 were stored and deleted.
  * Writes test/bench/results/stored.json. `npm run bench:stored -- [RESPONSES]`
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { endArms, startEdge } from "./edge/arms.ts";
 import { endChildren } from "./edge/child.ts";
-import { round } from "./edge/cpu.ts";
+import { cpuMs, round } from "./edge/cpu.ts";
 import { MODEL } from "./edge/prompts.ts";
 import { joinReplicas, sleep, startMock } from "./edge/setup.ts";
 import { writeResult } from "./result.ts";
 
 const RESPONSES = Number(process.argv[2] ?? 10_000);
 const STORES_PER_S = 50;
-const SECONDS = 10;
+const ROUNDS = 4;
+/** Of each kind in a round. */
+const SECONDS = 5;
 const CHATS_AT_ONCE = 2;
 const CHAT_PAUSE_MS = 20;
 const AT_ONCE = 64;
 
+type Beside = "chats alone" | "chats beside responses that are not stored" | "chats beside stores";
+
 type Row =
   | {
-      part: "chats alone" | "chats beside responses that are not stored" | "chats beside stores";
+      part: Beside;
       chats: number;
       p50Ms: number;
       p99Ms: number;
       responsesPerS: number;
+      /** Processors that the edge used. */
+      edgeCores: number;
+      /** The first load average at the end. */
+      load: number;
     }
   | { part: "fsyncs"; stores: boolean; responses: number; fsyncs: number | null; perResponse: number | null }
   | { part: "stored" | "deleted"; responses: number; perS: number; files: number; megabytes: number };
 
 const edge = await startEdge();
+const edgeCpuMs = (): number => (edge.pid === null ? 0 : cpuMs(edge.pid));
 const objects = edge.command.find((word) => word.startsWith("objects="))?.slice("objects=".length) ?? "";
 const { mock, ports } = await startMock(1);
 await joinReplicas(edge, mock, ports, 1);
@@ -65,7 +75,14 @@ async function paced(perS: number, untilMs: number, work: () => Promise<unknown>
   return running.length;
 }
 
-async function chats(part: Extract<Row, { chats: number }>["part"], beside: (() => Promise<unknown>) | null): Promise<Row> {
+interface Played {
+  tookMs: number[];
+  responses: number;
+  cpuMs: number;
+}
+
+async function chats(beside: (() => Promise<unknown>) | null): Promise<Played> {
+  const cpuBeforeMs = edgeCpuMs();
   const endMs = performance.now() + SECONDS * 1_000;
   const tookMs: number[] = [];
   const responses = beside === null ? Promise.resolve(0) : paced(STORES_PER_S, endMs, beside);
@@ -78,9 +95,34 @@ async function chats(part: Extract<Row, { chats: number }>["part"], beside: (() 
     }
   };
   await Promise.all(Array.from({ length: CHATS_AT_ONCE }, client));
-  tookMs.sort((left, right) => left - right);
-  const at = (share: number): number => round(tookMs[Math.floor((tookMs.length - 1) * share)] ?? 0, 1);
-  return { part, chats: tookMs.length, p50Ms: at(0.5), p99Ms: at(0.99), responsesPerS: round((await responses) / SECONDS, 1) };
+  return { tookMs, responses: await responses, cpuMs: edgeCpuMs() - cpuBeforeMs };
+}
+
+async function besides(): Promise<Row[]> {
+  const kinds: [Beside, (() => Promise<unknown>) | null][] = [
+    ["chats alone", null],
+    ["chats beside responses that are not stored", () => respond(false)],
+    ["chats beside stores", () => respond(true)],
+  ];
+  const played = new Map(kinds.map(([part]): [Beside, Played[]] => [part, []]));
+  for (let round = 0; round < ROUNDS; round++) for (const [part, beside] of kinds) played.get(part)?.push(await chats(beside));
+  return [...played].map(([part, rounds]) => {
+    const tookMs = rounds.flatMap((one) => one.tookMs).toSorted((left, right) => left - right);
+    const at = (share: number): number => round(tookMs[Math.floor((tookMs.length - 1) * share)] ?? 0, 1);
+    const perS = (of: (one: Played) => number): number => rounds.reduce((total, one) => total + of(one), 0) / (ROUNDS * SECONDS);
+    return {
+      part,
+      chats: tookMs.length,
+      p50Ms: at(0.5),
+      p99Ms: at(0.99),
+      responsesPerS: round(
+        perS((one) => one.responses),
+        1,
+      ),
+      edgeCores: round(perS((one) => one.cpuMs) / 1_000, 2),
+      load: round(loadavg()[0] ?? 0, 1),
+    };
+  });
 }
 
 async function fsyncs(stores: boolean, responses: number): Promise<Row> {
@@ -128,9 +170,7 @@ function say(row: Row): void {
 try {
   await respond(true);
   for (let n = 0; n < 100; n++) await chat();
-  say(await chats("chats alone", null));
-  say(await chats("chats beside responses that are not stored", () => respond(false)));
-  say(await chats("chats beside stores", () => respond(true)));
+  for (const row of await besides()) say(row);
   say(await fsyncs(false, 200));
   say(await fsyncs(true, 200));
   const numbers = Array.from({ length: RESPONSES }, (_, n) => n);
@@ -138,7 +178,7 @@ try {
   say({ part: "stored", responses: ids.length, perS: storedPerS, ...kept() });
   const deletedPerS = await inTurn(ids, drop);
   say({ part: "deleted", responses: ids.length, perS: deletedPerS, ...kept() });
-  console.log(writeResult("stored", { RESPONSES, STORES_PER_S, SECONDS, CHATS_AT_ONCE, CHAT_PAUSE_MS, AT_ONCE }, rows));
+  console.log(writeResult("stored", { RESPONSES, STORES_PER_S, ROUNDS, SECONDS, CHATS_AT_ONCE, CHAT_PAUSE_MS, AT_ONCE }, rows));
 } finally {
   endArms();
   endChildren();

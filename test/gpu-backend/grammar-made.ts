@@ -1,9 +1,9 @@
 /** Grammars as llama.cpp itself reads them, and answers of the demo model to a schema. */
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { expect } from "vitest";
-import type { Engine } from "../../gpu-backend/engine/engine.ts";
+import { afterAll, beforeAll, expect } from "vitest";
+import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { complete } from "./engine-runs.ts";
+import { complete, startDemo } from "./engine-runs.ts";
 
 /** More with WARMPATH_FULL=1. */
 export const SEEDS = process.env["WARMPATH_FULL"] === "1" ? 12 : 3;
@@ -26,14 +26,30 @@ export async function grammarMaker(): Promise<MakeGrammar> {
   };
 }
 
-/** Of seeds 0, 1, …, each an answer that ended by itself. */
-export async function answers(engine: Engine, schema: unknown, seeds = SEEDS, strict = true): Promise<unknown[]> {
-  const values: unknown[] = [];
-  for (let seed = 0; seed < seeds; seed += 1) {
-    const grammar = { type: "json_schema" as const, schema, strict };
-    const { text, finished } = await complete(engine, `Answer ${seed}:`, { grammar, seed, temperature: 1, maxTokens: 1_500 });
-    expect(finished.reason).toBe("stop");
-    values.push(JSON.parse(text));
-  }
-  return values;
+export interface GrammarJudges {
+  made: MakeGrammar;
+  /** Of seeds 0, 1, …, each an answer of the demo model that ended by itself. */
+  answers: (schema: unknown, seeds?: number, strict?: boolean) => Promise<unknown[]>;
+}
+
+/** For a file of tests: llama.cpp's reading of grammars, and an engine that is started before the first test and closed after the last. */
+export function grammarJudges(): GrammarJudges {
+  let make: MakeGrammar;
+  let engine: LlamaEngine;
+  beforeAll(async () => {
+    make = await grammarMaker();
+    engine = await startDemo({ contextTokens: 2048 });
+  });
+  afterAll(() => engine?.close());
+  const answers: GrammarJudges["answers"] = async (schema, seeds = SEEDS, strict = true) => {
+    const values: unknown[] = [];
+    for (let seed = 0; seed < seeds; seed += 1) {
+      const grammar = { type: "json_schema" as const, schema, strict };
+      const { text, finished } = await complete(engine, `Answer ${seed}:`, { grammar, seed, temperature: 1, maxTokens: 1_500 });
+      expect(finished.reason).toBe("stop");
+      values.push(JSON.parse(text));
+    }
+    return values;
+  };
+  return { made: (schema) => make(schema), answers };
 }

@@ -1,17 +1,9 @@
 /** Numbers, merged schemas, and what can't be held, against llama.cpp's own reading of the grammar. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
+import { describe, expect, it } from "vitest";
 import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { startDemo } from "./engine-runs.ts";
-import { answers, grammarMaker, type MakeGrammar } from "./grammar-made.ts";
+import { grammarJudges } from "./grammar-made.ts";
 
-let made: MakeGrammar;
-let engine: LlamaEngine;
-beforeAll(async () => {
-  made = await grammarMaker();
-  engine = await startDemo({ contextTokens: 2048 });
-});
-afterAll(() => engine.close());
+const { made, answers } = grammarJudges();
 
 describe("numbers", () => {
   const takes = (schema: object, value: number) => made(schema).isTextCompatible(JSON.stringify(value));
@@ -41,7 +33,7 @@ describe("numbers", () => {
   });
 
   it("of a step too large to count are some of the multiples", async () => {
-    for (const value of await answers(engine, { type: "integer", multipleOf: 8_191, minimum: 1 }, 3)) expect(Number(value) % 8_191).toBe(0);
+    for (const value of await answers({ type: "integer", multipleOf: 8_191, minimum: 1 }, 3)) expect(Number(value) % 8_191).toBe(0);
   });
 
   it("are cut to what a double holds", () => {
@@ -106,7 +98,7 @@ describe("what can't be held", () => {
   };
 
   it("is left out alone where not strict: keys, enums and all else stay", async () => {
-    for (const value of await answers(engine, tool, 6, false)) {
+    for (const value of await answers(tool, 6, false)) {
       const { path, mode, note, list } = value as { path: string; mode: string; note: string; list: unknown[] };
       expect(path.startsWith("/")).toBe(true);
       expect(["r", "w"]).toContain(mode);

@@ -1,19 +1,11 @@
 /** Patterns and formats against llama.cpp's own reading of the grammar; the judges are JavaScript's RegExp, zod and Node. */
 import { isIPv4, isIPv6 } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { startDemo } from "./engine-runs.ts";
-import { answers, grammarMaker, type MakeGrammar } from "./grammar-made.ts";
+import { grammarJudges } from "./grammar-made.ts";
 
-let made: MakeGrammar;
-let engine: LlamaEngine;
-beforeAll(async () => {
-  made = await grammarMaker();
-  engine = await startDemo({ contextTokens: 2048 });
-});
-afterAll(() => engine.close());
+const { made, answers } = grammarJudges();
 
 describe("a pattern matches what JavaScript matches", () => {
   const texts = [
@@ -85,7 +77,7 @@ describe("what the model writes passes the client's own check", () => {
   for (const [name, kind] of Object.entries(kinds)) {
     it(name, async () => {
       const object = z.strictObject({ value: kind });
-      for (const value of await answers(engine, z.toJSONSchema(object))) object.parse(value);
+      for (const value of await answers(z.toJSONSchema(object))) object.parse(value);
     });
   }
 
@@ -104,7 +96,7 @@ describe("what the model writes passes the client's own check", () => {
   };
   for (const [format, judge] of Object.entries(judges)) {
     it(`format ${format}`, async () => {
-      for (const value of await answers(engine, { type: "string", format })) expect(judge(value as string), String(value)).toBe(true);
+      for (const value of await answers({ type: "string", format })) expect(judge(value as string), String(value)).toBe(true);
     });
   }
 });

@@ -1,7 +1,7 @@
 /** OpenAI's completions: one prompt is a request like any other; several are a request each, answered as one (src/wire/several-prompts.ts). */
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
-import { isObject, type Json } from "../../src/wire/check.ts";
+import { isObject, type Json, refuse } from "../../src/wire/check.ts";
 import { parseCompletionRequest } from "../../src/wire/completions.ts";
 import { openaiErrorBody } from "../../src/wire/openai.ts";
 import {
@@ -13,21 +13,20 @@ import {
   tooManyChoices,
   UsageSum,
 } from "../../src/wire/several-prompts.ts";
-import { type AppEnv, background, errorResponse } from "../context.ts";
+import { type AppEnv, errorResponse } from "../context.ts";
+import { answerLate, answerLong } from "../late-answer.ts";
+import { Patience } from "../patience.ts";
 import { readJson, refusalHeaders } from "../read-json.ts";
 import { SseLines } from "../sse-lines.ts";
+import { Ticker } from "../ticker.ts";
 import { infer } from "./inference.ts";
 
 /** Of one request's prompts so many run at once; the others would only wait in line before other people's. */
 const AT_ONCE = 4;
-/** An answer that is not streamed has a real status for so long; then white space comes before it: how a client that has left is noticed. */
-const PATIENCE_MS = 3_000;
-const PULSE_MS = 1_000;
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const encoder = new TextEncoder();
 
-type Gathered = { text: string } | { refused: Response };
 type Send = (request: Request, c: Context<AppEnv>) => Response | Promise<Response>;
 
 /** `send`: answers a request as this edge does. */
@@ -45,16 +44,18 @@ export function completions(send: Send): Handler<AppEnv> {
   };
 }
 
-/** All are looked at before the first is sent. */
+/** All are looked at before the first is sent, and prompts before what can't go with them, as where there is one. */
 function firstProblem(body: Json, prompts: readonly unknown[]): ApiError | null {
-  for (const [index, prompt] of prompts.entries()) {
-    const parsed = parseCompletionRequest(bodyOfPrompt(body, prompt));
-    if (Array.isArray(prompt) && typeof prompt[0] !== "number") {
-      return apiError("invalid_request", `\`prompt[${index}]\` must be a string or an array of tokens.`, `prompt[${index}]`);
-    }
-    if (!parsed.ok) return errorOfPrompt(parsed.error, index);
+  const problems = prompts.flatMap((prompt, index) => problemOf(body, prompt, index) ?? []);
+  return problems.find(({ param }) => param?.startsWith("prompt[")) ?? problems[0] ?? null;
+}
+
+function problemOf(body: Json, prompt: unknown, index: number): ApiError | null {
+  if (Array.isArray(prompt) && typeof prompt[0] !== "number") {
+    return refuse(`prompt[${index}]`, "must be a string or an array of tokens.");
   }
-  return null;
+  const parsed = parseCompletionRequest(bodyOfPrompt(body, prompt));
+  return parsed.ok ? null : errorOfPrompt(parsed.error, index);
 }
 
 class Batch {
@@ -79,27 +80,28 @@ class Batch {
   /** A refusal has its real status, unless it comes after the first white space. */
   async whole(): Promise<Response> {
     const first = await this.#ask(0);
+    const ticker = new Ticker();
+    const patience = new Patience<Response>(ticker);
+    patience.accepted(first);
     const gathering = this.#gather(first);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), PATIENCE_MS)));
-    const gathered = await Promise.race([gathering, patience]);
-    clearTimeout(timer);
-    if (gathered !== null && "refused" in gathered) return gathered.refused;
-    const headers = this.#headersLike(first);
-    if (gathered !== null) return new Response(gathered.text, { headers });
-    const { readable, writable } = new IdentityTransformStream();
-    background(this.#c)(this.#pulseWhile(gathering, writable).catch(() => this.#left.abort()));
-    return new Response(readable, { headers });
+    const gathered = await Promise.race([gathering, patience.over]);
+    patience.stop();
+    if (gathered === undefined) {
+      const waiting = { ticker, clientLeft: this.#clientLeft, end: () => ticker.stop() };
+      return answerLong(this.#c, waiting, this.#headersLike(first), (writable) => answerLate(waiting, gathering, writable));
+    }
+    ticker.stop();
+    return gathered;
   }
 
   async stream(): Promise<Response> {
     const first = await this.#ask(0);
     if (first.status !== 200) return this.#refusal(first, 0);
-    const { readable, writable } = new IdentityTransformStream();
-    const headers = this.#headersLike(first);
-    background(this.#c)(this.#pumpStream(first, writable).catch(() => this.#left.abort()));
-    return new Response(readable, { headers });
+    const waiting = { clientLeft: this.#clientLeft, end: () => undefined };
+    return answerLong(this.#c, waiting, this.#headersLike(first), (writable) => this.#pumpStream(first, writable));
   }
+
+  readonly #clientLeft = (): void => this.#left.abort();
 
   async #ask(index: number): Promise<Response> {
     const headers = new Headers(this.#c.req.raw.headers);
@@ -149,8 +151,8 @@ class Batch {
     }
   }
 
-  /** Never rejects. */
-  async #gather(first: Response): Promise<Gathered> {
+  /** The one answer of all, or the refusal of one of them. Never rejects. */
+  async #gather(first: Response): Promise<Response> {
     const answers: Json[] = [];
     let bytes = 0;
     let refused: Response | null = null;
@@ -166,25 +168,9 @@ class Batch {
     };
     try {
       await this.#each(first, take);
-      return { text: JSON.stringify(mergedCompletion(answers, this.#n)) };
+      return new Response(JSON.stringify(mergedCompletion(answers, this.#n)), { headers: this.#headersLike(first) });
     } catch {
-      return { refused: refused ?? errorResponse(this.#c, LOST) };
-    }
-  }
-
-  /** What fails after the status has gone out cuts the body, as anywhere. */
-  async #pulseWhile(gathering: Promise<Gathered>, writable: WritableStream<Uint8Array>): Promise<void> {
-    const writer = writable.getWriter();
-    const beat = (): void => void writer.write(encoder.encode(" ")).catch(() => this.#left.abort());
-    beat();
-    const pulse = setInterval(beat, PULSE_MS);
-    try {
-      const gathered = await gathering;
-      if ("refused" in gathered) return await writer.abort(new Error("a prompt of several was not answered"));
-      await writer.write(encoder.encode(gathered.text));
-      await writer.close();
-    } finally {
-      clearInterval(pulse);
+      return refused ?? errorResponse(this.#c, LOST);
     }
   }
 

@@ -11,8 +11,9 @@ import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
-import { answerHeaders, answerLate, answerWhole, isEventStream, pump } from "../answer.ts";
+import { answerHeaders, answerWhole, isEventStream, pump } from "../answer.ts";
 import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
+import { answerLate, answerLong } from "../late-answer.ts";
 import { Patience } from "../patience.ts";
 import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../place.ts";
 import { keepCard } from "../pool-card.ts";
@@ -81,23 +82,6 @@ function end(job: Job): void {
   job.ticker.stop();
 }
 
-/** From here on the client has its headers, and `writing` its body. */
-function answerLong(
-  c: Context<AppEnv>,
-  job: Job,
-  headers: Headers,
-  writing: (writable: WritableStream<Uint8Array>) => Promise<void>,
-): Response {
-  const { readable, writable } = new IdentityTransformStream();
-  // It rejects when the client has gone, and for bugs: then the body is cut, so that nobody waits for the rest.
-  const written = writing(writable).catch((error: unknown) => {
-    job.clientLeft();
-    return writable.abort(error).catch(() => undefined);
-  });
-  background(c)(written.finally(() => end(job)));
-  return new Response(readable, { headers });
-}
-
 /** A stale card comes from the first pool's first word; whoever has waited since does not begin anew. */
 const inTime = (served: Response | PoolCard | ApiError): Response | ApiError =>
   served instanceof Response || "code" in served
@@ -144,7 +128,8 @@ async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted"
   let isLong = false;
   const goOn = (placed: Placed | null, writing: (writable: WritableStream<Uint8Array>) => Promise<void>): Response => {
     isLong = true;
-    return answerLong(c, job, answerHeaders(job, placed ?? patience.by, placed?.answer.contentType), writing);
+    const headers = answerHeaders(job, placed ?? patience.by, placed?.answer.contentType);
+    return answerLong(c, { clientLeft: job.clientLeft, end: () => end(job) }, headers, writing);
   };
   try {
     const placing = place(job);
@@ -177,7 +162,8 @@ export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: num
   // Before anything is computed of what could not be kept.
   if (isStored(accepted) && !(await canStore(c.env))) return errorResponse(c, storageFull());
   const { request, body, historyBytes, work, urgency } = accepted;
-  const digest = forwardedDigest(sha256, historyBytes, sha256(body));
+  let made: string | null = null;
+  const digest = (): string => (made ??= forwardedDigest(sha256, historyBytes, sha256(body)));
   const asked = { request, path: c.req.path, bodyBytes: body.byteLength, digest, counts: work === "count", urgency };
   let common: Common | null = null;
   for (let tries = 0; tries < 2; tries++) {

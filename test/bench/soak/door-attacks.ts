@@ -101,6 +101,10 @@ function deepJson(door: Door): Promise<Came> {
   );
 }
 
+const NESTED = { title: "nested" };
+const nestedText = (depth: number): string =>
+  `${'{"type":"object","properties":{"a":'.repeat(depth)}{"type":"string"}${'},"required":["a"],"additionalProperties":false}'.repeat(depth)}`;
+
 function hugeSchema(door: Door): Promise<Came> {
   const form = (schema: object): object => ({ response_format: { type: "json_schema", json_schema: { name: "x", strict: true, schema } } });
   const objectOf = (properties: object): object => ({
@@ -110,12 +114,11 @@ function hugeSchema(door: Door): Promise<Came> {
     additionalProperties: false,
   });
   const values = (count: number): string[] => Array.from({ length: count }, (_, n) => `value number ${n}`);
-  const nested = (depth: number): object => (depth === 0 ? { type: "string" } : objectOf({ a: nested(depth - 1) }));
   const count = pick(door, [1_000, 10_000, 200_000]);
   const schemas = [
     () => objectOf({ a: { type: "string", enum: values(count) } }),
     () => objectOf(Object.fromEntries(values(Math.min(count, 20_000)).map((name) => [name, { type: "integer" }]))),
-    () => nested(Math.min(count, 3_000)),
+    () => NESTED,
     () => objectOf({ a: { type: "string", pattern: "(a*)*".repeat(Math.min(count, 2_000)) } }),
     () => objectOf({ a: { type: "string", minLength: count * 1_000, maxLength: count * 10_000 } }),
   ];
@@ -123,7 +126,10 @@ function hugeSchema(door: Door): Promise<Came> {
   return post(
     door,
     "/v1/chat/completions",
-    once(`schema ${chosen} ${count}`, () => chatOf(door, form(schemas[chosen]?.() ?? {}))),
+    once(`schema ${chosen} ${count}`, () =>
+      // Deeper than this process's own stack: as text.
+      chatOf(door, form(schemas[chosen]?.() ?? {})).replace(JSON.stringify(NESTED), () => nestedText(Math.min(count, 3_000))),
+    ),
   );
 }
 

@@ -9,6 +9,7 @@ import { familyOf } from "../../e2e/processes.ts";
 import { metric, runningAt, until } from "../../e2e/started.ts";
 import type { Target } from "../conversations.ts";
 import { type Child, startChild } from "../edge/child.ts";
+import { cpuMs } from "../edge/cpu.ts";
 import { round, sum } from "../tiers/figures.ts";
 import type { AttackerCommand, AttackerReply } from "./door-attacker.ts";
 import { POOL, SoakEdge } from "./edge-process.ts";
@@ -120,6 +121,42 @@ export function takenBy(rig: Rig): Taken {
     replicasMib: round(sum(pidsOf(rig).map(rssMib))),
     descriptors: links.length,
     sockets: links.filter((link) => link.startsWith("socket:")).length,
+  };
+}
+
+/** Processors in use. */
+export interface Busy {
+  /** Edge, replicas and engines. */
+  product: number;
+  attackers: number;
+  /** This process: the honest clients and the health pages. */
+  honest: number;
+  /** Whatever else ran on the machine. */
+  others: number;
+}
+
+/** Of the whole machine, without what waits for a disk. */
+function machineCpuMs(): number {
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = (/^cpu +(.*)$/m.exec(readFileSync("/proc/stat", "utf8"))?.[1] ?? "")
+    .split(" ")
+    .map(Number);
+  return (user + nice + system + irq + softirq) * 10;
+}
+
+/** From now on, until what it returns is called. */
+export function usedBy(rig: Rig): () => Busy {
+  const used = (): Record<"product" | "attackers" | "honest" | "machine", number> => ({
+    product: sum([rig.edge.pid, ...pidsOf(rig)].map(cpuMs)),
+    attackers: cpuMs(rig.attacker.pid),
+    honest: cpuMs(process.pid),
+    machine: machineCpuMs(),
+  });
+  const [before, startedMs] = [used(), performance.now()];
+  return () => {
+    const [after, ms] = [used(), performance.now() - startedMs];
+    const cores = (name: keyof typeof after): number => round((after[name] - before[name]) / ms, 2);
+    const [product, attackers, honest] = [cores("product"), cores("attackers"), cores("honest")];
+    return { product, attackers, honest, others: round(cores("machine") - product - attackers - honest, 2) };
   };
 }
 

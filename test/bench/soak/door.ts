@@ -1,6 +1,6 @@
 /**
  * The soak's part at the door: a hostile client that has a key, a flood of strangers and a full disk, in turn, each beside the same honest traffic to
- * real engines, with a calm part before and after. Honest times are held against those of the calm parts of the same run.
+ * real engines, with calm parts between. Honest times are held against those of the calm parts beside them.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../../e2e/started.ts";
@@ -8,9 +8,9 @@ import { writeResult } from "../result.ts";
 import { round } from "../tiers/figures.ts";
 import type { Check } from "./check.ts";
 import type { AttackerCommand, AttackerReply } from "./door-attacker.ts";
-import { checksOf, type Ended, PARTS, type PartName, type Row, timesOf, type Watched } from "./door-figures.ts";
+import { checksOf, type Ended, PARTS, type PartName, type Row, timesOf, type Watched, withCalm } from "./door-figures.ts";
 import { type Honest, type HonestOptions, playHonest } from "./door-honest.ts";
-import { endRig, FLEET, rested, type Rig, startRig, takenBy } from "./door-rig.ts";
+import { endRig, FLEET, rested, type Rig, startRig, takenBy, usedBy } from "./door-rig.ts";
 import { makeBundle, POOL } from "./edge-process.ts";
 
 const HONEST: Omit<HonestOptions, "seed"> = { perS: 4, mostAtOnce: 64 };
@@ -50,7 +50,8 @@ async function attack({ attacker, edge, target, hostileKey }: Rig, part: PartNam
   return () => attacker.ask({ type: "end" });
 }
 
-async function playPart(rig: Rig, part: PartName, ms: number): Promise<{ row: Row; honest: Honest[] }> {
+async function playPart(rig: Rig, part: PartName, ms: number): Promise<{ row: Omit<Row, "calmP99Ms">; honest: Honest[] }> {
+  const busySince = usedBy(rig);
   const untilMs = performance.now() + ms;
   const seed = PARTS.indexOf(part) * 100;
   rig.disk.full = part === "full disk";
@@ -58,7 +59,7 @@ async function playPart(rig: Rig, part: PartName, ms: number): Promise<{ row: Ro
   const [honest, watched] = await Promise.all([playHonest(rig.target, untilMs, { ...HONEST, seed }), watch(rig, untilMs)]);
   const attacks = await endAttack();
   rig.disk.full = false;
-  const row: Row = { part, ...timesOf(honest), ...watched, ...takenBy(rig), attacks };
+  const row = { part, ...timesOf(honest), busy: busySince(), ...watched, ...takenBy(rig), attacks };
   console.log(`${part}: ${JSON.stringify(row)}`);
   return { row, honest };
 }
@@ -81,30 +82,29 @@ async function healed({ target, disk }: Rig): Promise<number> {
 
 interface Played extends Omit<Ended, "processes"> {
   rows: Row[];
-  calm: Honest[];
 }
 
 async function play(rig: Rig, partMs: number): Promise<Played> {
   await playHonest(rig.target, performance.now() + Math.min(WARM_MS, partMs), { ...HONEST, seed: 1 });
   let rest = await rested(rig);
   const base = takenBy(rig);
-  const rows: Row[] = [];
-  const calm: Honest[] = [];
+  const rows: Omit<Row, "calmP99Ms">[] = [];
+  const honestIn = new Map<PartName, Honest[]>();
   let healMs = Infinity;
   for (const part of PARTS) {
     const { row, honest } = await playPart(rig, part, partMs);
     rows.push(row);
-    if (part.startsWith("calm")) calm.push(...honest);
+    honestIn.set(part, honest);
     if (part === "full disk") healMs = await healed(rig);
     // What one part leaves is not the next one's.
     rest = await rested(rig);
   }
   const isBack = (): boolean => takenBy(rig).descriptors <= base.descriptors;
   await until("descriptors are back", isBack, BACK_MS).catch(() => undefined);
-  return { rows, calm, base, last: takenBy(rig), rest, healMs };
+  return { rows: withCalm(rows, honestIn), base, last: takenBy(rig), rest, healMs };
 }
 
-/** Each part takes a fifth of `minutes`. Writes `soak-door.json`. */
+/** Each part takes a seventh of `minutes`. Writes `soak-door.json`. */
 export async function atTheDoor(minutes: number): Promise<Check[]> {
   const bundle = await makeBundle();
   const rig = await startRig(bundle.path);
@@ -116,16 +116,13 @@ export async function atTheDoor(minutes: number): Promise<Check[]> {
     processes = await endRig(rig);
     await bundle.remove();
   }
-  const { rows, calm, base, last, rest, healMs } = played;
-  const checks = checksOf(rows, calm, { ...played, processes });
-  const calmTimes = timesOf(calm);
-  const calmP99Ms = calmTimes.p99Ms;
+  const { rows, base, last, rest, healMs } = played;
+  const checks = checksOf(rows, { ...played, processes });
   const parameters = {
     minutes,
     fleet: FLEET,
     honest: HONEST,
     attackers: ATTACKERS,
-    calmP99Ms,
     base,
     last,
     rest,

@@ -104,6 +104,8 @@ describe("completions of several prompts", () => {
       const refused = await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: prompt as string[] }));
       expect(refused.param).toBe(param);
     }
+    const both = await thrown(OpenAI.BadRequestError, openai.completions.create({ ...ask(), prompt: [[1, 2], []], echo: true }));
+    expect(both.param).toBe("prompt[1]");
     const streamed = await openai.completions.create({
       ...ask(),
       prompt: [

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { apiError, type ErrorCode } from "../../../src/errors.ts";
+import { refuse } from "../../../src/wire/check.ts";
 import { anthropicStatus, apiOfPath, errorBody, errorOfBody, errorStatus } from "../../../src/wire/envelope.ts";
 import { openaiErrorBody } from "../../../src/wire/openai.ts";
 import { sessionOf } from "../../../src/wire/session.ts";
@@ -98,4 +99,15 @@ test("an error that a replica said in its envelope keeps its code and its field"
     param: null,
   });
   for (const body of [null, "x", {}, { error: "x" }]) expect(errorOfBody(body)).toMatchObject({ code: "invalid_request", param: null });
+});
+
+test("whatever a caller wrote, an error's message and path are short, and end with a whole character", () => {
+  const long = "\u{1F642}".repeat(100_000);
+  const { message, param } = refuse(`response_format.${long}`, `is ${long}.`);
+  expect(message.length).toBeLessThanOrEqual(800);
+  expect(param?.length).toBeLessThanOrEqual(200);
+  // What is wrong is still said behind the path.
+  expect(message).toMatch(/^`response_format\.[^`]*…` is .*…$/u);
+  for (const text of [message, param ?? ""]) expect(Buffer.from(text).toString()).toBe(text);
+  expect(refuse("model", "must be a string.")).toMatchObject({ message: "`model` must be a string.", param: "model" });
 });
