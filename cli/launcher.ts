@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { bundleEdge } from "./bundle.ts";
 import { devFile, type DevFacts, removeDevFile, writeDevFile } from "./dev-file.ts";
 import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev } from "./edge.ts";

@@ -4,11 +4,11 @@
  */
 import { tmpdir } from "node:os";
 import { boot } from "../../gpu-backend/engine/llama-cpp/boot.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { RunSampler } from "../../gpu-backend/engine/llama-cpp/sampling.ts";
 import { Utf8Guard } from "../../gpu-backend/engine/llama-cpp/utf8-guard.ts";
 import { plainSampling } from "../../gpu-backend/engine/engine.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { seededRandom } from "./conversations.ts";
 import { hardSchemas, randomSchema } from "./grammar/schemas.ts";
 

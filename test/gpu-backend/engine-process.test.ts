@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { accepted, complete, modelDirectory, request, startDemo, until } from "./engine-runs.ts";
 
 let directory: string;

@@ -5,7 +5,7 @@ import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { LlamaEngine, LlamaEngineOptions } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { plainSampling } from "../../gpu-backend/engine/engine.ts";
 import type { Engine, EngineEvent, EngineRequest, EngineRun, TokenLogprob } from "../../gpu-backend/engine/engine.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 
 export const modelDirectory = path.join(tmpdir(), "warmpath-test-models");
 

@@ -1,7 +1,7 @@
 /** What a schema may cost: counted, not timed. `npm run fuzz:grammar` has the clock. */
 import { expect, test } from "vitest";
-import { compileGrammar, type CompiledGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { oneOfTexts, nothing } from "../../gpu-backend/grammar/rules.ts";
+import { compileGrammar, type CompiledGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
+import { oneOfTexts, nothing } from "../../gpu-backend/engine/llama-cpp/grammar/rules.ts";
 import { GrammarCompiler } from "../../gpu-backend/engine/llama-cpp/grammar-compiler.ts";
 import { hardSchemas } from "../bench/grammar/schemas.ts";
 import { grammarMaker } from "./grammar-made.ts";

@@ -2,7 +2,7 @@
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { expect } from "vitest";
 import type { Engine } from "../../gpu-backend/engine/engine.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { complete } from "./engine-runs.ts";
 
 /** More with WARMPATH_FULL=1. */

@@ -1,7 +1,7 @@
 /** Numbers, merged schemas, and what can't be held, against llama.cpp's own reading of the grammar. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { startDemo } from "./engine-runs.ts";
 import { answers, grammarMaker, type MakeGrammar } from "./grammar-made.ts";
 

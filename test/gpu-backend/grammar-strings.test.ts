@@ -3,7 +3,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { startDemo } from "./engine-runs.ts";
 import { answers, grammarMaker, type MakeGrammar } from "./grammar-made.ts";
 

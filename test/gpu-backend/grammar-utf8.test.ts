@@ -6,9 +6,9 @@ import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { RunSampler, type SamplerParts } from "../../gpu-backend/engine/llama-cpp/sampling.ts";
 import { Utf8Guard } from "../../gpu-backend/engine/llama-cpp/utf8-guard.ts";
 import { readVocabulary } from "../../gpu-backend/engine/llama-cpp/vocabulary.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { byteCharacters } from "../../gpu-backend/model/bpe.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
+import { byteCharacters } from "../../gpu-backend/engine/llama-cpp/byte-characters.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { complete, modelDirectory, request, startDemo } from "./engine-runs.ts";
 
 /** Every lead byte, with second and third bytes at all ends of the ranges that UTF-8 knows. */

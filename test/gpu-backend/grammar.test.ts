@@ -2,7 +2,7 @@ import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Grammar } from "../../gpu-backend/engine/engine.ts";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { complete, request, startDemo } from "./engine-runs.ts";
 import { schemas, valid } from "./grammar-schemas.ts";
 

@@ -1,6 +1,6 @@
 /** Grammars as GBNF, compiled beside the engine and kept by the text of what was asked: an application sends the same schema with every request. */
 import { Worker } from "node:worker_threads";
-import type { CompiledGrammar } from "../../grammar/grammar.ts";
+import type { CompiledGrammar } from "./grammar/grammar.ts";
 import type { Grammar } from "../engine.ts";
 import type { CompileOrder } from "./grammar-worker.ts";
 

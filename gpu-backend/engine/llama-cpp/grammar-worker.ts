@@ -1,6 +1,6 @@
 /** Compiles grammars in a thread of its own: a schema may take a while, and nothing else should wait for it. */
 import { parentPort } from "node:worker_threads";
-import { compileGrammar } from "../../grammar/grammar.ts";
+import { compileGrammar } from "./grammar/grammar.ts";
 import type { Grammar } from "../engine.ts";
 
 export interface CompileOrder {

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { ROOT } from "../../../cli/bundle.ts";
 import { loadSecrets } from "../../../cli/secrets.ts";
-import { ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import type { Started } from "../../e2e/started.ts";
 import { poisonedStream } from "../../gpu-backend/poisoned-stream.ts";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ROOT } from "../../../cli/bundle.ts";
 import { type Engine, type EngineRequest, type Prepared, plainSampling, type Restore } from "../../../gpu-backend/engine/engine.ts";
 import { type LlamaEngine, startLlamaEngine } from "../../../gpu-backend/engine/llama-cpp/engine.ts";
-import { type DemoShape, ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { type DemoShape, ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 
 /** 82 million parameters, 87 MB of weights, 12 KiB of KV a token: the largest self-made model that this kind of machine serves well. */
 export const SHAPE: DemoShape = {
