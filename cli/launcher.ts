@@ -130,6 +130,8 @@ export class Launcher {
       WARMPATH_SEQUENCES: String(this.#options.sequences),
       WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
       WARMPATH_DRAIN_SECONDS: String(this.#options.drainSeconds),
+      // The demo model ends by chance only.
+      ...(this.#options.model === null ? { WARMPATH_GRAMMAR_LIMITS: process.env.WARMPATH_GRAMMAR_LIMITS ?? "short" } : {}),
     };
     this.#replicas.push(
       startReplica(name, environment, {

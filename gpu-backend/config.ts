@@ -16,6 +16,8 @@ const Environment = z.object({
   WARMPATH_CONTEXT_TOKENS: z.coerce.number().int().min(128).max(131_072).default(8_192),
   WARMPATH_BLOCK_TOKENS: z.coerce.number().int().min(8).max(256).default(32),
   WARMPATH_QUEUE_LIMIT: z.coerce.number().int().min(0).max(4_096).default(32),
+  /** How much a grammar allows where the schema sets no bound: wide for trained models, short for one that ends by chance. */
+  WARMPATH_GRAMMAR_LIMITS: z.enum(["wide", "short"]).default("wide"),
   /** prefill: computes prompts for others only; decode: has long prompts computed elsewhere where that pays. */
   WARMPATH_ROLES: z.enum(["prefill", "decode", "both"]).default("both"),
   /** Replicas that are given the same name share this machine's processors. */
@@ -65,6 +67,7 @@ export interface ReplicaConfig {
   contextTokens: number;
   blockTokens: number;
   queueLimit: number;
+  grammarLimits: "wide" | "short";
   roles: ("prefill" | "decode")[];
   /** Null: shares its processors with no other replica. */
   machine: string | null;
@@ -124,6 +127,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
       contextTokens: values.WARMPATH_CONTEXT_TOKENS,
       blockTokens: values.WARMPATH_BLOCK_TOKENS,
       queueLimit: values.WARMPATH_QUEUE_LIMIT,
+      grammarLimits: values.WARMPATH_GRAMMAR_LIMITS,
       roles: values.WARMPATH_ROLES === "both" ? ["prefill", "decode"] : [values.WARMPATH_ROLES],
       machine: values.WARMPATH_MACHINE ?? null,
       drainMs: values.WARMPATH_DRAIN_SECONDS * 1_000,

@@ -79,6 +79,7 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     contextTokens: 1024,
     blockTokens: 32,
     queueLimit: 8,
+    grammarLimits: "wide",
     roles: ["prefill", "decode"],
     machine: null,
     drainMs: 0,

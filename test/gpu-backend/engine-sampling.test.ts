@@ -19,6 +19,15 @@ it("counts the tokens of a prompt", async () => {
   expect(await engine.countTokens("")).toBe(0);
 });
 
+it("gives an answer the limits of a trained model, unless others are asked for", async () => {
+  const grammar = { type: "json_schema" as const, schema: { type: "string" }, strict: true };
+  const answers = await Promise.all(
+    [1, 2, 3].map((seed) => complete(engine, "Say it", { salt: `limits ${seed}`, grammar, seed, temperature: 1, maxTokens: 120 })),
+  );
+  // The short limits end a string after 128 characters and its quotes.
+  expect(Math.max(...answers.map(({ text }) => text.length))).toBeGreaterThan(130);
+});
+
 describe("logprobs", () => {
   it("are those of the model: sorted, the choice among them, no more than one in all", async () => {
     const { logprobs, finished } = await complete(engine, "Tell me a long story", {

@@ -20,7 +20,7 @@ export async function grammarMaker(): Promise<MakeGrammar> {
   const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, progressLogs: false, logLevel: LlamaLogLevel.error });
   const { AddonGrammar } = Reflect.get(llama, "_bindings") as { AddonGrammar: new (gbnf: string) => MadeGrammar };
   return (schema) => {
-    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, false);
+    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
     if (compiled.type === "unsupported") throw new Error(compiled.message);
     return new AddonGrammar(compiled.gbnf);
   };

@@ -9,7 +9,7 @@ let made: MakeGrammar;
 let engine: LlamaEngine;
 beforeAll(async () => {
   made = await grammarMaker();
-  engine = await startDemo({ contextTokens: 2048 });
+  engine = await startDemo({ contextTokens: 2048, grammarLimits: "short" });
 });
 afterAll(() => engine.close());
 
@@ -116,7 +116,7 @@ describe("what can't be held", () => {
   });
 
   it("is refused with its place where strict", () => {
-    const place = (schema: unknown) => compileGrammar({ type: "json_schema", schema, strict: true }, false);
+    const place = (schema: unknown) => compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
     const { patternProperties: _, not: __, ...rest } = tool;
     expect(place(tool)).toMatchObject({ place: { tool: null, pointer: "#/patternProperties" } });
     expect(place(rest)).toMatchObject({ place: { pointer: "#/properties/note/pattern" } });
@@ -124,7 +124,7 @@ describe("what can't be held", () => {
 
   it("is refused always where the schema says nothing that is one", () => {
     for (const schema of [{ type: "nonsense" }, { properties: { n: { type: "integer", minimum: 5, maximum: 2 } } }, { enum: [] }]) {
-      expect(compileGrammar({ type: "json_schema", schema, strict: false }, true)).toMatchObject({ type: "unsupported" });
+      expect(compileGrammar({ type: "json_schema", schema, strict: false }, "short")).toMatchObject({ type: "unsupported" });
     }
   });
 });

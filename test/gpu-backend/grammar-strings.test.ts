@@ -11,7 +11,7 @@ let made: MakeGrammar;
 let engine: LlamaEngine;
 beforeAll(async () => {
   made = await grammarMaker();
-  engine = await startDemo({ contextTokens: 2048 });
+  engine = await startDemo({ contextTokens: 2048, grammarLimits: "short" });
 });
 afterAll(() => engine.close());
 
@@ -51,7 +51,7 @@ describe("a pattern matches what JavaScript matches", () => {
       false,
     ]);
     expect(
-      compileGrammar({ type: "json_schema", schema: { type: "string", pattern: "^a{3}$", maxLength: 2 }, strict: true }, false),
+      compileGrammar({ type: "json_schema", schema: { type: "string", pattern: "^a{3}$", maxLength: 2 }, strict: true }, "wide"),
     ).toMatchObject({
       type: "unsupported",
     });

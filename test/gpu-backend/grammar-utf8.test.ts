@@ -95,7 +95,7 @@ describe("a string of one to two characters, byte by byte", () => {
     if (booted.type === "unavailable") throw new Error(booted.message);
     const { addon, vocabulary } = booted;
     const schema = { type: "string", minLength: 1, maxLength: 2 };
-    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, false);
+    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
     if (compiled.type === "unsupported") throw new Error(compiled.message);
     const grammar = addon.makeGrammar(compiled.gbnf);
     const shared = { addon, vocabulary, utf8: new Utf8Guard(vocabulary), contextTokens: 256 };

@@ -12,7 +12,7 @@ const SEEDS = full ? 20 : 8;
 
 let engine: LlamaEngine;
 beforeAll(async () => {
-  engine = await startDemo({ contextTokens: 2048 });
+  engine = await startDemo({ contextTokens: 2048, grammarLimits: "short" });
 });
 afterAll(() => engine.close());
 
@@ -139,8 +139,8 @@ describe("what cannot be made is refused, with its place", () => {
   ];
   for (const [schema, message] of refusals) {
     it(message.slice(0, 80), () => {
-      for (const short of [true, false])
-        expect(compileGrammar({ type: "json_schema", schema, strict: true }, short)).toMatchObject({ type: "unsupported", message });
+      for (const limits of ["wide", "short"] as const)
+        expect(compileGrammar({ type: "json_schema", schema, strict: true }, limits)).toMatchObject({ type: "unsupported", message });
     });
   }
 
@@ -159,8 +159,8 @@ describe("what cannot be made is refused, with its place", () => {
 describe("for a model that ends by itself", () => {
   it("nothing open is held short", () => {
     const grammar: Grammar = { type: "json_schema", schema: { type: "string" }, strict: true };
-    expect(compileGrammar(grammar, false)).toMatchObject({ type: "compiled", longest: Infinity });
-    expect(compileGrammar(grammar, true)).toMatchObject({ type: "compiled", longest: 130 });
+    expect(compileGrammar(grammar, "wide")).toMatchObject({ type: "compiled", longest: Infinity });
+    expect(compileGrammar(grammar, "short")).toMatchObject({ type: "compiled", longest: 130 });
   });
 
   it("llama.cpp reads every grammar, and it matches what it should", async () => {
@@ -169,7 +169,7 @@ describe("for a model that ends by itself", () => {
       AddonGrammar: new (gbnf: string) => { isTextCompatible(text: string): boolean };
     };
     const made = (grammar: Grammar) => {
-      const compiled = compileGrammar(grammar, false);
+      const compiled = compileGrammar(grammar, "wide");
       if (compiled.type === "unsupported") throw new Error(compiled.message);
       return new AddonGrammar(compiled.gbnf);
     };

@@ -6,7 +6,6 @@ import { fileURLToPath } from "node:url";
 import { getLlama, LlamaLogLevel, NoBinaryFoundError, readGgufFileInfo } from "node-llama-cpp";
 import type { GgufFileInfo, Llama } from "node-llama-cpp";
 import { chatMlTemplate } from "./chat-template.ts";
-import { demoModelName } from "./demo-model/demo-model.ts";
 import type { EngineCard } from "../engine.ts";
 import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
@@ -30,7 +29,6 @@ export type Boot =
       root: Buffer;
       state: StateShape;
       batchTokens: number;
-      random: boolean;
     }
   | Unavailable;
 
@@ -184,6 +182,5 @@ export async function boot(options: ChildOptions): Promise<Boot> {
     root,
     state: tested.shape,
     batchTokens,
-    random: info.metadata.general.name === demoModelName,
   };
 }

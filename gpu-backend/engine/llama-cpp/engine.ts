@@ -17,6 +17,7 @@ import type {
 } from "../engine.ts";
 import { type Child, type ChildStart, type ForkedEngine, startChild } from "./child.ts";
 import { GrammarCompiler } from "./grammar-compiler.ts";
+import type { GrammarLimitsName } from "./grammar/limits.ts";
 import { exportedBlocksLimit } from "./messages.ts";
 import type { Answer, ChildMessage, ChildOptions, ChildRequest, Failed, Question } from "./messages.ts";
 import { Questions } from "./questions.ts";
@@ -36,12 +37,16 @@ export interface LlamaEngineOptions {
   queueLimit: number;
   /** Prefill tokens in one step while others decode. */
   prefillChunkTokens?: number;
+  /** How much a grammar allows where the schema sets no bound. Default wide: what a trained model gets. */
+  grammarLimits?: GrammarLimitsName;
 }
 
 export interface LlamaEngine extends Engine {
   /** The child's process id; undefined while it is down. */
   readonly processId: number | undefined;
 }
+
+type CompleteOptions = Omit<ChildOptions, "scratchDirectory"> & { grammarLimits: GrammarLimitsName };
 
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
 const firstPauseMs = 100;
@@ -58,7 +63,7 @@ const messageOf = (answer: Answer) => ("message" in answer ? answer.message : "t
 
 class LlamaEngineProxy implements LlamaEngine {
   readonly card: EngineCard;
-  readonly #options: Omit<ChildOptions, "scratchDirectory">;
+  readonly #options: CompleteOptions;
   readonly #runs = new Map<string, PendingRun>();
   readonly #questions = new Questions();
   readonly #grammars: GrammarCompiler;
@@ -73,10 +78,10 @@ class LlamaEngineProxy implements LlamaEngine {
   #blockListener: (changes: BlockChange[]) => void = () => undefined;
   #restartListener: () => void = () => undefined;
 
-  constructor(options: Omit<ChildOptions, "scratchDirectory">, { card, child, random }: Extract<ChildStart, { type: "started" }>) {
+  constructor(options: CompleteOptions, { card, child }: Extract<ChildStart, { type: "started" }>) {
     this.#options = options;
     this.card = card;
-    this.#grammars = new GrammarCompiler(random);
+    this.#grammars = new GrammarCompiler(options.grammarLimits);
     this.#adopt(child);
   }
 
@@ -264,7 +269,7 @@ class LlamaEngineProxy implements LlamaEngine {
 }
 
 /** One sentence about options that cannot work, or undefined. */
-function optionsProblem(options: Omit<ChildOptions, "scratchDirectory">): string | undefined {
+function optionsProblem(options: CompleteOptions): string | undefined {
   const { sequences, contextTokens, blockTokens, queueLimit, prefillChunkTokens } = options;
   const whole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
   if (!whole(sequences, 1) || sequences > 256) return "the embedded engine runs 1 to 256 sequences";
@@ -283,7 +288,7 @@ export async function startLlamaEngine(
   options: LlamaEngineOptions,
   forked?: ForkedEngine,
 ): Promise<LlamaEngine | { type: "unavailable"; message: string }> {
-  const complete = { blockTokens: 32, prefillChunkTokens: 256, ...options };
+  const complete: CompleteOptions = { blockTokens: 32, prefillChunkTokens: 256, grammarLimits: "wide", ...options };
   const problem = optionsProblem(complete);
   if (problem !== undefined) {
     forked?.process.kill("SIGKILL");

@@ -73,8 +73,7 @@ export interface RunEvent {
 }
 
 export type ChildMessage =
-  /** `random`: the model has learnt nothing, and ends by chance only. */
-  | { type: "ready"; card: EngineCard; random: boolean }
+  | { type: "ready"; card: EngineCard }
   | { type: "unavailable"; message: string }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }

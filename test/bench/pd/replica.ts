@@ -33,6 +33,7 @@ async function serve(order: ReplicaOrder): Promise<void> {
     host: "127.0.0.1",
     port: 0,
     blockTokens: 32,
+    grammarLimits: "wide",
     roles: ["prefill", "decode"],
     machine: null,
     drainMs: 0,
