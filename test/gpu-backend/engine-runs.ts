@@ -3,28 +3,23 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { LlamaEngine, LlamaEngineOptions } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { plainSampling } from "../../gpu-backend/engine/engine.ts";
-import type { Engine, EngineEvent, EngineRequest, EngineRun, TokenLogprob } from "../../gpu-backend/engine/engine.ts";
+import { request } from "../conformance/engine-request.ts";
+import type { Engine, EngineEvent, EngineRequest, EngineRun, PromptBlocks, TokenLogprob } from "../../gpu-backend/engine/engine.ts";
 import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 
+export { request };
+
 export const modelDirectory = path.join(tmpdir(), "warmpath-test-models");
-
-let serial = 0;
-
-export function request(prompt: string, changes: Partial<EngineRequest> = {}): EngineRequest {
-  const plain = { salt: "", maxTokens: 16, temperature: 0, topP: 1, seed: 1, stop: [], ...plainSampling };
-  return { id: `run-${++serial}`, prompt, ...plain, ...changes };
-}
 
 export async function startDemo(changes: Partial<LlamaEngineOptions> = {}): Promise<LlamaEngine> {
   const modelPath = await ensureDemoModel(modelDirectory);
   const engine = await startLlamaEngine({ modelPath, sequences: 3, contextTokens: 1024, queueLimit: 2, ...changes });
-  if (!("card" in engine)) throw new Error(engine.message);
+  if ("message" in engine) throw new Error(engine.message);
   return engine;
 }
 
 export async function accepted(engine: Engine, asked: EngineRequest): Promise<EngineRun> {
-  const run = await engine.submit(asked);
+  const run = await engine.run(asked);
   if (run.type === "refused") throw new Error(run.message);
   return run;
 }
@@ -42,7 +37,8 @@ export async function until<T extends EngineEvent["type"]>(
 }
 
 export interface Outcome {
-  queued: EngineEvent & { type: "queued" };
+  /** Of an engine that knows its blocks. */
+  queued: { promptTokens: number } & PromptBlocks;
   deltas: string[];
   text: string;
   logprobs: TokenLogprob[];
@@ -54,10 +50,10 @@ export async function follow(run: EngineRun): Promise<Outcome> {
   for await (const event of run.events) events.push(event);
   const queued = events.find((event) => event.type === "queued");
   const finished = events.find((event) => event.type === "finished");
-  if (queued === undefined || finished === undefined) throw new Error("a run is not complete");
+  if (queued === undefined || queued.blocks === null || finished === undefined) throw new Error("a run is not complete");
   const deltas = events.flatMap((event) => (event.type === "delta" ? [event.text] : []));
   const logprobs = events.flatMap((event) => (event.type === "delta" ? [...(event.logprobs ?? [])] : []));
-  return { queued, finished, deltas, text: deltas.join(""), logprobs };
+  return { queued: { promptTokens: queued.promptTokens, ...queued.blocks }, finished, deltas, text: deltas.join(""), logprobs };
 }
 
 export async function complete(engine: Engine, prompt: string, changes: Partial<EngineRequest> = {}): Promise<Outcome> {

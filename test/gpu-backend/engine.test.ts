@@ -10,7 +10,7 @@ const resident = new Set<EngineKey>();
 
 beforeAll(async () => {
   engine = await startDemo();
-  engine.onBlocks((changes) => {
+  engine.kv.onResidency((changes) => {
     for (const { key, held } of changes) {
       expect(resident.has(key)).toBe(!held);
       if (held) resident.add(key);
@@ -92,7 +92,7 @@ describe("prefix reuse", () => {
     const second = await complete(engine, prompt);
     expect(second.finished.cachedTokens).toBe(reusable(second.finished.promptTokens));
     expect(second.text).toBe(cold.text);
-    first.cancel();
+    first.abort();
     expect((await until(events, "finished")).reason).toBe("cancelled");
   });
 
@@ -154,7 +154,7 @@ describe("one run's rights", () => {
     const slow = await accepted(engine, request(slowPrompt, asked));
     const abandoned = await accepted(engine, request(abandonedPrompt, asked));
     expect((await complete(engine, quickPrompt, asked)).finished.outputTokens).toBe(300);
-    abandoned.cancel();
+    abandoned.abort();
     const { deltas, finished } = await follow(abandoned);
     expect(finished.reason).toBe("cancelled");
     expect(deltas.length).toBeLessThanOrEqual(64);
@@ -163,13 +163,13 @@ describe("one run's rights", () => {
 
   it("refuses when the queue is full, and serves the next when one is cancelled", async () => {
     const runs = await Promise.all(talkative.map((prompt) => accepted(engine, request(prompt, { maxTokens: 900 }))));
-    expect(await engine.submit(request("one too many"))).toMatchObject({ type: "refused", reason: "busy" });
+    expect(await engine.run(request("one too many"))).toMatchObject({ type: "refused", reason: "busy" });
     const waiting = runs[3]?.events[Symbol.asyncIterator]();
     if (waiting === undefined) throw new Error("no run waits");
-    runs[4]?.cancel();
-    runs[0]?.cancel();
+    runs[4]?.abort();
+    runs[0]?.abort();
     await until(waiting, "started");
-    for (const run of runs) run.cancel();
+    for (const run of runs) run.abort();
     expect((await until(waiting, "finished")).reason).toBe("cancelled");
     for (const run of [runs[0], runs[1], runs[2], runs[4]]) if (run !== undefined) await follow(run);
     expect(engine.load()).toEqual({ running: 0, queued: 0, usedKvTokens: 0 });
@@ -177,7 +177,7 @@ describe("one run's rights", () => {
 
   it("ends a long prefill within a step when cancelled", async () => {
     const run = await accepted(engine, request(prose("cancelled", 100), { maxTokens: 900 }));
-    run.cancel();
+    run.abort();
     expect((await follow(run)).finished).toMatchObject({ reason: "cancelled", outputTokens: 0 });
   });
 
@@ -189,7 +189,7 @@ describe("one run's rights", () => {
   });
 
   it("refuses a prompt that leaves no room", async () => {
-    const answer = await engine.submit(request(prose("too long", 600)));
+    const answer = await engine.run(request(prose("too long", 600)));
     expect(answer).toMatchObject({ type: "refused", reason: "context_length_exceeded" });
   });
 });

@@ -1,10 +1,11 @@
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Grammar } from "../../gpu-backend/engine/engine.ts";
+import type { Grammar } from "../../gpu-backend/engine/grammar.ts";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { complete, request, startDemo } from "./engine-runs.ts";
 import { schemas, valid } from "./grammar-schemas.ts";
+import { tokensOf } from "../conformance/engine-request.ts";
 
 /** A few seeds find a grammar that is wrong for most answers; all of them with WARMPATH_FULL=1. */
 const full = process.env["WARMPATH_FULL"] === "1";
@@ -99,7 +100,7 @@ describe("tool calls", () => {
   it("may use the vocabulary's own token for the tag", async () => {
     const grammar: Grammar = { type: "tool_calls", tools, parallel: false, otherwise: null };
     const plain = await complete(engine, "tag", { grammar, maxTokens: 200, logprobs: 0 });
-    const opening = await engine.countTokens("<tool_call>");
+    const opening = await tokensOf(engine, "<tool_call>");
     expect(opening).toBe(1);
     const token = 2048 - 2;
     const forced = await complete(engine, "tag", { grammar, maxTokens: 200, logprobs: 0, logitBias: new Map([[token, 100]]) });
@@ -147,7 +148,7 @@ describe("what cannot be made is refused, with its place", () => {
   it("also by the engine, and for a tool by its name", async () => {
     const find = { name: "find", parameters: { patternProperties: {}, properties: {} }, strict: true };
     const grammar: Grammar = { type: "tool_calls", tools: [find], parallel: true, otherwise: null };
-    expect(await engine.submit(request("x", { grammar }))).toEqual({
+    expect(await engine.run(request("x", { grammar }))).toEqual({
       type: "refused",
       reason: "grammar",
       message: "parameters of the tool find: #/patternProperties: this keyword is not supported",

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { getLlama, LlamaLogLevel, NoBinaryFoundError, readGgufFileInfo } from "node-llama-cpp";
 import type { GgufFileInfo, Llama } from "node-llama-cpp";
 import { chatMlTemplate } from "./chat-template.ts";
-import type { EngineCard } from "../engine.ts";
+import type { EngineCard, KvCard } from "../engine.ts";
 import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
@@ -24,6 +24,7 @@ export type Boot =
   | {
       type: "booted";
       card: EngineCard;
+      kvCard: KvCard;
       addon: Addon;
       vocabulary: Vocabulary;
       root: Buffer;
@@ -99,9 +100,7 @@ async function releaseName(llama: Llama): Promise<string> {
   return `node-llama-cpp ${version} (llama.cpp ${llama.llamaCppRelease.release})`;
 }
 
-type CardStart = Omit<EngineCard, "kvSpace" | "kvTokenBytes" | "kvNumbers">;
-
-function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): CardStart {
+function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): EngineCard {
   const { ggml, chat_template: chatTemplate } = info.metadata.tokenizer;
   return {
     model: options.modelName ?? info.metadata.general.name ?? path.basename(options.modelPath, ".gguf"),
@@ -170,13 +169,8 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   const root = keyRoot(weights, release, options.blockTokens);
   return {
     type: "booted",
-    card: {
-      ...describe(info, vocabulary, release, options),
-      kvSpace: kvSpaceOf(root, layout),
-      kvTokenBytes: tokenBytesOf(layout),
-      kvNumbers,
-      stepTokens: batchTokens,
-    },
+    card: { ...describe(info, vocabulary, release, options), stepTokens: batchTokens },
+    kvCard: { kvSpace: kvSpaceOf(root, layout), blockTokens: options.blockTokens, kvTokenBytes: tokenBytesOf(layout), kvNumbers },
     addon,
     vocabulary,
     root,

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import type { CompiledGrammar } from "./grammar/grammar.ts";
 import type { GrammarLimitsName } from "./grammar/limits.ts";
-import type { Grammar } from "../engine.ts";
+import type { Grammar } from "../grammar.ts";
 import type { CompileOrder } from "./grammar-worker.ts";
 
 const keptGrammars = 64;

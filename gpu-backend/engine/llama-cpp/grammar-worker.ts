@@ -2,7 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { compileGrammar } from "./grammar/grammar.ts";
 import type { GrammarLimitsName } from "./grammar/limits.ts";
-import type { Grammar } from "../engine.ts";
+import type { Grammar } from "../grammar.ts";
 
 export interface CompileOrder {
   id: number;

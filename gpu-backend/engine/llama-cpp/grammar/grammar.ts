@@ -3,7 +3,7 @@
  *
  * Example: {type: "json_schema", schema: {type: "object", properties: {ok: {type: "boolean"}}, required: ["ok"]}} matches {"ok":true}.
  */
-import type { FormatGrammar, Grammar, GrammarPlace, GrammarTool } from "../../engine.ts";
+import type { FormatGrammar, Grammar, GrammarPlace, GrammarTool } from "../../grammar.ts";
 import { SchemaCompiler } from "./json-schema.ts";
 import { binds, isSchema } from "./keywords.ts";
 import { grammarLimits } from "./limits.ts";
