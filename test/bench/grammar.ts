@@ -8,7 +8,7 @@ import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/gramm
 import type { GrammarLimitsName } from "../../gpu-backend/engine/llama-cpp/grammar/limits.ts";
 import { RunSampler } from "../../gpu-backend/engine/llama-cpp/sampling.ts";
 import { Utf8Guard } from "../../gpu-backend/engine/llama-cpp/utf8-guard.ts";
-import { plainSampling } from "../conformance/engine-request.ts";
+import { plainSampling } from "../conformance/engine-runs.ts";
 import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { seededRandom } from "./conversations.ts";
 import { hardSchemas, randomSchema } from "./grammar/schemas.ts";

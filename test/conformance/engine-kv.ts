@@ -12,7 +12,7 @@ import type {
   Restore,
   TokenLogprob,
 } from "../../gpu-backend/engine/engine.ts";
-import { plainSampling, tokensOf } from "./engine-request.ts";
+import { plainSampling, tokensOf } from "./engine-runs.ts";
 
 /** Whose blocks can leave it and come back. */
 export type KvEngine = Engine & { readonly kv: EngineKv & { readonly exchange: KvExchange } };

@@ -7,7 +7,7 @@ import type { ChatMessage, ChatPrompt } from "../../src/prefix/prompt.ts";
 import { asked } from "../unit/wire/answers.ts";
 import { request, startDemo } from "./engine-runs.ts";
 import { render, templateOf } from "./template-samples.ts";
-import { tokensOf as countOf } from "../conformance/engine-request.ts";
+import { tokensOf as countOf } from "../conformance/engine-runs.ts";
 
 let engine: LlamaEngine;
 let prompts: Prompts;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { TokenLogprob } from "../../gpu-backend/engine/engine.ts";
 import { accepted, complete, prose, request, startDemo } from "./engine-runs.ts";
-import { tokensOf } from "../conformance/engine-request.ts";
+import { tokensOf } from "../conformance/engine-runs.ts";
 
 let engine: LlamaEngine;
 beforeAll(async () => {

@@ -5,7 +5,7 @@ import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { complete, request, startDemo } from "./engine-runs.ts";
 import { schemas, valid } from "./grammar-schemas.ts";
-import { tokensOf } from "../conformance/engine-request.ts";
+import { tokensOf } from "../conformance/engine-runs.ts";
 
 /** A few seeds find a grammar that is wrong for most answers; all of them with WARMPATH_FULL=1. */
 const full = process.env["WARMPATH_FULL"] === "1";

@@ -12,7 +12,7 @@ import type {
   Restore,
 } from "../../gpu-backend/engine/engine.ts";
 import type { SenderExchange } from "../../gpu-backend/transfer/send.ts";
-import { plainSampling } from "../conformance/engine-request.ts";
+import { plainSampling } from "../conformance/engine-runs.ts";
 
 const BLOCK = 16;
 const STATE = 32;

@@ -14,7 +14,7 @@ import { ticketFor } from "../../gpu-backend/transfer-rig.ts";
 import { seededRandom, wordsOf } from "../conversations.ts";
 import { median, round } from "./figures.ts";
 import { CONTEXT_TOKENS, firstToken, modelFile, prepare, requestFor, SHAPE, startEngine } from "./rig.ts";
-import { tokensOf } from "../../conformance/engine-request.ts";
+import { tokensOf } from "../../conformance/engine-runs.ts";
 
 const PROMPT_TOKENS = 3_000;
 const REPEATS = 5;

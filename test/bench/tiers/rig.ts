@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ROOT } from "../../../cli/bundle.ts";
 import type { EngineRequest, PreparedKv, Restore } from "../../../gpu-backend/engine/engine.ts";
 import { type LlamaEngine, startLlamaEngine } from "../../../gpu-backend/engine/llama-cpp/engine.ts";
-import { request as plainRequest } from "../../conformance/engine-request.ts";
+import { request as plainRequest } from "../../conformance/engine-runs.ts";
 import { type DemoShape, ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 
 /** 82 million parameters, 87 MB of weights, 12 KiB of KV a token: the largest self-made model that this kind of machine serves well. */
