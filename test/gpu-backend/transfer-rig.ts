@@ -7,7 +7,7 @@ import type { Dispatcher } from "undici";
 import { fetchPrefill, type Fetched, pullBlocks } from "../../gpu-backend/transfer/fetch.ts";
 import type { Expectation } from "../../gpu-backend/transfer/patience.ts";
 import type { BlockSource } from "../../gpu-backend/transfer/block-source.ts";
-import { Sender, type SenderExchange } from "../../gpu-backend/transfer/send.ts";
+import { Sender, type SenderExchange, type SendStep } from "../../gpu-backend/transfer/send.ts";
 import type { SenderLimits } from "../../gpu-backend/transfer/sender-limits.ts";
 import { TicketGate } from "../../gpu-backend/transfer/ticket-gate.ts";
 import { encodeTicket, type Ticket } from "../../src/wire/ticket.ts";
@@ -33,11 +33,16 @@ export function ticketFor(changes: Partial<Ticket> = {}, by = key): string {
 }
 
 /** `exchange`: null for an engine whose blocks do not leave it. */
-export function makeSender(exchange: SenderExchange | null, source: BlockSource | null = null, limits: Partial<SenderLimits> = {}): Sender {
+export function makeSender(
+  exchange: SenderExchange | null,
+  source: BlockSource | null = null,
+  limits: Partial<SenderLimits> = {},
+  watch: (step: SendStep) => void = () => undefined,
+): Sender {
   const gate = new TicketGate();
   gate.welcome(key.toString("base64url"), Date.now(), Date.now());
   const request = (_ask: unknown, body: Uint8Array) => Promise.resolve(fakeRequest(Buffer.from(body).toString()));
-  return new Sender({ exchange, contextTokens: 100_000, gate, source, request, limits });
+  return new Sender({ exchange, contextTokens: 100_000, gate, source, request, limits, watch });
 }
 
 export interface Serving {
