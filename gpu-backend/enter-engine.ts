@@ -1,7 +1,7 @@
 /** How a request enters the engine: read first, then run with the KV that is to be had elsewhere, where the engine takes any. */
 import type { Engine, EngineRefusal, EngineRequest, EngineRun } from "./engine/engine.ts";
 import type { KvSupply, Supplied, SupplyOrder } from "./kv-supply.ts";
-import type { PrefillTimes } from "./lease-reporter.ts";
+import type { PrefillTimes } from "./prefill-pace.ts";
 import { suppliedRun } from "./supplied-run.ts";
 
 /** What is done about one prompt's KV beside its run. */

@@ -15,7 +15,7 @@ import { tokenBytesOf } from "./kv-state.ts";
 import { kvNumbersOf } from "./number-types.ts";
 import type { KvLayout } from "./kv-state.ts";
 import { selfTest } from "./self-test.ts";
-import type { StateShape } from "./self-test.ts";
+import type { StateShape } from "./kv-state.ts";
 import { readVocabulary } from "./vocabulary.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
