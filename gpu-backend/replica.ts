@@ -97,7 +97,7 @@ export class Replica {
     if (!(prompts instanceof Prompts)) return prompts;
     const replica = new Replica(engine, config, prompts);
     const exchange = engine.kv?.exchange ?? null;
-    if (exchange === null) return cannotMove(config) ?? replica;
+    if (exchange === null) return withoutExchange(config) ?? replica;
     const tiers = await openTiers(config.tiers, exchange.card, (key, tierBits) => {
       replica.#held.blockChanged(key, BELOW_DEVICE, tierBits);
       if (tierBits !== 0) replica.#supply?.arrived(key);
@@ -250,13 +250,13 @@ function asTold(step: ChoiceEvent, supplied: Supplied | null): ChoiceEvent {
   return { ...step, event: { ...event, cachedTokens } };
 }
 
-/** Why a replica whose engine moves no KV can't be what its configuration says. */
-function cannotMove({ roles, tiers, name }: ReplicaConfig): { message: string } | null {
+/** What a configuration asks in vain of an engine whose blocks do not leave it: tiers are left out and it is said, a role that lives by transfers is refused. */
+function withoutExchange({ roles, tiers, name }: ReplicaConfig): { message: string } | null {
   if (!roles.includes("decode")) {
     return { message: "This engine can't give away what it computed: its replica can't have the role prefill alone (WARMPATH_ROLES)." };
   }
   if (tiers.disk !== null || tiers.store !== null) {
-    process.stderr.write(`${name} uses no tier below the device: what this engine holds can't leave it.\n`);
+    process.stderr.write(`${name} uses no tier below the device: what its engine holds can't leave it.\n`);
   }
   return null;
 }
