@@ -1,6 +1,7 @@
 /** A replica whose engine has no KV part: what it says of itself, and what it refuses. */
 import { expect, test } from "vitest";
 import type { ReplicaConfig } from "../../gpu-backend/config.ts";
+import type { EngineKv } from "../../gpu-backend/engine/engine.ts";
 import { helloOf } from "../../gpu-backend/hello.ts";
 import { Prompts } from "../../gpu-backend/prompts.ts";
 import { Replica } from "../../gpu-backend/replica.ts";
@@ -24,11 +25,13 @@ const config: ReplicaConfig = {
   tiers: { hostBytes: 1_000_000, disk: null, store: null },
 };
 
-test("says in its hello that it transfers nothing and that its residency is predicted", () => {
+test("says in its hello that it transfers nothing, and that its residency is predicted unless the engine knows its blocks", () => {
   const prompts = Prompts.of(engine.card);
   if (!(prompts instanceof Prompts)) throw new Error(prompts.message);
   expect(prompts.exact).toBe(true);
-  expect(helloOf(config, engine, prompts, "http://127.0.0.1:1", 1)).toMatchObject({ transfers: false, anchors: "predicted" });
+  const said = (kv: EngineKv | null) => helloOf(config, { card: engine.card, kv }, prompts, "http://127.0.0.1:1", 1);
+  expect(said(engine.kv)).toMatchObject({ transfers: false, anchors: "predicted" });
+  expect(said({ onResidency: () => undefined, exchange: null })).toMatchObject({ transfers: false, anchors: "exact" });
 });
 
 test("can't be one that only prefills, and says so at its start", async () => {
