@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { bundleEdge } from "./bundle.ts";
 import { devFile, type DevFacts, removeDevFile, writeDevFile } from "./dev-file.ts";
 import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev, waitingAt } from "./edge.ts";
@@ -137,6 +137,8 @@ export class Launcher {
       WARMPATH_SEQUENCES: String(this.#options.sequences),
       WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
       WARMPATH_DRAIN_SECONDS: String(this.#options.drainSeconds),
+      // The demo model ends by chance only.
+      ...(this.#options.model === null ? { WARMPATH_GRAMMAR_LIMITS: process.env.WARMPATH_GRAMMAR_LIMITS ?? "short" } : {}),
     };
     this.#replicas.push(
       startReplica(name, environment, {

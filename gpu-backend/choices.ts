@@ -15,27 +15,27 @@ interface Pulled {
   result: IteratorResult<EngineEvent, unknown>;
 }
 
-/** Between two tries to submit a choice for which the engine has no place yet. */
+/** Between two tries to run a choice for which the engine has no place yet. */
 const RETRY_MS = 20;
 
 export class Choices {
   readonly #first: EngineRun;
   readonly #count: number;
-  readonly #submit: (choice: number) => Promise<EngineRun | EngineRefusal>;
+  readonly #run: (choice: number) => Promise<EngineRun | EngineRefusal>;
   readonly #runs: EngineRun[] = [];
   #cancelled = false;
 
-  /** `first` is choice 0; the others are submitted once its prompt is computed, so that they find its blocks. */
-  constructor(first: EngineRun, count: number, submit: (choice: number) => Promise<EngineRun | EngineRefusal>) {
+  /** `first` is choice 0; the others are run once its prompt is computed, so that they find its blocks. */
+  constructor(first: EngineRun, count: number, run: (choice: number) => Promise<EngineRun | EngineRefusal>) {
     this.#first = first;
     this.#count = count;
-    this.#submit = submit;
+    this.#run = run;
     this.#runs.push(first);
   }
 
   cancel(): void {
     this.#cancelled = true;
-    for (const run of this.#runs) run.cancel();
+    for (const run of this.#runs) run.abort();
   }
 
   /** Every choice ends with `finished`. */
@@ -71,13 +71,13 @@ export class Choices {
 
   async #enter(choice: number): Promise<EngineRun | Finished> {
     while (!this.#cancelled) {
-      const submitted = await this.#submit(choice);
-      if (submitted.type === "accepted") {
-        this.#runs.push(submitted);
-        if (this.#cancelled) submitted.cancel();
-        return submitted;
+      const begun = await this.#run(choice);
+      if (begun.type === "accepted") {
+        this.#runs.push(begun);
+        if (this.#cancelled) begun.abort();
+        return begun;
       }
-      if (submitted.reason !== "busy") return ended("error", submitted.message);
+      if (begun.reason !== "busy") return ended("error", begun.message);
       await sleep(RETRY_MS);
     }
     return ended("cancelled", "The request was cancelled.");

@@ -1,21 +1,17 @@
-/** The only reader of process.env in the replica. */
+/** What a replica is told by its environment, but for its engine's settings: those are the engine's own (engine/NAME/settings.ts). */
 import { z } from "zod";
 import type { S3Location } from "./blocks/s3-bucket.ts";
+import { type Environment, readEnvironment } from "./environment.ts";
 
-const Environment = z.object({
+const Variables = z.object({
   /** ws: or wss: address of the edge, as wss://HOST/announce/POOL. */
   WARMPATH_JOIN: z.url({ protocol: /^wss?$/ }),
   WARMPATH_JOIN_TOKEN: z.string().min(8),
   WARMPATH_REPLICA: z.string().regex(/^[0-9A-Za-z._-]{1,64}$/),
-  WARMPATH_MODEL: z.string().min(1),
   /** Where the edge reaches this replica; by default the address it listens on. */
   WARMPATH_URL: z.url().optional(),
   WARMPATH_HOST: z.string().default("127.0.0.1"),
   WARMPATH_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
-  WARMPATH_SEQUENCES: z.coerce.number().int().min(1).max(64).default(4),
-  WARMPATH_CONTEXT_TOKENS: z.coerce.number().int().min(128).max(131_072).default(8_192),
-  WARMPATH_BLOCK_TOKENS: z.coerce.number().int().min(8).max(256).default(32),
-  WARMPATH_QUEUE_LIMIT: z.coerce.number().int().min(0).max(4_096).default(32),
   /** prefill: computes prompts for others only; decode: has long prompts computed elsewhere where that pays. */
   WARMPATH_ROLES: z.enum(["prefill", "decode", "both"]).default("both"),
   /** Replicas that are given the same name share this machine's processors. */
@@ -57,14 +53,9 @@ export interface ReplicaConfig {
   joinToken: string;
   pool: string;
   name: string;
-  modelPath: string;
   url: string | null;
   host: string;
   port: number;
-  sequences: number;
-  contextTokens: number;
-  blockTokens: number;
-  queueLimit: number;
   roles: ("prefill" | "decode")[];
   /** Null: shares its processors with no other replica. */
   machine: string | null;
@@ -80,7 +71,7 @@ export interface TierConfig {
 
 export type ConfigResult = { ok: true; config: ReplicaConfig } | { ok: false; message: string };
 
-function tiersOf(values: z.infer<typeof Environment>): TierConfig {
+function tiersOf(values: z.infer<typeof Variables>): TierConfig {
   const { WARMPATH_DISK_DIRECTORY: directory, WARMPATH_STORE_URL: endpoint } = values;
   return {
     hostBytes: values.WARMPATH_HOST_BYTES,
@@ -100,13 +91,10 @@ function tiersOf(values: z.infer<typeof Environment>): TierConfig {
   };
 }
 
-export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
-  const parsed = Environment.safeParse(environment);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    return { ok: false, message: `${issue?.path.join(".") ?? "environment"}: ${issue?.message ?? "not understood"}` };
-  }
-  const values = parsed.data;
+export function readConfig(environment: Environment): ConfigResult {
+  const read = readEnvironment(Variables, environment);
+  if (!read.ok) return read;
+  const { values } = read;
   const pool = /\/announce\/([0-9A-Za-z._-]{1,64})$/.exec(new URL(values.WARMPATH_JOIN).pathname)?.[1];
   if (pool === undefined) return { ok: false, message: "WARMPATH_JOIN: must end in /announce/POOL" };
   return {
@@ -116,14 +104,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigResult {
       joinToken: values.WARMPATH_JOIN_TOKEN,
       pool,
       name: values.WARMPATH_REPLICA,
-      modelPath: values.WARMPATH_MODEL,
       url: values.WARMPATH_URL ?? null,
       host: values.WARMPATH_HOST,
       port: values.WARMPATH_PORT,
-      sequences: values.WARMPATH_SEQUENCES,
-      contextTokens: values.WARMPATH_CONTEXT_TOKENS,
-      blockTokens: values.WARMPATH_BLOCK_TOKENS,
-      queueLimit: values.WARMPATH_QUEUE_LIMIT,
       roles: values.WARMPATH_ROLES === "both" ? ["prefill", "decode"] : [values.WARMPATH_ROLES],
       machine: values.WARMPATH_MACHINE ?? null,
       drainMs: values.WARMPATH_DRAIN_SECONDS * 1_000,

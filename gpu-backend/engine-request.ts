@@ -4,7 +4,8 @@ import type { Tool } from "../src/prefix/prompt.ts";
 import { refuse } from "../src/wire/check.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
-import type { EngineRefusal, EngineRequest, FormatGrammar, Grammar, GrammarPlace } from "./engine/engine.ts";
+import type { EngineRefusal, EngineRequest } from "./engine/engine.ts";
+import type { FormatGrammar, Grammar, GrammarPlace } from "./engine/grammar.ts";
 import { CALL_CLOSE } from "./tool-call-parser.ts";
 
 /** OpenAI's own default for text completions. */

@@ -9,7 +9,7 @@ export type Introduction = Omit<Hello, "seq" | "running" | "type">;
 /** `epoch`: of the life that begins or goes on. */
 export function helloOf(
   config: ReplicaConfig,
-  { card }: Pick<Engine, "card">,
+  { card, kv }: Pick<Engine, "card" | "kv">,
   { hashSpec, exact }: Prompts,
   url: string,
   epoch: number,
@@ -22,11 +22,11 @@ export function helloOf(
     epoch,
     url,
     roles: config.roles,
-    transfers: true,
+    transfers: kv !== null && kv.exchange !== null,
     ...(config.machine === null ? {} : { machine: config.machine }),
     model,
     hashSpec: { ...hashSpec, schedule: [...hashSpec.schedule] },
-    anchors: exact ? "exact" : "predicted",
+    anchors: exact && kv !== null ? "exact" : "predicted",
     capacity: {
       sequences,
       kvTokens,

@@ -9,14 +9,13 @@ import type { ApiName } from "../src/wire/inner.ts";
 import type { Source } from "../src/wire/ticket.ts";
 import type { OfferedBlock, TierStack, WantedBlock } from "./blocks/tier-stack.ts";
 import { PINNED_SHARE } from "./blocks/tier.ts";
-import type { Engine, EngineKey, KeyedBlock, Prefilled, Prepared, Restore } from "./engine/engine.ts";
-import type { PrefillTimes } from "./lease-reporter.ts";
+import type { EngineKey, KeyedBlock, KvExchange, Prefilled, PreparedKv, Restore } from "./engine/engine.ts";
 import { PinBudget } from "./pin-budget.ts";
-import { PrefillPace } from "./prefill-pace.ts";
+import { PrefillPace, type PrefillTimes } from "./prefill-pace.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 import { TransferCounts } from "./transfer-counts.ts";
 import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
-import type { BlockSource } from "./transfer/send.ts";
+import type { BlockSource } from "./transfer/block-source.ts";
 
 /** Of the nearest tier, one salt's pins may take so much. */
 const PINNED_BY_ONE = 0.25;
@@ -46,7 +45,8 @@ export interface Supplied {
 const NOTHING: Supplied = { restore: undefined, loadedTokens: 0, loadMs: 0, transfer: undefined, cachedElsewhere: undefined };
 
 export class KvSupply {
-  readonly #engine: Engine;
+  /** The engine's own. */
+  readonly exchange: Pick<KvExchange, "card" | "prepare" | "import" | "export">;
   readonly #tiers: TierStack | null;
   readonly #agent: Agent = transferAgent();
   readonly #pins: PinBudget;
@@ -57,11 +57,11 @@ export class KvSupply {
   readonly #pace: PrefillPace;
 
   /** `tiers`: null where none is configured. */
-  constructor(engine: Engine, tiers: TierStack | null) {
-    this.#engine = engine;
+  constructor(exchange: KvSupply["exchange"], tiers: TierStack | null) {
+    this.exchange = exchange;
     this.#tiers = tiers;
-    this.#pace = new PrefillPace(engine.card.blockTokens);
-    const { blockTokens, kvTokenBytes } = engine.card;
+    const { blockTokens, kvTokenBytes } = exchange.card;
+    this.#pace = new PrefillPace(blockTokens);
     const blocks = (tiers?.tiers[0]?.budgetBytes ?? 0) / (blockTokens * kvTokenBytes);
     this.#pins = new PinBudget({ ofOne: Math.floor(blocks * PINNED_BY_ONE), ofAll: Math.floor(blocks * PINNED_SHARE) });
   }
@@ -84,13 +84,13 @@ export class KvSupply {
   }
 
   /** The blocks after those on the device that this replica's tiers give sooner than its engine computes them; what is still missing, if anyone was named, from there. */
-  async supply(prepared: Prepared, order: SupplyOrder, signal: AbortSignal): Promise<Supplied> {
+  async supply(prepared: PreparedKv, order: SupplyOrder, signal: AbortSignal): Promise<Supplied> {
     const loaded = await this.#load(prepared, order.load ?? null, signal);
     const source = order.prefill ?? order.pull;
     const from = prepared.heldBlocks + (loaded.restore?.blocks.length ?? 0);
     if (source === null || signal.aborted || (order.prefill === null && from >= prepared.reusableBlocks)) return loaded;
     const startedAtMs = performance.now();
-    const { card } = this.#engine;
+    const { card } = this.exchange;
     const link = {
       url: source.url,
       ticket: source.ticket,
@@ -127,7 +127,7 @@ export class KvSupply {
   }
 
   #computedForAnother(
-    prepared: Prepared,
+    prepared: PreparedKv,
     { promptTokens, cachedTokens, prefillMs, restoreMs }: Prefilled,
     restore: Restore | undefined,
   ): void {
@@ -138,7 +138,7 @@ export class KvSupply {
   }
 
   /** Copies the prompt's blocks below the device, off the caller's path; what is there already is not read again. `pin`: they stay so long, as far as this salt may. */
-  async keep(prepared: Prepared, pin: { salt: string; ms: number } | null): Promise<void> {
+  async keep(prepared: PreparedKv, pin: { salt: string; ms: number } | null): Promise<void> {
     const tiers = this.#tiers;
     if (tiers === null) return;
     await this.#copy(prepared, tiers);
@@ -160,12 +160,12 @@ export class KvSupply {
     if (untilMs !== undefined && untilMs > steadyNowMs()) this.#tiers?.pin([key], untilMs);
   }
 
-  async #copy(prepared: Prepared, tiers: TierStack): Promise<void> {
+  async #copy(prepared: PreparedKv, tiers: TierStack): Promise<void> {
     await tiers.checked();
     const missing = prepared.blockKeys.slice(0, prepared.reusableBlocks).filter((key) => tiers.bitsOf(key) === 0);
     if (missing.length === 0) return;
     const parents = parentsOf(prepared);
-    const blocks = await this.#engine.exportBlocks(missing.slice(0, 512));
+    const blocks = await this.exchange.export(missing.slice(0, 512));
     tiers.offer(blocks.map((block): OfferedBlock => ({ ...block, parent: parents.get(block.key) ?? null })));
   }
 
@@ -174,11 +174,11 @@ export class KvSupply {
     await this.#tiers?.close();
   }
 
-  async #load(prepared: Prepared, told: boolean | null, signal: AbortSignal): Promise<Supplied> {
+  async #load(prepared: PreparedKv, told: boolean | null, signal: AbortSignal): Promise<Supplied> {
     const tiers = this.#tiers;
     if (tiers === null) return NOTHING;
     const keys = prepared.blockKeys.slice(prepared.heldBlocks, prepared.reusableBlocks);
-    const { blockTokens } = this.#engine.card;
+    const { blockTokens } = this.exchange.card;
     let bits = 15;
     let count = 0;
     for (const key of keys) {
@@ -204,7 +204,7 @@ export class KvSupply {
   }
 
   /** What came from another replica rests here too from now on. */
-  #offer(prepared: Prepared, from: number, restore: Restore): void {
+  #offer(prepared: PreparedKv, from: number, restore: Restore): void {
     const offered = restore.blocks.flatMap((payload, index): OfferedBlock[] => {
       const key = prepared.blockKeys[from + index];
       return key === undefined ? [] : [{ ...payload, key, parent: prepared.blockKeys[from + index - 1] ?? null }];
@@ -228,7 +228,7 @@ async function loadWithin(tiers: TierStack, wanted: readonly WantedBlock[], ms: 
   }
 }
 
-function parentsOf({ blockKeys }: Prepared): Map<EngineKey, EngineKey | null> {
+function parentsOf({ blockKeys }: PreparedKv): Map<EngineKey, EngineKey | null> {
   return new Map(blockKeys.map((key, index) => [key, blockKeys[index - 1] ?? null]));
 }
 

@@ -4,6 +4,7 @@ import type { LeaseReport, Running } from "../src/wire/control.ts";
 import type { ChoiceEvent } from "./choices.ts";
 import type { EngineEvent } from "./engine/engine.ts";
 import type { Supplied } from "./kv-supply.ts";
+import type { PrefillTimes } from "./prefill-pace.ts";
 
 type Usage = Omit<Extract<EngineEvent, { type: "finished" }>, "type" | "message" | "stopText">;
 
@@ -13,15 +14,6 @@ export interface Reported {
   choices: number;
   /** What came from elsewhere; null before it is known. */
   supplied: () => Supplied | null;
-}
-
-/** Of one prompt, when its first token is here. */
-export interface PrefillTimes {
-  computedTokens: number;
-  /** From its start, the restore behind it, to the first token. */
-  elapsedMs: number;
-  /** Before that: putting blocks that came from elsewhere in place. */
-  restoreMs: number;
 }
 
 export class LeaseReporter {

@@ -1,10 +1,9 @@
-/** One replica: an engine in its child process, an HTTP server for the edge, and a socket on which it announces what it holds. */
+/** One replica: an engine, an HTTP server for the edge, and a socket on which it announces what it holds. */
 import { once } from "node:events";
 import { flushCompileCache } from "node:module";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Engine } from "./engine/engine.ts";
-import { forkEngine } from "./engine/llama-cpp/child.ts";
+import { openEngine } from "./engine/open-engine.ts";
 import type { Replica } from "./replica.ts";
 
 /** From the end of the drain to that of the process. */
@@ -19,25 +18,26 @@ function fail(message: string): never {
   process.exit(1);
 }
 
+const wrong = (message: string): string => `The replica's configuration is wrong: ${message}`;
+
 // The launcher is gone, however it went and whatever is done here: the engine's process goes with this one.
 process.on("disconnect", () => process.exit(0));
 
-// Each of the two processes takes about half of a replica's start to load its code: they do it side by side.
-const forked = forkEngine();
-const [{ readConfig }, { startLlamaEngine }] = await Promise.all([import("./config.ts"), import("./engine/llama-cpp/engine.ts")]);
+// The engine is the slowest: it starts while all else is loaded.
+const opening = openEngine(process.env);
+const { readConfig } = await import("./config.ts");
 const read = readConfig(process.env);
-if (!read.ok) fail(`The replica's configuration is wrong: ${read.message}`);
+if (!read.ok) fail(wrong(read.message));
 const { config } = read;
 
-const starting = startLlamaEngine(config, forked);
 const [{ OpenRequests }, { Replica: ReplicaOf }, { createReplicaServer }] = await Promise.all([
   import("./open-requests.ts"),
   import("./replica.ts"),
   import("./server.ts"),
 ]);
-const started = await starting;
-if ("type" in started) fail(started.message);
-const engine: Engine = started;
+const opened = await opening;
+if (opened.type !== "opened") fail(opened.type === "misconfigured" ? wrong(opened.message) : opened.message);
+const { engine } = opened;
 
 const created = await ReplicaOf.create(engine, config);
 if (!(created instanceof ReplicaOf)) fail(created.message);

@@ -5,7 +5,7 @@ import { createStoreTier } from "./blocks/store-tier.ts";
 import { createTierStack, type TierStack } from "./blocks/tier-stack.ts";
 import type { Tier } from "./blocks/tier.ts";
 import type { TierConfig } from "./config.ts";
-import type { EngineCard, EngineKey } from "./engine/engine.ts";
+import type { EngineKey, KvCard } from "./engine/engine.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 
 /** Loads are timed by it, and until when peers want their blocks is said in it. */
@@ -20,7 +20,7 @@ export interface OpenedTiers {
 /** Null: none is configured. A disk that can't be used is said and left out; a store that is down is asked again later. */
 export async function openTiers(
   config: TierConfig,
-  card: EngineCard,
+  card: KvCard,
   onChange: (key: EngineKey, tierBits: number) => void,
 ): Promise<OpenedTiers | null> {
   const { kvSpace, kvTokenBytes, kvNumbers } = card;

@@ -12,6 +12,15 @@ const MOST_ELSEWHERE = 2;
 /** Of a prompt computed elsewhere, less than this share tells of fetching it, not of computing. */
 const LEAST_COMPUTED = 0.5;
 
+/** Of one prompt, when its first token is here. */
+export interface PrefillTimes {
+  computedTokens: number;
+  /** From its start, the restore behind it, to the first token. */
+  elapsedMs: number;
+  /** Before that: putting blocks that came from elsewhere in place. */
+  restoreMs: number;
+}
+
 export class PrefillPace {
   readonly #leastTokens: number;
   #here: number | null = null;

@@ -9,7 +9,7 @@ import { contextLengthError, promptParam } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { anchorsOf } from "./anchor.ts";
 import { ClientMarks } from "./client-marks.ts";
-import type { EngineCard, EngineEvent } from "./engine/engine.ts";
+import type { EngineCard, PromptBlocks } from "./engine/engine.ts";
 import type { Anchor } from "./held-segments.ts";
 import { ChatTemplate } from "./template.ts";
 
@@ -18,14 +18,13 @@ const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 
 /** `cuts`: as an engine request has them. */
 export type Rendered = { ok: true; text: string; cuts: readonly number[] } | { ok: false; error: ApiError };
-type Queued = Pick<Extract<EngineEvent, { type: "queued" }>, "tokenEnds" | "blockKeys">;
 
 export interface Opened {
   ok: true;
   /** As the engine gets it. */
   text: string;
   cuts: readonly number[];
-  anchors(queued: Queued): Anchor[];
+  anchors(blocks: PromptBlocks): Anchor[];
 }
 
 export class Prompts {
@@ -102,13 +101,13 @@ export class Prompts {
     const { text, cuts } = rendered;
     const { blockTokens } = this.#card;
     const template = this.#template.withReasoning(request.reasoningEffort);
-    const anchors = (queued: Queued): Anchor[] =>
+    const anchors = (blocks: PromptBlocks): Anchor[] =>
       this.exact
         ? anchorsOf(template, request.prompt, this.hashSpec.order, {
             chain,
             pieces,
             rendered: text,
-            queued: { ...queued, tokenEnds: tokenEndsOf(request) ?? queued.tokenEnds },
+            blocks: { ...blocks, tokenEnds: tokenEndsOf(request) ?? blocks.tokenEnds },
             blockTokens,
           })
         : [];

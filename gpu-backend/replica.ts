@@ -9,14 +9,8 @@ import { announce, type Announcer } from "./announce.ts";
 import type { TierStack } from "./blocks/tier-stack.ts";
 import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
-import {
-  COUNTED_BEYOND_CONTEXT,
-  type Engine,
-  type EngineRefusal,
-  type EngineRequest,
-  type EngineRun,
-  type Prepared,
-} from "./engine/engine.ts";
+import { COUNTED_BEYOND_CONTEXT, type Engine } from "./engine/engine.ts";
+import { enterEngine, type PromptKv } from "./enter-engine.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
 import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-request.ts";
 import { helloOf } from "./hello.ts";
@@ -27,7 +21,6 @@ import { type OpenedTiers, openTiers } from "./open-tiers.ts";
 import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
-import { suppliedRun } from "./supplied-run.ts";
 import { type Sender, senderOf } from "./transfers.ts";
 
 /** Bit of the device tier, as announced, and those of all others. */
@@ -61,7 +54,8 @@ export class Replica {
   readonly #engine: Engine;
   readonly #held: HeldSegments;
   readonly #live = new Map<string, Live>();
-  #supply: KvSupply;
+  /** Null: what the engine computed does not leave it, and nothing comes in. */
+  #supply: KvSupply | null;
   #tiers: TierStack | null = null;
   #anchors: AnchorLog | null = null;
   #announcer: Announcer | null = null;
@@ -72,10 +66,16 @@ export class Replica {
     this.prompts = prompts;
     this.#engine = engine;
     this.#held = new HeldSegments((entry) => this.#announcer?.residency(entry));
-    this.#supply = new KvSupply(engine, null);
-    this.sender = senderOf({ engine, prompts, source: () => this.#supply.source, report: (lease) => this.#announcer?.lease(lease) });
+    const exchange = engine.kv?.exchange ?? null;
+    this.#supply = exchange === null ? null : new KvSupply(exchange, null);
+    this.sender = senderOf({
+      engine,
+      prompts,
+      source: () => this.#supply?.source ?? null,
+      report: (lease) => this.#announcer?.lease(lease),
+    });
     this.#begin(this.#epoch);
-    engine.onBlocks((changes) => {
+    engine.kv?.onResidency((changes) => {
       for (const { key, held } of changes) this.#held.blockChanged(key, DEVICE, held ? DEVICE : 0);
     });
     engine.onRestart(() => {
@@ -96,11 +96,13 @@ export class Replica {
     const prompts = Prompts.of(engine.card);
     if (!(prompts instanceof Prompts)) return prompts;
     const replica = new Replica(engine, config, prompts);
-    const tiers = await openTiers(config.tiers, engine.card, (key, tierBits) => {
+    const exchange = engine.kv?.exchange ?? null;
+    if (exchange === null) return withoutExchange(config) ?? replica;
+    const tiers = await openTiers(config.tiers, exchange.card, (key, tierBits) => {
       replica.#held.blockChanged(key, BELOW_DEVICE, tierBits);
-      if (tierBits !== 0) replica.#supply.arrived(key);
+      if (tierBits !== 0) replica.#supply?.arrived(key);
     });
-    if (tiers !== null) replica.#use(tiers);
+    if (tiers !== null) replica.#use(new KvSupply(exchange, tiers.stack), tiers);
     return replica;
   }
 
@@ -114,7 +116,7 @@ export class Replica {
 
   get counts(): ReplicaCounts {
     const [load, { faults }] = [this.#engine.load(), this.#engine];
-    return { load, faults, transfers: this.#supply.transfers.all(), running: this.runningCount, tiers: this.#tiers };
+    return { load, faults, transfers: this.#supply?.transfers.all() ?? [], running: this.runningCount, tiers: this.#tiers };
   }
 
   join(url: string, onState: (ready: boolean) => void): void {
@@ -152,25 +154,26 @@ export class Replica {
   async close(): Promise<void> {
     this.#announcer?.close();
     this.sender.close();
-    await this.#supply.close();
+    await this.#supply?.close();
   }
 
   async start(request: InnerRequest, admission: Admission, order: SupplyOrder & { pinMs: number | null }): Promise<Started> {
     const opened = this.prompts.open(request, admission.salt, admission.chainTip);
     if (!opened.ok) return opened;
-    const submitted = await this.#submit(request, admission, opened, order);
-    if (!submitted.ok) {
-      const { reason } = submitted.refusal;
-      if (reason === "busy" || reason === "unavailable")
-        this.#announcer?.lease({ event: "refused", id: admission.id, attempt: admission.attempt });
-      return { ok: false, error: refusalError(request, submitted.refusal, submitted.first.grammar) };
+    const { id, attempt, salt } = admission;
+    const given = { id: `${id}/${attempt}`, prompt: opened.text, cuts: opened.cuts, salt, contextTokens: this.#engine.card.contextTokens };
+    const asked = engineRequest(request, { ...given, grammar: grammarOf(request) });
+    const entered = await enterEngine(this.#engine, this.#supply, asked, order);
+    if (!entered.ok) {
+      const { reason } = entered.refusal;
+      if (reason === "busy" || reason === "unavailable") this.#announcer?.lease({ event: "refused", id, attempt });
+      return { ok: false, error: refusalError(request, entered.refusal, entered.first.grammar) };
     }
-    const { first, run, prepared, supplied } = submitted;
-    const choices = new Choices(run, request.n, (choice) => this.#engine.submit(choiceRequest(first, choice)));
-    const pin = (ms: number): void => void this.#supply.keep(prepared, { salt: admission.salt, ms }).catch(() => undefined);
-    const begun = (): void =>
-      void this.#supply.keep(prepared, order.pinMs === null ? null : { salt: admission.salt, ms: order.pinMs }).catch(() => undefined);
-    const events = this.#follow({ choices, count: request.n, admission, opened, supplied, begun });
+    const { first, run, kv } = entered;
+    const choices = new Choices(run, request.n, (choice) => this.#engine.run(choiceRequest(first, choice)));
+    const pin = (ms: number): void => kv.keep({ salt, ms });
+    const begun = (): void => kv.keep(order.pinMs === null ? null : { salt, ms: order.pinMs });
+    const events = this.#follow({ choices, count: request.n, admission, opened, kv, begun });
     return { ok: true, run: { events, prompt: opened.text, pin, cancel: () => choices.cancel() } };
   }
 
@@ -178,22 +181,22 @@ export class Replica {
   async count(request: InnerRequest): Promise<Counted> {
     const rendered = this.prompts.render(request);
     if (!rendered.ok) return rendered;
-    try {
-      const tokens = await this.#engine.countTokens(rendered.text, rendered.cuts);
-      const { contextTokens } = this.#engine.card;
-      // As of the request itself: an answer needs room too.
-      if (tokens + 2 <= contextTokens) return { ok: true, tokens };
-      const exact = tokens <= contextTokens + COUNTED_BEYOND_CONTEXT;
-      return { ok: false, error: contextLengthError(request, { promptTokens: tokens, exact, contextTokens }) };
-    } catch {
+    const counted = await this.#engine.count(rendered.text, rendered.cuts);
+    if (counted.type === "refused") {
       return { ok: false, error: { ...apiError("overloaded", "The engine is down. Try again."), retryAfterSeconds: 1 } };
     }
+    const { tokens } = counted;
+    const { contextTokens } = this.#engine.card;
+    // As of the request itself: an answer needs room too.
+    if (tokens + 2 <= contextTokens) return { ok: true, tokens };
+    const exact = tokens <= contextTokens + COUNTED_BEYOND_CONTEXT;
+    return { ok: false, error: contextLengthError(request, { promptTokens: tokens, exact, contextTokens }) };
   }
 
   /** The tiers found on disk what an earlier life left: it is announced with the hello; what lies in the store, as soon as that is known. */
-  #use({ stack, listed }: OpenedTiers): void {
+  #use(supply: KvSupply, { stack, listed }: OpenedTiers): void {
     this.#tiers = stack;
-    this.#supply = new KvSupply(this.#engine, stack);
+    this.#supply = supply;
     for (const [key, tierBits] of stack.entries()) this.#held.blockChanged(key, BELOW_DEVICE, tierBits);
     const { disk, store } = this.config.tiers;
     if (disk === null) return;
@@ -207,28 +210,9 @@ export class Replica {
     });
   }
 
-  async #submit(request: InnerRequest, { id, attempt, salt }: Admission, opened: Opened, order: SupplyOrder): Promise<Submitted> {
-    const given = { id: `${id}/${attempt}`, prompt: opened.text, cuts: opened.cuts, salt, contextTokens: this.#engine.card.contextTokens };
-    const asked = engineRequest(request, { ...given, grammar: grammarOf(request) });
-    const prepared = await this.#engine.prepare(asked);
-    if (prepared.type === "refused") return { ok: false, first: asked, refusal: prepared };
-    const first = { ...asked, tokens: prepared.tokens };
-    const supplied: { now: Supplied | null } = { now: null };
-    const begin = async (signal: AbortSignal): Promise<EngineRun | EngineRefusal> => {
-      supplied.now ??= await this.#supply.supply(prepared, order, signal);
-      return this.#engine.submit(first, supplied.now.restore);
-    };
-    // What another replica computes may take a while: the edge is told at once that the request is here.
-    if (order.prefill !== null || order.pull !== null) {
-      return { ok: true, first, prepared, supplied, run: suppliedRun(begin) };
-    }
-    const run = await begin(new AbortController().signal);
-    return run.type === "accepted" ? { ok: true, first, prepared, supplied, run } : { ok: false, first, refusal: run };
-  }
-
   /** Passes the runs' events on and tells the pool of each step. */
-  async *#follow({ choices, count, admission: { id, attempt }, opened, supplied, begun }: Followed): AsyncGenerator<ChoiceEvent> {
-    const reporter = new LeaseReporter({ id, attempt, choices: count, supplied: () => supplied.now }, (report) =>
+  async *#follow({ choices, count, admission: { id, attempt }, opened, kv, begun }: Followed): AsyncGenerator<ChoiceEvent> {
+    const reporter = new LeaseReporter({ id, attempt, choices: count, supplied: () => kv.supplied() }, (report) =>
       this.#announcer?.lease(report),
     );
     const name = `${id}/${attempt}`;
@@ -237,17 +221,17 @@ export class Replica {
     try {
       for await (const step of choices.events()) {
         // The others' blocks are the same.
-        if (step.event.type === "queued" && step.choice === 0) {
-          const anchors = opened.anchors(step.event);
+        if (step.event.type === "queued" && step.event.blocks !== null && step.choice === 0) {
+          const anchors = opened.anchors(step.event.blocks);
           endInterest = this.#held.anchor(anchors);
           this.#anchors?.add(anchors);
         }
         const prefilled = reporter.see(step);
         if (prefilled !== null) {
-          this.#supply.learnPrefill(prefilled, supplied.now);
+          kv.computed(prefilled);
           begun();
         }
-        yield asTold(step, supplied.now);
+        yield asTold(step, kv.supplied());
       }
     } finally {
       choices.cancel();
@@ -266,16 +250,23 @@ function asTold(step: ChoiceEvent, supplied: Supplied | null): ChoiceEvent {
   return { ...step, event: { ...event, cachedTokens } };
 }
 
-type Submitted =
-  | { ok: true; first: EngineRequest; prepared: Prepared; supplied: { now: Supplied | null }; run: EngineRun }
-  | { ok: false; first: EngineRequest; refusal: EngineRefusal };
+/** What a configuration asks in vain of an engine whose blocks do not leave it: tiers are left out and it is said, a role that lives by transfers is refused. */
+function withoutExchange({ roles, tiers, name }: ReplicaConfig): { message: string } | null {
+  if (!roles.includes("decode")) {
+    return { message: "This engine can't give away what it computed: its replica can't have the role prefill alone (WARMPATH_ROLES)." };
+  }
+  if (tiers.disk !== null || tiers.store !== null) {
+    process.stderr.write(`${name} uses no tier below the device: what its engine holds can't leave it.\n`);
+  }
+  return null;
+}
 
 interface Followed {
   choices: Choices;
   count: number;
   admission: Admission;
   opened: Opened;
-  supplied: { readonly now: Supplied | null };
+  kv: PromptKv;
   /** The prompt is computed. */
   begun: () => void;
 }

@@ -1,7 +1,7 @@
 /** An engine run whose KV is fetched first: it counts as accepted at once, so that the edge need not wait for another replica's prefill. */
 import type { EngineEvent, EngineRefusal, EngineRun } from "./engine/engine.ts";
 
-/** `begin` fetches and submits; its signal ends both. A run that is refused then ends with "error", and the edge asks another replica. */
+/** `begin` fetches and runs; its signal ends both. A run that is refused then ends with "error", and the edge asks another replica. */
 export function suppliedRun(begin: (signal: AbortSignal) => Promise<EngineRun | EngineRefusal>): EngineRun {
   const stop = new AbortController();
   let run: EngineRun | null = null;
@@ -12,15 +12,15 @@ export function suppliedRun(begin: (signal: AbortSignal) => Promise<EngineRun | 
       return;
     }
     run = begun;
-    if (stop.signal.aborted) run.cancel();
+    if (stop.signal.aborted) run.abort();
     yield* begun.events;
   }
   return {
     type: "accepted",
     events: events(),
-    cancel() {
+    abort() {
       stop.abort();
-      run?.cancel();
+      run?.abort();
     },
   };
 }

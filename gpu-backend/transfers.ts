@@ -6,7 +6,8 @@ import { engineRequest, grammarOf } from "./engine-request.ts";
 import { parseBody } from "./parse-body.ts";
 import type { Prompts } from "./prompts.ts";
 import { sha256 } from "./sha256.ts";
-import { type BlockSource, Sender as Transfers, type SendStep } from "./transfer/send.ts";
+import type { BlockSource } from "./transfer/block-source.ts";
+import { Sender as Transfers, type SendStep } from "./transfer/send.ts";
 import { TicketGate } from "./transfer/ticket-gate.ts";
 
 export interface SenderParts {
@@ -56,7 +57,8 @@ export function senderOf({ engine, prompts, source, report }: SenderParts): Send
   };
   return new Sender(
     {
-      engine,
+      exchange: engine.kv?.exchange ?? null,
+      contextTokens: engine.card.contextTokens,
       gate,
       source: lazySource,
       async request(ask, body, ticket) {

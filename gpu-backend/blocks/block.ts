@@ -20,7 +20,6 @@
 import { createHash } from "node:crypto";
 import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
 import { isFiniteKv, type KvNumbers } from "../engine/kv-numbers.ts";
-import type { SealedBlock } from "./tier.ts";
 
 const MAGIC = 0x564b5057;
 const VERSION = 1;
@@ -30,6 +29,14 @@ const HASH_BYTES = 32;
 const MAX_TOKENS = 1 << 16;
 
 export const HEADER_BYTES = AT.tokens;
+
+export interface SealedBlock {
+  key: EngineKey;
+  /** Key of the block before it in its chain; null for the first. Children leave before their parents. */
+  parent: EngineKey | null;
+  /** The envelope. */
+  bytes: Uint8Array;
+}
 
 /**
  * Why bytes were not opened.

@@ -13,12 +13,12 @@
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineKey } from "../engine/engine.ts";
-import { inspectHeader, isEngineKey } from "./block.ts";
+import { inspectHeader, isEngineKey, type SealedBlock } from "./block.ts";
 import { inspectFile, readWhole, unlessAborted, writeSynced } from "./block-files.ts";
 import { Ceiling } from "./ceiling.ts";
 import { OWNER, ownDirectory } from "./directory-owner.ts";
 import { Residents } from "./residents.ts";
-import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+import { freshCounters, type Inspect, type PutOutcome, type Tier } from "./tier.ts";
 
 const MARK = "warmpath-blocks";
 const INCOMING = "incoming";

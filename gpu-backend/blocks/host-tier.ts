@@ -1,7 +1,8 @@
 /** Blocks in this process's memory. */
 import type { EngineKey } from "../engine/engine.ts";
 import { Residents } from "./residents.ts";
-import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+import type { SealedBlock } from "./block.ts";
+import { freshCounters, type Inspect, type PutOutcome, type Tier } from "./tier.ts";
 
 export interface HostTierOptions {
   budgetBytes: number;

@@ -11,12 +11,12 @@
  * Objects belong to all replicas: one is deleted as damaged only when two reads in a row were, since a read that went wrong on its way here is more likely.
  */
 import type { EngineKey } from "../engine/engine.ts";
-import { type BlockFault, inspectHeader, isEngineKey } from "./block.ts";
+import { type BlockFault, inspectHeader, isEngineKey, type SealedBlock } from "./block.ts";
 import { Breaker } from "./breaker.ts";
 import { Ceiling } from "./ceiling.ts";
 import { Residents } from "./residents.ts";
 import { S3Bucket, type S3Failure, type S3Location } from "./s3-bucket.ts";
-import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
+import { freshCounters, type Inspect, type PutOutcome, type Tier } from "./tier.ts";
 
 const FAILURES = 3;
 const PAUSE_MS = 5_000;

@@ -5,10 +5,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { EngineKey, KeyedBlock } from "../engine/engine.ts";
 import { isFiniteKv, type KvNumbers } from "../engine/kv-numbers.ts";
-import { openBlock, sealBlock } from "./block.ts";
+import { openBlock, sealBlock, type SealedBlock } from "./block.ts";
 import { LoadCost } from "./load-cost.ts";
 import { freshStackCounters, type TierStackCounters } from "./stack-counters.ts";
-import { TIER_BIT, type SealedBlock, type Tier, type TierName } from "./tier.ts";
+import { TIER_BIT, type Tier, type TierName } from "./tier.ts";
 import { WriteBehind } from "./write-behind.ts";
 
 const QUEUE_BYTES = 64 * 1024 * 1024;

@@ -3,20 +3,12 @@
  * sees it. Every tier passes one conformance suite (test/conformance/tier.ts).
  */
 import type { EngineKey } from "../engine/engine.ts";
-import { BLOCK_FAULTS, type BlockFault } from "./block.ts";
+import { BLOCK_FAULTS, type BlockFault, type SealedBlock } from "./block.ts";
 
 export type TierName = "host" | "disk" | "store";
 
 /** Bits as they are announced: device is 1. */
 export const TIER_BIT: Readonly<Record<TierName, number>> = { host: 2, disk: 4, store: 8 };
-
-export interface SealedBlock {
-  key: EngineKey;
-  /** Key of the block before it in its chain; null for the first. Children leave before their parents. */
-  parent: EngineKey | null;
-  /** block.ts's envelope. */
-  bytes: Uint8Array;
-}
 
 export type PutOutcome = "stored" | "present" | "refused";
 

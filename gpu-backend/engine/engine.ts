@@ -1,13 +1,17 @@
 /**
- * What the replica asks of an engine, whichever it is: text in, text out, and the truth about which KV blocks it holds.
+ * What an engine is, whichever it is. Every engine has the run part (`Engine`): prompt in, text out. An engine that knows which KV blocks
+ * it holds has the KV part too (`EngineKv`), and one whose blocks can leave it and come back has that part's exchange (`KvExchange`).
+ * test/conformance/engine.ts holds an engine to all of this. Whatever can be expected to go wrong is a value; a rejection is a defect.
  *
  * Example of one run's events, prompt of 70 tokens, 32-token blocks, 32 of them held already:
- *   {type: "queued",  promptTokens: 70, tokenEnds: Uint32Array(70), blockKeys: [k0, k1]}
- *   {type: "started", cachedTokens: 32}
- *   {type: "delta",   text: "Hel", tokens: 1} …
- *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0}
+ *   {type: "queued",  promptTokens: 70, blocks: {tokenEnds: Uint32Array(70), blockKeys: [k0, k1]}}
+ *   {type: "started", cachedTokens: 32, restoreMs: 0}
+ *   {type: "delta",   text: "Hel", tokens: 1, logprobs: null} …
+ *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0, stopText: null}
  */
 
+import type { Environment } from "../environment.ts";
+import type { Grammar, GrammarPlace } from "./grammar.ts";
 import type { KvNumbers } from "./kv-numbers.ts";
 
 /** The engine's own id of a block: lower-case hex SHA-256 over the root (engine, weights, layout, salt) and all tokens up to the block's end. */
@@ -39,12 +43,6 @@ export interface EngineCard {
   marks?: readonly string[];
   /** Name and exact version of the engine. */
   release: string;
-  /** Hex SHA-256 over engine release, weights, KV types and layout, and block size: blocks of equal spaces can be exchanged. */
-  kvSpace: string;
-  /** KV bytes of one token outside the engine. */
-  kvTokenBytes: number;
-  /** Where the floating-point numbers lie in a block's data: those that are not finite are refused before the engine. Empty: the data is opaque. */
-  kvNumbers: readonly KvNumbers[];
 }
 
 export interface EngineRequest {
@@ -77,40 +75,6 @@ export interface EngineRequest {
   grammar: Grammar | null;
 }
 
-/** A request's settings when it asks for nothing special. */
-export const plainSampling = {
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: new Map<number, number>(),
-  logprobs: null,
-  grammar: null,
-} satisfies Partial<EngineRequest>;
-
-/** Text of one JSON value. `strict`: what of the schema can't be held is refused; else it alone is left out. */
-export type FormatGrammar = { type: "json_object" } | { type: "json_schema"; schema: unknown; strict: boolean };
-
-export interface GrammarTool {
-  name: string;
-  /** JSON Schema of the arguments, which are an object always; nothing in it: `{}`. */
-  parameters: unknown;
-  strict: boolean;
-}
-
-/** Without free white space, so that an untrained model ends too. */
-export type Grammar =
-  | FormatGrammar
-  /**
-   * One call or more (one if not parallel) of these tools, each `<tool_call>{"name":…,"arguments":…}</tool_call>`; or text of the format
-   * instead, where one is given.
-   */
-  | { type: "tool_calls"; tools: readonly GrammarTool[]; parallel: boolean; otherwise: FormatGrammar | null };
-
-/** Where in a grammar's schemas: of the format (null) or of the tool at this index, and a JSON pointer that begins with #. */
-export interface GrammarPlace {
-  tool: number | null;
-  pointer: string;
-}
-
 export interface TokenLogprob {
   token: string;
   bytes: readonly number[];
@@ -120,9 +84,17 @@ export interface TokenLogprob {
 
 export type FinishReason = "stop" | "length" | "cancelled" | "error";
 
+/** Which of the engine's blocks hold which bytes of a prompt. */
+export interface PromptBlocks {
+  /** At index i the UTF-8 byte offset in the prompt at which token i ends; rising. */
+  tokenEnds: Uint32Array;
+  /** One a full block. */
+  blockKeys: EngineKey[];
+}
+
 export type EngineEvent =
-  /** First event: the prompt as tokens. `tokenEnds[i]` is the UTF-8 byte offset in `prompt` at which token i ends. `blockKeys` has one key a full block. */
-  | { type: "queued"; promptTokens: number; tokenEnds: Uint32Array; blockKeys: EngineKey[] }
+  /** First event. `blocks`: of an engine with a KV part; else null. */
+  | { type: "queued"; promptTokens: number; blocks: PromptBlocks | null }
   /** A sequence was assigned; `cachedTokens` is a multiple of blockTokens. `restoreMs`: what it took to put a restore in place, 0 without one. */
   | { type: "started"; cachedTokens: number; restoreMs: number }
   /** Whole characters only; `tokens` counts output tokens since the last delta. */
@@ -154,10 +126,83 @@ export type EngineRefusal =
   | { type: "refused"; reason: "unknown_token"; index: number; message: string }
   | { type: "refused"; reason: "unavailable"; message: string };
 
-/** Keys and values of consecutive tokens outside the engine: what `exportBlocks` gives and `Restore` takes back, opaque to all others. */
+/** A prompt that the engine would run. */
+export interface Prepared {
+  type: "prepared";
+  /** Null: the engine reads a prompt only when it runs it. */
+  tokens: Uint32Array | null;
+}
+
+export interface Counted {
+  type: "counted";
+  /** Of a prompt that is far too long a number above the context plus `COUNTED_BEYOND_CONTEXT`, and no more. */
+  tokens: number;
+}
+
+export interface EngineRun {
+  type: "accepted";
+  /** Once. Ends after `finished`. Pulling slowly slows only this run; whoever leaves early aborts it. */
+  events: AsyncIterable<EngineEvent>;
+  /** Frees the sequence within one step; the run still ends with `finished` (reason "cancelled"). Idempotent. */
+  abort(): void;
+}
+
+export interface EngineLoad {
+  running: number;
+  queued: number;
+  /** Tokens in live sequences. */
+  usedKvTokens: number;
+}
+
+/** Counted since the replica's start. */
+export interface EngineFaults {
+  /** KV that came with a request and was not used: it did not fit the prompt, had a number that is not finite, or the engine could not take it. */
+  restores: number;
+  /** Runs that ended with "error" because their logits were not finite; nothing of them stays. */
+  notFinite: number;
+}
+
+/** A prompt that is too long is counted so many tokens beyond the context and no further: clients shorten it by what they are told. */
+export const COUNTED_BEYOND_CONTEXT = 65_536;
+
+/** The run part. Everything here may be called from the moment the engine is open; after `close` all answers are "unavailable". */
+export interface Engine {
+  readonly card: EngineCard;
+  readonly faults: EngineFaults;
+  /** Null: nobody knows what it holds. The pool then predicts it, and the replica announces nothing and takes part in no transfer. */
+  readonly kv: EngineKv | null;
+  /** Reads a prompt and computes nothing: says what `run` would refuse, but for "busy". */
+  prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
+  /** Queues a request. "busy" once `sequences` run and `queueLimit` wait; "unavailable" for an id that runs already and while the engine is down. */
+  run(request: EngineRequest): Promise<EngineRun | EngineRefusal>;
+  /** Now, without asking anybody. All is 0 while the engine is down. */
+  load(): EngineLoad;
+  /** How many tokens a rendered prompt is; `cuts` as in a request. Refused as "unavailable" while the engine is down. */
+  count(prompt: string, cuts?: readonly number[]): Promise<Counted | EngineRefusal>;
+  /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
+  onRestart(listener: () => void): void;
+  /** Runs that are under way end with reason "error". Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The KV part: the truth about which blocks the engine holds. */
+export interface EngineKv {
+  /** Every change of residency since the engine's start, but for what a restart loses: that is everything. One listener. */
+  onResidency(listener: (changes: BlockChange[]) => void): void;
+  /** Null: its blocks do not leave it. */
+  readonly exchange: KvExchange | null;
+}
+
+/** A block entered or left the device tier. Reported at the moment it changes, in order, and before the `delta` that its computation allowed. */
+export interface BlockChange {
+  key: EngineKey;
+  held: boolean;
+}
+
+/** Keys and values of consecutive tokens outside the engine: what `export` gives and `Restore` takes back, opaque to all others. */
 export interface BlockPayload {
   tokens: Uint32Array;
-  /** `tokens.length * card.kvTokenBytes` bytes. */
+  /** `tokens.length * kvTokenBytes` bytes, laid out as the card's `kvNumbers` say. */
   data: Uint8Array;
 }
 
@@ -165,9 +210,20 @@ export interface KeyedBlock extends BlockPayload {
   key: EngineKey;
 }
 
-/** A prompt as tokens, before it runs. */
-export interface Prepared {
-  type: "prepared";
+/** What blocks are outside their engine, fixed for one epoch. */
+export interface KvCard {
+  /** Hex SHA-256 over engine release, weights, KV types and layout, and block size: blocks of equal spaces can be exchanged. */
+  kvSpace: string;
+  /** Tokens in one block. */
+  blockTokens: number;
+  /** KV bytes of one token. */
+  kvTokenBytes: number;
+  /** Where the floating-point numbers lie in a block's data: those that are not finite are refused before the engine. Empty: the data is opaque. */
+  kvNumbers: readonly KvNumbers[];
+}
+
+/** A prompt that the engine would run, and what of its KV is there. */
+export interface PreparedKv extends Prepared {
   tokens: Uint32Array;
   /** One a full block. */
   blockKeys: EngineKey[];
@@ -216,62 +272,28 @@ export interface PrefillOptions {
   progressed?: (tokens: number) => void;
 }
 
-export interface EngineRun {
-  type: "accepted";
-  /** Ends after `finished`. Pulling slowly slows only this run. */
-  events: AsyncIterable<EngineEvent>;
-  /** Frees the sequence within one step; the run still ends with `finished` (reason "cancelled"). Idempotent. */
-  cancel(): void;
-}
-
-/** A block entered or left the device tier. Reported at the moment it changes, in order, and before the `delta` that its computation allowed. */
-export interface BlockChange {
-  key: EngineKey;
-  held: boolean;
-}
-
-export interface EngineLoad {
-  running: number;
-  queued: number;
-  /** Tokens in live sequences. */
-  usedKvTokens: number;
-}
-
-/** Counted since the replica's start. */
-export interface EngineFaults {
-  /** KV that came with a request and was not used: it did not fit the prompt, had a number that is not finite, or the engine could not take it. */
-  restores: number;
-  /** Runs that ended with "error" because their logits were not finite; nothing of them stays. */
-  notFinite: number;
-}
-
-/** A prompt that is too long is counted so many tokens beyond the context and no further: clients shorten it by what they are told. */
-export const COUNTED_BEYOND_CONTEXT = 65_536;
-
-export interface Engine {
-  readonly card: EngineCard;
-  readonly faults: EngineFaults;
-  /** Tokenises only; names what could be reused or restored. */
-  prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
-  /** `restore`: KV from a lower tier or another replica. `started.cachedTokens` counts what was restored as well. */
-  submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal>;
-  /** Keys of the full blocks of these tokens, as a prompt of this salt would have them. */
-  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]>;
-  /** Computes the prompt and its first token, and gives the KV away. `wanted`: keys the other side lacks. The signal ends it within one step. */
+/** Blocks out of the engine and into it, within one KV space. */
+export interface KvExchange {
+  readonly card: KvCard;
+  /** As `Engine.prepare`; names what could be reused or restored. */
+  prepare(request: EngineRequest): Promise<PreparedKv | EngineRefusal>;
+  /** As `Engine.run`, with KV that comes along. `started.cachedTokens` counts what was restored as well; what is not used counts in `faults.restores`. */
+  import(request: EngineRequest, restore: Restore): Promise<EngineRun | EngineRefusal>;
+  /** Reads blocks out of device memory, between steps, in the order asked; those that are gone by then are left out. */
+  export(keys: readonly EngineKey[]): Promise<KeyedBlock[]>;
+  /** Computes the prompt and its first token, and gives the KV away. `wanted`: keys the other side lacks. The signal ends it within one step, as "failed". */
   prefill(
     request: EngineRequest,
     wanted: ReadonlySet<EngineKey>,
     signal: AbortSignal,
     options?: PrefillOptions,
   ): Promise<Prefilled | EngineRefusal | { type: "failed"; message: string }>;
-  /** Reads blocks out of device memory, between steps; those that are gone by then are left out. */
-  exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]>;
-  /** Every change of residency since the engine's start. One listener. */
-  onBlocks(listener: (changes: BlockChange[]) => void): void;
-  /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
-  onRestart(listener: () => void): void;
-  load(): EngineLoad;
-  /** How many tokens a rendered prompt is, or a number above `COUNTED_BEYOND_CONTEXT`'s limit; `cuts` as in a request. Rejects while the engine is down. */
-  countTokens(prompt: string, cuts?: readonly number[]): Promise<number>;
-  close(): Promise<void>;
+  /** Keys of the full blocks of these tokens, as a prompt of this salt would have them; none while the engine is down. */
+  blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]>;
 }
+
+/** misconfigured: a setting is missing or wrong; the message names it. unavailable: it can't run here, and why, in a sentence. */
+export type OpenedEngine = { type: "opened"; engine: Engine } | { type: "misconfigured" | "unavailable"; message: string };
+
+/** Every engine's folder has one: reads its own settings, starts the engine and waits until it serves. */
+export type OpenEngine = (environment: Environment) => Promise<OpenedEngine>;

@@ -4,7 +4,7 @@
  */
 import { Agent, type Dispatcher, request } from "undici";
 import { type BlocksAsk, encodeTokens, KV_HEADER, KV_PATH, type PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
-import type { EngineCard, KeyedBlock, Prepared, Restore } from "../engine/engine.ts";
+import type { KeyedBlock, KvCard, PreparedKv, Restore } from "../engine/engine.ts";
 import { type Expectation, Patience } from "./patience.ts";
 import { Reception, type Shortfall } from "./receive.ts";
 
@@ -15,8 +15,8 @@ interface Link {
   /** The sender's: Ticket.from. */
   url: string;
   ticket: string;
-  card: Pick<EngineCard, "kvSpace" | "blockTokens" | "kvTokenBytes" | "kvNumbers">;
-  prepared: Pick<Prepared, "tokens" | "blockKeys">;
+  card: KvCard;
+  prepared: Pick<PreparedKv, "tokens" | "blockKeys">;
   signal: AbortSignal;
   /** What computing the same here would take. */
   expected: Expectation;
@@ -40,7 +40,7 @@ export interface BlocksPull extends Link {
 }
 
 /**
- * ok: `restore` is good to submit, as far as it goes. `shortfall` says why it ends before the tail (a pull before its last block); null:
+ * ok: `restore` is good to import, as far as it goes. `shortfall` says why it ends before the tail (a pull before its last block); null:
  * nothing is missing.
  */
 export type Fetched =

@@ -1,6 +1,6 @@
 /** What a sender says once it has the blocks: frames in their order. */
 import type { PrefillAsk } from "../../src/wire/kv-ask.ts";
-import type { EngineCard, EngineKey, KeyedBlock, Prefilled } from "../engine/engine.ts";
+import type { EngineKey, KeyedBlock, KvCard, Prefilled } from "../engine/engine.ts";
 import type { FrameStream } from "./frame-stream.ts";
 
 /** In the order of their chain, up to the first that is missing: what follows a gap can't be used. */
@@ -15,13 +15,13 @@ export function leading(keys: readonly EngineKey[], found: readonly KeyedBlock[]
   return blocks;
 }
 
-export function space(card: EngineCard): { kvSpace: string; blockTokens: number; tokenBytes: number } {
+export function space(card: KvCard): { kvSpace: string; blockTokens: number; tokenBytes: number } {
   return { kvSpace: card.kvSpace, blockTokens: card.blockTokens, tokenBytes: card.kvTokenBytes };
 }
 
 /** False: the receiver is gone before all was handed to the network. */
 export async function sendPrefilled(
-  card: EngineCard,
+  card: KvCard,
   stream: FrameStream,
   ask: PrefillAsk,
   { prefilled, blocks, whole }: { prefilled: Prefilled; blocks: readonly KeyedBlock[]; whole: boolean },

@@ -1,6 +1,6 @@
 /** What has come of one transfer, held against what the receiver knows itself: its engine's card and its own tokens. */
 import { type Frame, FrameReader, type FirstLogprobs, mostFrameBytes } from "../../src/wire/kv.ts";
-import type { EngineCard, FirstToken, KeyedBlock, Prepared, Restore } from "../engine/engine.ts";
+import type { FirstToken, KeyedBlock, KvCard, PreparedKv, Restore } from "../engine/engine.ts";
 import { isFiniteKv } from "../engine/kv-numbers.ts";
 import { sha256 } from "./digest.ts";
 
@@ -26,8 +26,8 @@ export type Shortfall =
   | "cancelled";
 
 export interface Expected {
-  card: Pick<EngineCard, "kvSpace" | "blockTokens" | "kvTokenBytes" | "kvNumbers">;
-  prepared: Pick<Prepared, "tokens" | "blockKeys">;
+  card: KvCard;
+  prepared: Pick<PreparedKv, "tokens" | "blockKeys">;
   /** Indices of the blocks that are asked for: from … to - 1. */
   from: number;
   to: number;

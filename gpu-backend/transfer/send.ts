@@ -4,29 +4,23 @@ import type { TransferError } from "../../src/wire/kv.ts";
 import { KV_HEADER, KV_PATH, type PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
 import type { Ticket } from "../../src/wire/ticket.ts";
 import type { WantedBlock } from "../blocks/tier-stack.ts";
-import type { Engine, EngineKey, EngineRequest, KeyedBlock, Prefilled, Prepared, Restore } from "../engine/engine.ts";
+import type { EngineKey, EngineRequest, KeyedBlock, KvExchange, Prefilled } from "../engine/engine.ts";
 import { steadyNowMs } from "../steady-clock.ts";
 import { type Asked, parseAsk, readAsk } from "./ask-body.ts";
+import type { BlockSource } from "./block-source.ts";
 import { FrameStream } from "./frame-stream.ts";
 import { leading, sendPrefilled, space } from "./give.ts";
 import { Promised } from "./promised.ts";
 import { SENDER_LIMITS, type SenderLimits } from "./sender-limits.ts";
 import type { TicketGate } from "./ticket-gate.ts";
 
-/** What this replica has below the device. */
-export interface BlockSource {
-  /** The leading ones that are there, whole and checked. */
-  load(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]>;
-  /** Of a prompt that is to be computed here, the blocks that come sooner from there. */
-  restoreOf(prepared: Prepared, signal: AbortSignal): Promise<Restore | undefined>;
-  /** A prompt was computed here: its blocks rest there too from now on. */
-  keep(prepared: Prepared, prefilled: Prefilled, restore: Restore | undefined): void;
-  /** Keeps what is there from eviction; the function lets it go before that time. */
-  pin(keys: readonly EngineKey[], untilMs: number): () => void;
-}
+export type SenderExchange = Pick<KvExchange, "card" | "prepare" | "prefill" | "blockKeys" | "export">;
 
 export interface SenderParts {
-  engine: Pick<Engine, "card" | "prepare" | "prefill" | "blockKeys" | "exportBlocks">;
+  /** Null: the engine's blocks do not leave it, and whoever asks for them is refused. */
+  exchange: SenderExchange | null;
+  /** Longest prompt plus output that the engine takes, in tokens. */
+  contextTokens: number;
   gate: TicketGate;
   /** The forwarded body as the engine would get it; null: it can't be read, or its chain is not the ticket's. */
   request(ask: PrefillAsk, body: Uint8Array, ticket: Ticket): Promise<EngineRequest | null>;
@@ -50,6 +44,7 @@ interface Job {
   untilMs: number;
   stop: AbortController;
   stream: FrameStream;
+  exchange: SenderExchange;
 }
 
 /** The reason of an abort after which nobody comes back. */
@@ -146,27 +141,35 @@ export class Sender {
     return stuck !== undefined;
   }
 
-  async #run(spent: Omit<Job, "stream">, asked: Asked, response: ServerResponse, context: string): Promise<void> {
+  async #run(spent: Omit<Job, "stream" | "exchange">, asked: Asked, response: ServerResponse, context: string): Promise<void> {
     const { name, trial, ticket, stop } = spent;
     const slots = SLOTS[asked.kind];
     // A second trial means that the receiver has given up the first, however alive its socket looks here.
     this.#jobs.get(name)?.stop.abort();
     const stream = new FrameStream(response, streamContext(context, Number(trial)), this.#limits);
     stop.signal.addEventListener("abort", stream.close.bind(stream));
-    const job: Job = { ...spent, stream };
     const listed = { kind: asked.kind, stop, stream };
     this.#jobs.set(name, listed);
     this.#active[slots] += 1;
     this.#parts.watch?.({ event: "started", ticket });
     let outcome: Outcome = "failed";
     try {
-      outcome = await (asked.kind === "pull" ? this.#give(job, asked) : this.#compute(job, asked.ask, asked.body));
+      outcome = await this.#serveAsk({ ...spent, stream, exchange: this.#parts.exchange }, asked);
     } finally {
       this.#active[slots] -= 1;
       stream.close();
       if (this.#jobs.get(name) === listed) this.#jobs.delete(name);
       this.#parts.watch?.({ event: "ended", ticket, outcome });
     }
+  }
+
+  async #serveAsk({ exchange, ...rest }: Omit<Job, "exchange"> & Pick<SenderParts, "exchange">, asked: Asked): Promise<Outcome> {
+    if (exchange === null) {
+      await rest.stream.end({ type: "error", reason: "refused" });
+      return "refused";
+    }
+    const job: Job = { ...rest, exchange };
+    return asked.kind === "pull" ? this.#give(job, asked) : this.#compute(job, asked.ask, asked.body);
   }
 
   async #compute(job: Job, ask: PrefillAsk, body: Uint8Array): Promise<Outcome> {
@@ -186,7 +189,7 @@ export class Sender {
     const whole = ask.have + blocks.length === keys.length;
     const bytes = blocks.reduce((sum, { data }) => sum + data.byteLength, prefilled.tail.data.byteLength);
     const ends = this.#endsWithin(job.stop, bytes);
-    const sent = await sendPrefilled(this.#parts.engine.card, stream, ask, { prefilled, blocks, whole });
+    const sent = await sendPrefilled(job.exchange.card, stream, ask, { prefilled, blocks, whole });
     clearTimeout(ends);
     if (sent) return "sent";
     this.#keep(job, prefilled);
@@ -197,14 +200,14 @@ export class Sender {
     if (stop.signal.reason !== UNWANTED) this.#promised.keep(name, prefilled, untilMs - steadyNowMs());
   }
 
-  async #prefilled({ name, trial, ticket, stop, stream }: Job, ask: PrefillAsk, body: Uint8Array): Promise<Computed> {
-    const { engine, source } = this.#parts;
-    if (ask.kvSpace !== engine.card.kvSpace) return { ok: false, reason: "mismatch" };
+  async #prefilled({ name, trial, ticket, stop, stream, exchange }: Job, ask: PrefillAsk, body: Uint8Array): Promise<Computed> {
+    const { source } = this.#parts;
+    if (ask.kvSpace !== exchange.card.kvSpace) return { ok: false, reason: "mismatch" };
     const asked = await this.#parts.request(ask, body, ticket);
     if (asked === null) return { ok: false, reason: "mismatch" };
     // The first trial's run may still be ending.
     const request = { ...asked, id: `${name}/${trial}` };
-    const prepared = await engine.prepare(request);
+    const prepared = await exchange.prepare(request);
     if (prepared.type === "refused") return { ok: false, reason: refusal(prepared.reason) };
     const { blockKeys: keys, tokens } = prepared;
     const same = tokens.length === ask.promptTokens && (keys.at(-1) ?? null) === ask.tip && ask.have <= keys.length;
@@ -213,18 +216,19 @@ export class Sender {
     if (promised !== null) return { ok: true, prefilled: promised, keys };
     const restore = await source?.restoreOf(prepared, stop.signal);
     const progressed = (count: number): void => stream.progressed(count);
-    const result = await engine.prefill({ ...request, tokens }, new Set(keys.slice(ask.have)), stop.signal, { restore, progressed });
+    const result = await exchange.prefill({ ...request, tokens }, new Set(keys.slice(ask.have)), stop.signal, { restore, progressed });
     if (result.type !== "prefilled") return { ok: false, reason: result.type === "refused" ? refusal(result.reason) : "failed" };
     source?.keep(prepared, result, restore);
     return { ok: true, prefilled: result, keys };
   }
 
-  async #give({ stream, stop, ticket, untilMs }: Job, { ask: { kvSpace, from, to }, tokens }: Asked & { kind: "pull" }): Promise<Outcome> {
-    const { engine, source } = this.#parts;
-    const { card } = engine;
+  async #give(job: Job, { ask: { kvSpace, from, to }, tokens }: Asked & { kind: "pull" }): Promise<Outcome> {
+    const { stream, stop, ticket, untilMs, exchange } = job;
+    const { source, contextTokens } = this.#parts;
+    const { card } = exchange;
     const { blockTokens } = card;
-    const fits = kvSpace === card.kvSpace && tokens.length === to * blockTokens && tokens.length <= card.contextTokens;
-    const keys = fits ? await engine.blockKeys(tokens, ticket.salt) : [];
+    const fits = kvSpace === card.kvSpace && tokens.length === to * blockTokens && tokens.length <= contextTokens;
+    const keys = fits ? await exchange.blockKeys(tokens, ticket.salt) : [];
     if (keys.length !== to) {
       await stream.end({ type: "error", reason: fits ? "failed" : "mismatch" });
       return fits ? "failed" : "mismatch";
@@ -234,7 +238,7 @@ export class Sender {
     if (release !== undefined) this.#pinned += 1;
     const ends = this.#endsWithin(stop, (to - from) * blockTokens * card.kvTokenBytes);
     try {
-      return await this.#giveBlocks(stream, wanted.slice(from), stop.signal);
+      return await this.#giveBlocks(job, wanted.slice(from));
     } finally {
       clearTimeout(ends);
       release?.();
@@ -246,14 +250,14 @@ export class Sender {
     return setTimeout(() => stop.abort(), this.#limits.giveMs + bytes / this.#limits.leastBytesPerMs);
   }
 
-  async #giveBlocks(stream: FrameStream, wanted: readonly WantedBlock[], signal: AbortSignal): Promise<Outcome> {
-    const { card } = this.#parts.engine;
+  async #giveBlocks({ stream, stop, exchange }: Job, wanted: readonly WantedBlock[]): Promise<Outcome> {
+    const { card } = exchange;
     await stream.send({ type: "head", ...space(card), promptTokens: 0, first: 0, blocks: wanted.length, cachedTokens: 0 });
     const blockBytes = card.blockTokens * card.kvTokenBytes;
     const batch = Math.max(1, Math.floor(this.#limits.batchBytes / blockBytes));
     let sent = 0;
     for (let at = 0; at < wanted.length && sent === at; at += batch) {
-      for (const block of await this.#held(wanted.slice(at, at + batch), signal)) {
+      for (const block of await this.#held(exchange, wanted.slice(at, at + batch), stop.signal)) {
         if (!(await stream.send({ type: "block", index: sent, ...block }))) return "cut";
         sent += 1;
       }
@@ -264,9 +268,9 @@ export class Sender {
   }
 
   /** From the device, else from the tiers; up to the first that is in neither. */
-  async #held(wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]> {
+  async #held(exchange: SenderExchange, wanted: readonly WantedBlock[], signal: AbortSignal): Promise<KeyedBlock[]> {
     const keys = wanted.map(({ key }) => key);
-    const found = await this.#parts.engine.exportBlocks(keys);
+    const found = await exchange.export(keys);
     const here = new Set(found.map(({ key }) => key));
     const missing = wanted.filter(({ key }) => !here.has(key));
     const { source } = this.#parts;

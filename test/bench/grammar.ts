@@ -4,11 +4,12 @@
  */
 import { tmpdir } from "node:os";
 import { boot } from "../../gpu-backend/engine/llama-cpp/boot.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
+import type { GrammarLimitsName } from "../../gpu-backend/engine/llama-cpp/grammar/limits.ts";
 import { RunSampler } from "../../gpu-backend/engine/llama-cpp/sampling.ts";
 import { Utf8Guard } from "../../gpu-backend/engine/llama-cpp/utf8-guard.ts";
-import { plainSampling } from "../../gpu-backend/engine/engine.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { plainSampling } from "../conformance/engine-runs.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { seededRandom } from "./conversations.ts";
 import { hardSchemas, randomSchema } from "./grammar/schemas.ts";
 
@@ -41,9 +42,9 @@ interface Timed {
   outcome: string;
 }
 
-async function time(schema: unknown, short: boolean): Promise<Timed> {
+async function time(schema: unknown, limits: GrammarLimitsName): Promise<Timed> {
   const began = performance.now();
-  const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, short);
+  const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, limits);
   const compileMs = performance.now() - began;
   if (compiled.type === "unsupported") return { compileMs, startMs: 0, tokenMs: 0, outcome: compiled.message.slice(0, 90) };
   const started = performance.now();
@@ -80,14 +81,14 @@ async function time(schema: unknown, short: boolean): Promise<Timed> {
 
 let [worstCompileMs, worstEngineMs] = [0, 0];
 async function measure(name: string, schema: unknown, told: boolean): Promise<void> {
-  for (const short of [true, false]) {
-    const { compileMs, startMs, tokenMs, outcome } = await time(schema, short);
+  for (const limits of ["short", "wide"] as const) {
+    const { compileMs, startMs, tokenMs, outcome } = await time(schema, limits);
     worstCompileMs = Math.max(worstCompileMs, compileMs);
     worstEngineMs = Math.max(worstEngineMs, startMs, tokenMs);
     const slow = compileMs > LONGEST_COMPILE_MS || Math.max(startMs, tokenMs) > LONGEST_MS;
     if (!told && !slow) continue;
     const figures = `compile ${compileMs.toFixed(0)} ms, start ${startMs.toFixed(0)} ms, token ${tokenMs.toFixed(0)} ms`;
-    process.stdout.write(`${slow ? "SLOW " : ""}${name}${short ? "" : ", wide"}: ${figures}; ${outcome}\n`);
+    process.stdout.write(`${slow ? "SLOW " : ""}${name}${limits === "short" ? "" : ", wide"}: ${figures}; ${outcome}\n`);
     if (slow && !told) process.stdout.write(`${JSON.stringify(schema).slice(0, 300)}\n`);
   }
 }

@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { join } from "node:path";
-import { type DemoShape, ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { type DemoShape, ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { seededRandom, wordsOf } from "./conversations.ts";
 import { chat, type PinnedReplica, type Streamed, startPinned } from "./pd/fleet.ts";
 import { writeResult } from "./result.ts";

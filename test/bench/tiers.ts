@@ -11,13 +11,13 @@ import { measureWorkingSet, type WorkingSetRow, workingSetParameters } from "./t
 /** Of the engine that the other parts run. */
 async function checkRows(): Promise<CheckRow[]> {
   const engine = await startEngine(await modelFile());
-  const rows = measureCheck(engine.card);
+  const rows = measureCheck(engine.kv.exchange.card);
   await engine.close();
   return rows;
 }
 
 const NOTES = [
-  "prefix: in-process calls of the engine (prepare, load, submit with restore), no HTTP in front; peer and store are processes on loopback",
+  "prefix: in-process calls of the engine (prepare, load, import), no HTTP in front; peer and store are processes on loopback",
   "prefix: what the disk tier reads was written in the same run, so it comes from the page cache",
   "working set: end to end through the edge",
 ];

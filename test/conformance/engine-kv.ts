@@ -3,19 +3,24 @@ import { describe, expect, it } from "vitest";
 import type {
   Engine,
   EngineKey,
+  EngineKv,
   EngineRequest,
   EngineRun,
+  KvExchange,
   Prefilled,
-  Prepared,
+  PreparedKv,
   Restore,
   TokenLogprob,
 } from "../../gpu-backend/engine/engine.ts";
-import { plainSampling } from "../../gpu-backend/engine/engine.ts";
+import { plainSampling, tokensOf } from "./engine-runs.ts";
+
+/** Whose blocks can leave it and come back. */
+export type KvEngine = Engine & { readonly kv: EngineKv & { readonly exchange: KvExchange } };
 
 /** Two engine processes of one KV space. */
 export interface KvRig {
-  first: Engine;
-  second: Engine;
+  first: KvEngine;
+  second: KvEngine;
 }
 
 export interface KvAnswer {
@@ -55,17 +60,17 @@ export function kvRequest(prompt: string, changes: Partial<EngineRequest> = {}):
 export const again = (request: EngineRequest): EngineRequest => ({ ...request, id: `kv-${++serial}` });
 
 /** A prompt of exactly so many tokens, different for every `topic`. */
-export async function kvPrompt(engine: Engine, tokens: number, topic = ""): Promise<string> {
+export async function kvPrompt(engine: KvEngine, tokens: number, topic = ""): Promise<string> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const text = Array.from({ length: tokens + 1 }, (_, i) => `${topic}${attempt}x${i} reads`).join(" ");
     let [low, high] = [0, text.length];
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      if ((await engine.countTokens(text.slice(0, middle))) <= tokens) low = middle;
+      if ((await tokensOf(engine, text.slice(0, middle))) <= tokens) low = middle;
       else high = middle - 1;
     }
     const prompt = text.slice(0, low);
-    if ((await engine.countTokens(prompt)) === tokens) return prompt;
+    if ((await tokensOf(engine, prompt)) === tokens) return prompt;
   }
   throw new Error(`no prompt of ${tokens} tokens`);
 }
@@ -85,20 +90,20 @@ export async function kvFollow(run: EngineRun): Promise<KvAnswer> {
   return answer;
 }
 
-export async function kvRun(engine: Engine, request: EngineRequest, restore?: Restore): Promise<KvAnswer> {
-  const run = await engine.submit(request, restore);
+export async function kvRun(engine: KvEngine, request: EngineRequest, restore?: Restore): Promise<KvAnswer> {
+  const run = await (restore === undefined ? engine.run(request) : engine.kv.exchange.import(request, restore));
   if (run.type === "refused") throw new Error(run.message);
   return kvFollow(run);
 }
 
-export async function kvPrepare(engine: Engine, request: EngineRequest): Promise<Prepared> {
-  const prepared = await engine.prepare(request);
+export async function kvPrepare(engine: KvEngine, request: EngineRequest): Promise<PreparedKv> {
+  const prepared = await engine.kv.exchange.prepare(request);
   if (prepared.type === "refused") throw new Error(prepared.message);
   return prepared;
 }
 
-export async function kvPrefill(engine: Engine, request: EngineRequest, wanted: readonly EngineKey[]): Promise<Prefilled> {
-  const prefilled = await engine.prefill(request, new Set(wanted), new AbortController().signal);
+export async function kvPrefill(engine: KvEngine, request: EngineRequest, wanted: readonly EngineKey[]): Promise<Prefilled> {
+  const prefilled = await engine.kv.exchange.prefill(request, new Set(wanted), new AbortController().signal);
   if (prefilled.type !== "prefilled") throw new Error(prefilled.message);
   return prefilled;
 }
@@ -108,7 +113,7 @@ async function exported({ first }: KvRig, request: EngineRequest, share: number)
   const { blockKeys } = await kvPrepare(first, request);
   await kvRun(first, again(request));
   const keys = blockKeys.slice(0, Math.floor(blockKeys.length * share));
-  const blocks = await first.exportBlocks(keys);
+  const blocks = await first.kv.exchange.export(keys);
   expect(blocks.map(({ key }) => key)).toEqual(keys.slice(0, blocks.length));
   return { from: 0, blocks, tail: null };
 }

@@ -1,9 +1,8 @@
 /** Blocks for the tests of tiers: real envelopes, small ones. */
 import { createHash } from "node:crypto";
 import type { EngineKey } from "../../gpu-backend/engine/engine.ts";
-import { sealBlock } from "../../gpu-backend/blocks/block.ts";
+import { sealBlock, type SealedBlock } from "../../gpu-backend/blocks/block.ts";
 import type { OfferedBlock } from "../../gpu-backend/blocks/tier-stack.ts";
-import type { SealedBlock } from "../../gpu-backend/blocks/tier.ts";
 
 export const KV_TOKEN_BYTES = 24;
 export const kvSpace = hashOf("space");

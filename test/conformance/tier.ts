@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { openBlock, sealedBytes } from "../../gpu-backend/blocks/block.ts";
-import { damagedIn, type PutOutcome, type SealedBlock, type Tier } from "../../gpu-backend/blocks/tier.ts";
+import { openBlock, sealedBytes, type SealedBlock } from "../../gpu-backend/blocks/block.ts";
+import { damagedIn, type PutOutcome, type Tier } from "../../gpu-backend/blocks/tier.ts";
 import type { EngineKey } from "../../gpu-backend/engine/engine.ts";
 import { card, Clock, keyOf, KV_TOKEN_BYTES, sealedOf } from "./tier-blocks.ts";
 

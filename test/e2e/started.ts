@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { bundleEdge, ROOT } from "../../cli/bundle.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 
 const CACHE = join(ROOT, "node_modules/.cache/warmpath-test");
 const READY_MS = 90_000;

@@ -169,11 +169,11 @@ test("anchorsOf names hashes and engine keys", () => {
   const bytes = encoder.encode(prompt, "tools-first");
   const chain = chainOf((part, seed) => xxh.h64Raw(part, seed), 1n, bytes, [{ untilBytes: null, segmentBytes: 32 }]);
   const rendered = render(template, prompt);
-  const queued = {
+  const blocks = {
     tokenEnds: Uint32Array.from({ length: rendered.length }, (_, index) => index + 1),
     blockKeys: Array.from({ length: Math.floor(rendered.length / 16) }, (_, index) => `k${index}` as EngineKey),
   };
-  const anchors = anchorsOf(template, prompt, "tools-first", { chain, pieces: [...encoder.pieces], rendered, queued, blockTokens: 16 });
+  const anchors = anchorsOf(template, prompt, "tools-first", { chain, pieces: [...encoder.pieces], rendered, blocks, blockTokens: 16 });
   // "<s><user>" is 9 bytes where the canonical prompt has 6: segment 1 ends at 32, that is 35 of the rendered prompt.
   expect(anchors).toEqual([
     { hash: chain.hashes[0], key: "k2", tokens: 35 },

@@ -9,7 +9,7 @@ let engine: LlamaEngine;
 let server: AnswerServer;
 let model: string;
 beforeAll(async () => {
-  engine = await startDemo({ queueLimit: 8 });
+  engine = await startDemo({ queueLimit: 8, grammarLimits: "short" });
   server = await startAnswerServer(engine);
   ({ model } = engine.card);
 });

@@ -13,7 +13,7 @@ let engine: LlamaEngine;
 let server: AnswerServer;
 let model: string;
 beforeAll(async () => {
-  engine = await startDemo({ queueLimit: 8, contextTokens: 2048 });
+  engine = await startDemo({ queueLimit: 8, contextTokens: 2048, grammarLimits: "short" });
   server = await startAnswerServer(engine);
   ({ model } = engine.card);
 });

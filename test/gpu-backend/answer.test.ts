@@ -15,7 +15,7 @@ const withTools = (changes: Partial<InnerRequest> = {}) =>
 
 function engineEvents(pieces: readonly string[], end: Partial<Extract<EngineEvent, { type: "finished" }>> = {}): EngineEvent[] {
   return [
-    { type: "queued", promptTokens: 10, tokenEnds: new Uint32Array(10), blockKeys: [] },
+    { type: "queued", promptTokens: 10, blocks: { tokenEnds: new Uint32Array(10), blockKeys: [] } },
     { type: "started", cachedTokens: 8, restoreMs: 0 },
     ...pieces.map((text): EngineEvent => ({ type: "delta", text, tokens: 1, logprobs: logprobs(text) })),
     {
@@ -183,8 +183,8 @@ test("a text of the format may spell a call", async () => {
   expect(all.slice(1, -1)).toMatchObject([{ type: "text", text: json }, { reason: "stop" }]);
 });
 
-test("other choices are submitted behind the first one's prompt, again while the engine is full", async () => {
-  const run = (pieces: readonly string[]): EngineRun => ({ type: "accepted", events: each(engineEvents(pieces)), cancel: () => undefined });
+test("other choices run behind the first one's prompt, again while the engine is full", async () => {
+  const run = (pieces: readonly string[]): EngineRun => ({ type: "accepted", events: each(engineEvents(pieces)), abort: () => undefined });
   const log: string[] = [];
   let refusals = 2;
   const choices = new Choices(run(["a", "b"]), 3, (choice) => {
@@ -207,7 +207,7 @@ test("a prompt without a template is anchored where its own bytes end", () => {
     chain: { hashes: new BigUint64Array([1n, 2n, 3n]), ends: new Uint32Array([5, 9, 11]) },
     pieces: [],
     rendered: "aé bc def",
-    queued: { tokenEnds: new Uint32Array([2, 4, 6, 8, 10]), blockKeys: [key("k0"), key("k1")] },
+    blocks: { tokenEnds: new Uint32Array([2, 4, 6, 8, 10]), blockKeys: [key("k0"), key("k1")] },
     blockTokens: 2,
   });
   expect(anchors).toEqual([

@@ -7,6 +7,7 @@ import type { ChatMessage, ChatPrompt } from "../../src/prefix/prompt.ts";
 import { asked } from "../unit/wire/answers.ts";
 import { request, startDemo } from "./engine-runs.ts";
 import { render, templateOf } from "./template-samples.ts";
+import { tokensOf as countOf } from "../conformance/engine-runs.ts";
 
 let engine: LlamaEngine;
 let prompts: Prompts;
@@ -23,7 +24,7 @@ async function tokensOf(prompt: ChatPrompt | { text: string }): Promise<number[]
   if (!rendered.ok) throw new Error(rendered.error.message);
   const prepared = await engine.prepare(request(rendered.text, { cuts: rendered.cuts }));
   if (prepared.type === "refused") throw new Error(prepared.message);
-  expect(await engine.countTokens(rendered.text, rendered.cuts)).toBe(prepared.tokens.length);
+  expect(await countOf(engine, rendered.text, rendered.cuts)).toBe(prepared.tokens.length);
   return [...prepared.tokens];
 }
 

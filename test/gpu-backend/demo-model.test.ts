@@ -5,9 +5,9 @@ import path from "node:path";
 import { Template } from "@huggingface/jinja";
 import { getLlama } from "node-llama-cpp";
 import { describe, expect, it } from "vitest";
-import { chatMlTemplate } from "../../gpu-backend/model/chat-template.ts";
-import { encodeDemoModel, ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
-import { toHalfBits } from "../../gpu-backend/model/gguf.ts";
+import { chatMlTemplate } from "../../gpu-backend/engine/llama-cpp/chat-template.ts";
+import { encodeDemoModel, ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
+import { toHalfBits } from "../../gpu-backend/engine/llama-cpp/demo-model/gguf.ts";
 
 const render = (values: Record<string, unknown>) => new Template(chatMlTemplate).render({ add_generation_prompt: true, ...values });
 

@@ -19,7 +19,7 @@ beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), "warmpath-overflow-"));
   const modelPath = await ensureOverflowingModel(directory);
   [engine, clean] = await Promise.all([startDemo({ modelPath, queueLimit: 8 }), startDemo({ modelPath, queueLimit: 8 })]);
-  engine.onBlocks((changes) => {
+  engine.kv.onResidency((changes) => {
     for (const { key, held } of changes) void (held ? resident.add(key) : resident.delete(key));
   });
 });
@@ -47,7 +47,7 @@ describe("a run that overflows", () => {
       const { blockKeys, heldBlocks } = await kvPrepare(engine, asked);
       expect(heldBlocks).toBe(0);
       expect(blockKeys.some((key) => resident.has(key))).toBe(false);
-      expect(await engine.exportBlocks(blockKeys)).toEqual([]);
+      expect(await engine.kv.exchange.export(blockKeys)).toEqual([]);
     }
     await expectOthersClean("after");
   });
@@ -55,7 +55,7 @@ describe("a run that overflows", () => {
   it("gives nothing to a replica that it computes for", async () => {
     const asked = kvRequest(`${prose("given", 60)} ${OVERFLOWS}`);
     const { blockKeys } = await kvPrepare(engine, asked);
-    const answer = await engine.prefill(again(asked), new Set(blockKeys), new AbortController().signal);
+    const answer = await engine.kv.exchange.prefill(again(asked), new Set(blockKeys), new AbortController().signal);
     expect(answer).toMatchObject({ type: "failed", message: expect.stringContaining("not finite") });
     expect(engine.load()).toEqual({ running: 0, queued: 0, usedKvTokens: 0 });
     await expectOthersClean("given", 12);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { accepted, complete, modelDirectory, request, startDemo, until } from "./engine-runs.ts";
 
 let directory: string;
@@ -27,7 +27,7 @@ it("comes back after its process was killed", async () => {
     process.kill(processId, "SIGKILL");
     expect(await until(events, "finished")).toMatchObject({ reason: "error", promptTokens: expect.any(Number) });
     expect(engine.load()).toEqual({ running: 0, queued: 0, usedKvTokens: 0 });
-    expect(await engine.submit(request("meanwhile"))).toMatchObject({ type: "refused", reason: "unavailable" });
+    expect(await engine.run(request("meanwhile"))).toMatchObject({ type: "refused", reason: "unavailable" });
     await restarted;
     const after = await complete(engine, "hello there");
     expect(after.text).toBe(before.text);
@@ -35,7 +35,7 @@ it("comes back after its process was killed", async () => {
   } finally {
     await engine.close();
   }
-  expect(await engine.submit(request("too late"))).toMatchObject({ type: "refused", reason: "unavailable" });
+  expect(await engine.run(request("too late"))).toMatchObject({ type: "refused", reason: "unavailable" });
 });
 
 it("says why it cannot start", async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { TokenLogprob } from "../../gpu-backend/engine/engine.ts";
 import { accepted, complete, prose, request, startDemo } from "./engine-runs.ts";
+import { tokensOf } from "../conformance/engine-runs.ts";
 
 let engine: LlamaEngine;
 beforeAll(async () => {
@@ -15,8 +16,17 @@ const closed = (text: string) => text.replaceAll("\uFFFD", "");
 it("counts the tokens of a prompt", async () => {
   const prompt = `<|im_start|>${prose("count", 30)} 你好<|im_end|>`;
   const { queued } = await complete(engine, prompt, { maxTokens: 1 });
-  expect(await engine.countTokens(prompt)).toBe(queued.promptTokens);
-  expect(await engine.countTokens("")).toBe(0);
+  expect(await tokensOf(engine, prompt)).toBe(queued.promptTokens);
+  expect(await tokensOf(engine, "")).toBe(0);
+});
+
+it("gives an answer the limits of a trained model, unless others are asked for", async () => {
+  const grammar = { type: "json_schema" as const, schema: { type: "string" }, strict: true };
+  const answers = await Promise.all(
+    [1, 2, 3].map((seed) => complete(engine, "Say it", { salt: `limits ${seed}`, grammar, seed, temperature: 1, maxTokens: 120 })),
+  );
+  // The short limits end a string after 128 characters and its quotes.
+  expect(Math.max(...answers.map(({ text }) => text.length))).toBeGreaterThan(130);
 });
 
 describe("logprobs", () => {

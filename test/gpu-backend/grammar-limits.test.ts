@@ -1,12 +1,12 @@
 /** What a schema may cost: counted, not timed. `npm run fuzz:grammar` has the clock. */
 import { expect, test } from "vitest";
-import { compileGrammar, type CompiledGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { oneOfTexts, nothing } from "../../gpu-backend/grammar/rules.ts";
+import { compileGrammar, type CompiledGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
+import { oneOfTexts, nothing } from "../../gpu-backend/engine/llama-cpp/grammar/rules.ts";
 import { GrammarCompiler } from "../../gpu-backend/engine/llama-cpp/grammar-compiler.ts";
 import { hardSchemas } from "../bench/grammar/schemas.ts";
 import { grammarMaker } from "./grammar-made.ts";
 
-const compiled = (schema: unknown): CompiledGrammar => compileGrammar({ type: "json_schema", schema, strict: true }, false);
+const compiled = (schema: unknown): CompiledGrammar => compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
 const range = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index));
 
 test("a large enum leaves llama.cpp one way to go for each next character", async () => {
@@ -45,7 +45,7 @@ test("what costs too much is refused with the limit", () => {
 });
 
 test("grammars are compiled in threads beside, the same for the same, refusals too", async () => {
-  const compiler = new GrammarCompiler(true);
+  const compiler = new GrammarCompiler("short");
   const ask = (schema: unknown) => compiler.compile({ type: "json_schema", schema, strict: true });
   const slow = ask(hardSchemas["a repetition of repetitions"]);
   let turns = 0;

@@ -1,8 +1,8 @@
 /** Grammars as llama.cpp itself reads them, and answers of the demo model to a schema. */
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { afterAll, beforeAll, expect } from "vitest";
-import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import type { Engine } from "../../gpu-backend/engine/engine.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { complete, startDemo } from "./engine-runs.ts";
 
 /** More with WARMPATH_FULL=1. */
@@ -20,7 +20,7 @@ export async function grammarMaker(): Promise<MakeGrammar> {
   const llama = await getLlama({ gpu: false, build: "never", skipDownload: true, progressLogs: false, logLevel: LlamaLogLevel.error });
   const { AddonGrammar } = Reflect.get(llama, "_bindings") as { AddonGrammar: new (gbnf: string) => MadeGrammar };
   return (schema) => {
-    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, false);
+    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
     if (compiled.type === "unsupported") throw new Error(compiled.message);
     return new AddonGrammar(compiled.gbnf);
   };
@@ -35,10 +35,10 @@ export interface GrammarJudges {
 /** For a file of tests: llama.cpp's reading of grammars, and an engine that is started before the first test and closed after the last. */
 export function grammarJudges(): GrammarJudges {
   let make: MakeGrammar;
-  let engine: LlamaEngine;
+  let engine: Engine;
   beforeAll(async () => {
     make = await grammarMaker();
-    engine = await startDemo({ contextTokens: 2048 });
+    engine = await startDemo({ contextTokens: 2048, grammarLimits: "short" });
   });
   afterAll(() => engine?.close());
   const answers: GrammarJudges["answers"] = async (schema, seeds = SEEDS, strict = true) => {

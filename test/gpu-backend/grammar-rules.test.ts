@@ -1,6 +1,6 @@
 /** Numbers, merged schemas, and what can't be held, against llama.cpp's own reading of the grammar. */
 import { describe, expect, it } from "vitest";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { grammarJudges } from "./grammar-made.ts";
 
 const { made, answers } = grammarJudges();
@@ -108,7 +108,7 @@ describe("what can't be held", () => {
   });
 
   it("is refused with its place where strict", () => {
-    const place = (schema: unknown) => compileGrammar({ type: "json_schema", schema, strict: true }, false);
+    const place = (schema: unknown) => compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
     const { patternProperties: _, not: __, ...rest } = tool;
     expect(place(tool)).toMatchObject({ place: { tool: null, pointer: "#/patternProperties" } });
     expect(place(rest)).toMatchObject({ place: { pointer: "#/properties/note/pattern" } });
@@ -116,7 +116,7 @@ describe("what can't be held", () => {
 
   it("is refused always where the schema says nothing that is one", () => {
     for (const schema of [{ type: "nonsense" }, { properties: { n: { type: "integer", minimum: 5, maximum: 2 } } }, { enum: [] }]) {
-      expect(compileGrammar({ type: "json_schema", schema, strict: false }, true)).toMatchObject({ type: "unsupported" });
+      expect(compileGrammar({ type: "json_schema", schema, strict: false }, "short")).toMatchObject({ type: "unsupported" });
     }
   });
 });

@@ -2,7 +2,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { grammarJudges } from "./grammar-made.ts";
 
 const { made, answers } = grammarJudges();
@@ -43,7 +43,7 @@ describe("a pattern matches what JavaScript matches", () => {
       false,
     ]);
     expect(
-      compileGrammar({ type: "json_schema", schema: { type: "string", pattern: "^a{3}$", maxLength: 2 }, strict: true }, false),
+      compileGrammar({ type: "json_schema", schema: { type: "string", pattern: "^a{3}$", maxLength: 2 }, strict: true }, "wide"),
     ).toMatchObject({
       type: "unsupported",
     });

@@ -6,9 +6,9 @@ import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { RunSampler, type SamplerParts } from "../../gpu-backend/engine/llama-cpp/sampling.ts";
 import { Utf8Guard } from "../../gpu-backend/engine/llama-cpp/utf8-guard.ts";
 import { readVocabulary } from "../../gpu-backend/engine/llama-cpp/vocabulary.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
-import { byteCharacters } from "../../gpu-backend/model/bpe.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
+import { byteCharacters } from "../../gpu-backend/engine/llama-cpp/byte-characters.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { complete, modelDirectory, request, startDemo } from "./engine-runs.ts";
 
 /** Every lead byte, with second and third bytes at all ends of the ranges that UTF-8 knows. */
@@ -95,7 +95,7 @@ describe("a string of one to two characters, byte by byte", () => {
     if (booted.type === "unavailable") throw new Error(booted.message);
     const { addon, vocabulary } = booted;
     const schema = { type: "string", minLength: 1, maxLength: 2 };
-    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, false);
+    const compiled = compileGrammar({ type: "json_schema", schema, strict: true }, "wide");
     if (compiled.type === "unsupported") throw new Error(compiled.message);
     const grammar = addon.makeGrammar(compiled.gbnf);
     const shared = { addon, vocabulary, utf8: new Utf8Guard(vocabulary), contextTokens: 256 };

@@ -1,10 +1,11 @@
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Grammar } from "../../gpu-backend/engine/engine.ts";
+import type { Grammar } from "../../gpu-backend/engine/grammar.ts";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { compileGrammar } from "../../gpu-backend/grammar/grammar.ts";
+import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { complete, request, startDemo } from "./engine-runs.ts";
 import { schemas, valid } from "./grammar-schemas.ts";
+import { tokensOf } from "../conformance/engine-runs.ts";
 
 /** A few seeds find a grammar that is wrong for most answers; all of them with WARMPATH_FULL=1. */
 const full = process.env["WARMPATH_FULL"] === "1";
@@ -12,7 +13,7 @@ const SEEDS = full ? 20 : 8;
 
 let engine: LlamaEngine;
 beforeAll(async () => {
-  engine = await startDemo({ contextTokens: 2048 });
+  engine = await startDemo({ contextTokens: 2048, grammarLimits: "short" });
 });
 afterAll(() => engine.close());
 
@@ -99,7 +100,7 @@ describe("tool calls", () => {
   it("may use the vocabulary's own token for the tag", async () => {
     const grammar: Grammar = { type: "tool_calls", tools, parallel: false, otherwise: null };
     const plain = await complete(engine, "tag", { grammar, maxTokens: 200, logprobs: 0 });
-    const opening = await engine.countTokens("<tool_call>");
+    const opening = await tokensOf(engine, "<tool_call>");
     expect(opening).toBe(1);
     const token = 2048 - 2;
     const forced = await complete(engine, "tag", { grammar, maxTokens: 200, logprobs: 0, logitBias: new Map([[token, 100]]) });
@@ -139,15 +140,15 @@ describe("what cannot be made is refused, with its place", () => {
   ];
   for (const [schema, message] of refusals) {
     it(message.slice(0, 80), () => {
-      for (const short of [true, false])
-        expect(compileGrammar({ type: "json_schema", schema, strict: true }, short)).toMatchObject({ type: "unsupported", message });
+      for (const limits of ["wide", "short"] as const)
+        expect(compileGrammar({ type: "json_schema", schema, strict: true }, limits)).toMatchObject({ type: "unsupported", message });
     });
   }
 
   it("also by the engine, and for a tool by its name", async () => {
     const find = { name: "find", parameters: { patternProperties: {}, properties: {} }, strict: true };
     const grammar: Grammar = { type: "tool_calls", tools: [find], parallel: true, otherwise: null };
-    expect(await engine.submit(request("x", { grammar }))).toEqual({
+    expect(await engine.run(request("x", { grammar }))).toEqual({
       type: "refused",
       reason: "grammar",
       message: "parameters of the tool find: #/patternProperties: this keyword is not supported",
@@ -159,8 +160,8 @@ describe("what cannot be made is refused, with its place", () => {
 describe("for a model that ends by itself", () => {
   it("nothing open is held short", () => {
     const grammar: Grammar = { type: "json_schema", schema: { type: "string" }, strict: true };
-    expect(compileGrammar(grammar, false)).toMatchObject({ type: "compiled", longest: Infinity });
-    expect(compileGrammar(grammar, true)).toMatchObject({ type: "compiled", longest: 130 });
+    expect(compileGrammar(grammar, "wide")).toMatchObject({ type: "compiled", longest: Infinity });
+    expect(compileGrammar(grammar, "short")).toMatchObject({ type: "compiled", longest: 130 });
   });
 
   it("llama.cpp reads every grammar, and it matches what it should", async () => {
@@ -169,7 +170,7 @@ describe("for a model that ends by itself", () => {
       AddonGrammar: new (gbnf: string) => { isTextCompatible(text: string): boolean };
     };
     const made = (grammar: Grammar) => {
-      const compiled = compileGrammar(grammar, false);
+      const compiled = compileGrammar(grammar, "wide");
       if (compiled.type === "unsupported") throw new Error(compiled.message);
       return new AddonGrammar(compiled.gbnf);
     };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe } from "vitest";
 import { startLlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
-import { demoShape, ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { demoShape, ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { describeKvExactness, kvContextTokens, kvPromptLengths, kvShortLengths } from "../conformance/engine-kv.ts";
 import { modelDirectory } from "./engine-runs.ts";
 

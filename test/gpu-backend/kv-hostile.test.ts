@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { request as undiciRequest } from "undici";
-import { sealBlock } from "../../gpu-backend/blocks/block.ts";
+import { sealBlock, type SealedBlock } from "../../gpu-backend/blocks/block.ts";
 import { createStoreTier } from "../../gpu-backend/blocks/store-tier.ts";
-import type { SealedBlock, TierName } from "../../gpu-backend/blocks/tier.ts";
+import type { TierName } from "../../gpu-backend/blocks/tier.ts";
 import type { TierConfig } from "../../gpu-backend/config.ts";
-import type { EngineKey, EngineRequest, Prepared } from "../../gpu-backend/engine/engine.ts";
+import type { EngineKey, EngineRequest, PreparedKv } from "../../gpu-backend/engine/engine.ts";
 import { again, kvPrepare, kvPrompt, kvRequest } from "../conformance/engine-kv.ts";
 import { startStore, type StartedStore, storeAt } from "../conformance/tier-store.ts";
 import { prose } from "./engine-runs.ts";
@@ -73,8 +73,11 @@ afterAll(async () => {
 const said = ({ text, logprobs, reason }: Answered) => ({ text, logprobs, reason });
 
 /** The prompt's blocks as somebody who can write there would: sealed, under their keys, with `change`d contents. */
-function sealedOf({ blockKeys, tokens, reusableBlocks }: Prepared, change: (tokens: Uint32Array, data: Uint8Array) => void): SealedBlock[] {
-  const { kvSpace, kvTokenBytes, blockTokens } = victim.engine.card;
+function sealedOf(
+  { blockKeys, tokens, reusableBlocks }: PreparedKv,
+  change: (tokens: Uint32Array, data: Uint8Array) => void,
+): SealedBlock[] {
+  const { kvSpace, kvTokenBytes, blockTokens } = victim.engine.kv.exchange.card;
   return blockKeys.slice(0, reusableBlocks).map((key, at) => {
     const own = tokens.slice(at * blockTokens, (at + 1) * blockTokens);
     const data = new Uint8Array(blockTokens * kvTokenBytes);
@@ -94,7 +97,7 @@ function onDisk(blocks: readonly SealedBlock[]): void {
 
 async function inStore(blocks: readonly SealedBlock[]): Promise<void> {
   if (tiers.store === null) return;
-  const writer = createStoreTier({ ...tiers.store, kvSpace: victim.engine.card.kvSpace, now: Date.now });
+  const writer = createStoreTier({ ...tiers.store, kvSpace: victim.engine.kv.exchange.card.kvSpace, now: Date.now });
   for (const block of blocks) expect(await writer.put(block)).toBe("stored");
   await writer.close();
 }
@@ -104,7 +107,7 @@ async function restart(given: TierConfig = tiers): Promise<void> {
   victim = await startNode(given, { sequences: 2 });
 }
 
-async function aPrompt(topic: string): Promise<{ asked: EngineRequest; cold: Answered; prepared: Prepared }> {
+async function aPrompt(topic: string): Promise<{ asked: EngineRequest; cold: Answered; prepared: PreparedKv }> {
   const asked = kvRequest(await kvPrompt(clean.engine, 300, topic), { maxTokens: 8 });
   const cold = await clean.answer({ ...again(asked), salt: `${topic} cold` }, { load: false });
   return { asked, cold, prepared: await kvPrepare(victim.engine, asked) };

@@ -3,7 +3,7 @@ import { Sender } from "../../gpu-backend/transfer/send.ts";
 import { TicketGate } from "../../gpu-backend/transfer/ticket-gate.ts";
 import type { TierStack } from "../../gpu-backend/blocks/tier-stack.ts";
 import type { TierConfig } from "../../gpu-backend/config.ts";
-import type { EngineRequest, Prepared } from "../../gpu-backend/engine/engine.ts";
+import type { EngineRequest, PreparedKv } from "../../gpu-backend/engine/engine.ts";
 import type { LlamaEngine, LlamaEngineOptions } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { KvSupply, type Supplied, type SupplyOrder } from "../../gpu-backend/kv-supply.ts";
 import { openTiers } from "../../gpu-backend/open-tiers.ts";
@@ -14,7 +14,7 @@ import { key, serveSender, type Serving, ticketFor } from "./transfer-rig.ts";
 
 export interface Answered extends KvAnswer {
   supplied: Supplied;
-  prepared: Prepared;
+  prepared: PreparedKv;
 }
 
 export interface KvNode {
@@ -40,17 +40,24 @@ export function sourceAt(url: string, kind: "prefill" | "pull", salt: string): S
 
 export async function startNode(tiers: Partial<TierConfig>, options: Partial<LlamaEngineOptions> = {}): Promise<KvNode> {
   const engine = await startDemo({ queueLimit: 16, ...options });
+  const { exchange } = engine.kv;
   let supply: KvSupply | null = null;
-  const opened = await openTiers({ ...NO_TIERS, ...tiers }, engine.card, (blockKey, bits) => {
+  const opened = await openTiers({ ...NO_TIERS, ...tiers }, exchange.card, (blockKey, bits) => {
     if (bits !== 0) supply?.arrived(blockKey);
   });
   if (opened === null) throw new Error("a node needs a tier");
   await opened.listed;
   const { stack } = opened;
-  const ready = (supply = new KvSupply(engine, stack));
+  const ready = (supply = new KvSupply(exchange, stack));
   const gate = new TicketGate();
   gate.welcome(key.toString("base64url"), Date.now(), Date.now());
-  const sender = new Sender({ engine, gate, source: ready.source, request: () => Promise.resolve(node.forOthers) });
+  const sender = new Sender({
+    exchange,
+    contextTokens: engine.card.contextTokens,
+    gate,
+    source: ready.source,
+    request: () => Promise.resolve(node.forOthers),
+  });
   const serving: Serving = await serveSender(sender);
   const node: KvNode = {
     engine,
@@ -63,7 +70,8 @@ export async function startNode(tiers: Partial<TierConfig>, options: Partial<Lla
       const prepared = await kvPrepare(engine, request);
       const nothing: SupplyOrder = { prefill: null, pull: null, load: true, api: "chat", historyBytes: 0, body: new Uint8Array() };
       const supplied = await ready.supply(prepared, { ...nothing, ...order }, new AbortController().signal);
-      const run = await engine.submit(request, supplied.restore);
+      const { restore } = supplied;
+      const run = await (restore === undefined ? engine.run(request) : exchange.import(request, restore));
       if (run.type === "refused") throw new Error(run.message);
       const answer = await kvFollow(run);
       await ready.keep(prepared, null);

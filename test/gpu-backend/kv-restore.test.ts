@@ -10,7 +10,7 @@ const resident = new Set<EngineKey>();
 
 beforeAll(async () => {
   [first, second] = await Promise.all([startDemo({ queueLimit: 16 }), startDemo({ sequences: 2, queueLimit: 16 })]);
-  second.onBlocks((changes) => {
+  second.kv.onResidency((changes) => {
     for (const { key, held } of changes) {
       expect(resident.has(key)).toBe(!held);
       if (held) resident.add(key);
@@ -41,9 +41,9 @@ const turned = (payload: BlockPayload): BlockPayload => ({
 
 describe("the card", () => {
   it("names the KV space, whatever the number of sequences", () => {
-    expect(first.card.kvSpace).toMatch(/^[0-9a-f]{64}$/);
-    expect(second.card.kvSpace).toBe(first.card.kvSpace);
-    expect(first.card.kvTokenBytes).toBe(4 * 2 * (128 / 4) * 2 * 2);
+    expect(first.kv.exchange.card.kvSpace).toMatch(/^[0-9a-f]{64}$/);
+    expect(second.kv.exchange.card.kvSpace).toBe(first.kv.exchange.card.kvSpace);
+    expect(first.kv.exchange.card.kvTokenBytes).toBe(4 * 2 * (128 / 4) * 2 * 2);
   });
 });
 
@@ -78,7 +78,11 @@ describe("a restore", () => {
       "another from": { from: 1, blocks: [one, two], tail: null },
       "a negative from": { from: -1, blocks: [one, two], tail: null },
       "no number": { from: Number.NaN, blocks: [one, two], tail: null },
-      "a short block": { from: 0, blocks: [{ tokens: one.tokens.slice(1), data: one.data.slice(first.card.kvTokenBytes) }], tail: null },
+      "a short block": {
+        from: 0,
+        blocks: [{ tokens: one.tokens.slice(1), data: one.data.slice(first.kv.exchange.card.kvTokenBytes) }],
+        tail: null,
+      },
       "another tail": { from: 0, blocks, tail: { ...tail, payload: turned(tail.payload) } },
       "a short tail": { from: 0, blocks, tail: { ...tail, payload: without(tail.payload, 2) } },
       "no such token": { from: 0, blocks, tail: { ...tail, first: { ...tail.first, token: 1e9 } } },
@@ -114,7 +118,7 @@ describe("a restore", () => {
     const { heldBlocks } = await kvPrepare(second, asked);
     expect(heldBlocks).toBeGreaterThan(1);
     const answer = await kvRun(second, asked, { from: heldBlocks, blocks: blocks.slice(heldBlocks), tail });
-    busy.cancel();
+    busy.abort();
     expect(answer).toEqual({ ...cold, cachedTokens: 192 });
     await until(events, "finished");
   });
@@ -205,7 +209,7 @@ describe("prefill", () => {
     const given = await kvPrefill(first, asked, [...wanted, "unknown" as EngineKey]);
     expect(given).toMatchObject({ promptTokens: 100, cachedTokens: 0 });
     expect(given.blocks.map(({ key }) => key)).toEqual(wanted);
-    expect([given.tail.tokens.length, given.tail.data.length]).toEqual([4, 4 * first.card.kvTokenBytes]);
+    expect([given.tail.tokens.length, given.tail.data.length]).toEqual([4, 4 * first.kv.exchange.card.kvTokenBytes]);
     const warm = await kvPrefill(first, again(asked), wanted);
     expect(warm).toEqual({ ...given, cachedTokens: 96, prefillMs: expect.any(Number) });
     expect(first.load()).toEqual({ running: 0, queued: 0, usedKvTokens: 0 });
@@ -213,18 +217,23 @@ describe("prefill", () => {
 
   it("is refused as a run is", async () => {
     const signal = new AbortController().signal;
-    expect(await first.prefill(request(prose("long", 800)), new Set(), signal)).toMatchObject({ reason: "context_length_exceeded" });
+    expect(await first.kv.exchange.prefill(request(prose("long", 800)), new Set(), signal)).toMatchObject({
+      reason: "context_length_exceeded",
+    });
     const grammar = { type: "json_schema" as const, schema: { type: "string", pattern: "(?<=x)" }, strict: true };
     const place = { tool: null, pointer: "#/pattern" };
-    expect(await first.prefill(request("a", { grammar }), new Set(), signal)).toMatchObject({ reason: "grammar", place });
+    expect(await first.kv.exchange.prefill(request("a", { grammar }), new Set(), signal)).toMatchObject({ reason: "grammar", place });
     expect(await first.prepare(request("a", { grammar }))).toMatchObject({ reason: "grammar", place });
   });
 
   it("ends when cancelled, at any time, and leaves no sequence busy", async () => {
     const prompt = await kvPrompt(first, 900, "cancel");
-    expect(await first.prefill(kvRequest(prompt), new Set(), AbortSignal.abort())).toEqual({ type: "failed", message: "cancelled" });
+    expect(await first.kv.exchange.prefill(kvRequest(prompt), new Set(), AbortSignal.abort())).toEqual({
+      type: "failed",
+      message: "cancelled",
+    });
     for (const delayMs of [0, 1, 5, 10, 20, 40]) {
-      const many = Array.from({ length: 6 }, () => first.prefill(kvRequest(prompt), new Set(), AbortSignal.timeout(delayMs)));
+      const many = Array.from({ length: 6 }, () => first.kv.exchange.prefill(kvRequest(prompt), new Set(), AbortSignal.timeout(delayMs)));
       for (const outcome of await Promise.all(many)) {
         expect(["prefilled", "failed"]).toContain(outcome.type);
         if (outcome.type === "failed") expect(outcome.message).toBe("cancelled");
@@ -239,10 +248,10 @@ describe("prefill", () => {
       const restarted = new Promise<void>((resolve) => doomed.onRestart(resolve));
       // Frozen, so that it can't answer before it dies.
       process.kill(doomed.processId ?? 0, "SIGSTOP");
-      const asked = doomed.prefill(kvRequest(prose("dies", 150)), new Set(), new AbortController().signal);
+      const asked = doomed.kv.exchange.prefill(kvRequest(prose("dies", 150)), new Set(), new AbortController().signal);
       process.kill(doomed.processId ?? 0, "SIGKILL");
       expect(await asked).toMatchObject({ type: "failed" });
-      expect(await doomed.exportBlocks(["00" as EngineKey])).toEqual([]);
+      expect(await doomed.kv.exchange.export(["00" as EngineKey])).toEqual([]);
       expect(await doomed.prepare(kvRequest("down"))).toMatchObject({ type: "refused", reason: "unavailable" });
       await restarted;
     } finally {
@@ -261,11 +270,11 @@ describe("export", () => {
     await until(events, "delta");
     const { blockKeys } = await kvPrepare(first, idle);
     const order = [blockKeys[2], "gone", blockKeys[0], blockKeys[2]] as EngineKey[];
-    const busy = await first.exportBlocks(order);
+    const busy = await first.kv.exchange.export(order);
     expect(busy.map(({ key }) => key)).toEqual([blockKeys[2], blockKeys[0]]);
-    run.cancel();
+    run.abort();
     await until(events, "finished");
-    expect(await first.exportBlocks(order)).toEqual(busy);
-    expect(await first.exportBlocks([...Array.from({ length: 1_200 }, (_, i) => `x${i}` as EngineKey), ...order])).toEqual(busy);
+    expect(await first.kv.exchange.export(order)).toEqual(busy);
+    expect(await first.kv.exchange.export([...Array.from({ length: 1_200 }, (_, i) => `x${i}` as EngineKey), ...order])).toEqual(busy);
   });
 });

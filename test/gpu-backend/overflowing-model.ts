@@ -2,7 +2,7 @@
 import { open, copyFile } from "node:fs/promises";
 import path from "node:path";
 import { readGgufFileInfo } from "node-llama-cpp";
-import { demoShape, ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { demoShape, ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { modelDirectory } from "./engine-runs.ts";
 
 /** One token of the model; no other prompt has it. */

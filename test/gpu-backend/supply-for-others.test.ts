@@ -32,7 +32,8 @@ it("keeps what it computed for another, and loads it when it is asked again", as
   // Other prompts take the device.
   await remote("second");
   for (const { engine } of [prefiller, decoder]) {
-    for (let n = 0; n < 3; n++) await engine.prefill(kvRequest(`Something else ${n}.`), new Set(), new AbortController().signal);
+    for (let n = 0; n < 3; n++)
+      await engine.kv.exchange.prefill(kvRequest(`Something else ${n}.`), new Set(), new AbortController().signal);
   }
   const again1 = await remote("first");
   expect([again1.text, again1.logprobs]).toEqual([first.text, first.logprobs]);
@@ -43,7 +44,7 @@ it("says how far it is, ever further, to its end", async () => {
   const asked = kvRequest(await kvPrompt(prefiller.engine, 1_000, "progress"));
   const said: number[] = [];
   const options = { progressed: (tokens: number) => said.push(tokens) };
-  await prefiller.engine.prefill(asked, new Set(), new AbortController().signal, options);
+  await prefiller.engine.kv.exchange.prefill(asked, new Set(), new AbortController().signal, options);
   expect(said.length).toBeGreaterThan(1);
   expect(said).toEqual(said.toSorted((a, b) => a - b));
   expect(said.at(-1)).toBe(1_000);

@@ -5,8 +5,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { chatMlTemplate } from "../../gpu-backend/model/chat-template.ts";
-import { ensureDemoModel } from "../../gpu-backend/model/demo-model.ts";
+import { chatMlTemplate } from "../../gpu-backend/engine/llama-cpp/chat-template.ts";
+import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { modelDirectory } from "./engine-runs.ts";
 
 let directory: string;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chatMlTemplate } from "../../gpu-backend/model/chat-template.ts";
+import { chatMlTemplate } from "../../gpu-backend/engine/llama-cpp/chat-template.ts";
 import { ChatTemplate } from "../../gpu-backend/template.ts";
 import * as samples from "./template-samples.ts";
 import { render, templateOf } from "./template-samples.ts";

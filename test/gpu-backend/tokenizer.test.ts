@@ -118,15 +118,15 @@ describe("the engine", () => {
 
   it("runs what has come in while it tokenizes, and a request cancelled meanwhile never runs", async () => {
     const asked = request("word ".repeat(30_000), { maxTokens: 1 });
-    const long = engine.submit(asked);
+    const long = engine.run(asked);
     const order: string[] = [];
-    const short = await engine.submit(request("Hello", { maxTokens: 1 }));
+    const short = await engine.run(request("Hello", { maxTokens: 1 }));
     if (short.type !== "accepted") throw new Error(short.message);
     for await (const { type } of short.events) if (type === "finished") order.push("short");
     const run = await long;
     if (run.type !== "accepted") throw new Error(run.message);
     order.push("long");
-    run.cancel();
+    run.abort();
     for await (const event of run.events) if (event.type === "finished") expect(event.reason).toBe("cancelled");
     expect(order).toEqual(["short", "long"]);
   });

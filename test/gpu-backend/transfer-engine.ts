@@ -2,17 +2,17 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type {
-  Engine,
-  EngineCard,
   EngineKey,
   EngineRequest,
   KeyedBlock,
+  KvCard,
   Prefilled,
   PrefillOptions,
-  Prepared,
+  PreparedKv,
   Restore,
 } from "../../gpu-backend/engine/engine.ts";
-import { plainSampling } from "../../gpu-backend/engine/engine.ts";
+import type { SenderExchange } from "../../gpu-backend/transfer/send.ts";
+import { plainSampling } from "../conformance/engine-runs.ts";
 
 const BLOCK = 16;
 const STATE = 32;
@@ -23,8 +23,10 @@ const sha = (...parts: (Uint8Array | string)[]): Buffer => {
   return hash.digest();
 };
 
-export class FakeEngine {
-  readonly card: EngineCard;
+export class FakeEngine implements SenderExchange {
+  readonly card: KvCard;
+  readonly contextTokens = 100_000;
+  readonly release: string;
   /** The device tier. */
   readonly held = new Map<EngineKey, KeyedBlock>();
   prefills = 0;
@@ -36,20 +38,8 @@ export class FakeEngine {
   beforeGiving: () => void = () => undefined;
 
   constructor(release = "fake 1", tokenBytes = 64) {
-    this.card = {
-      model: "fake",
-      contextTokens: 100_000,
-      blockTokens: BLOCK,
-      sequences: 4,
-      kvTokens: 400_000,
-      queueLimit: 4,
-      chatTemplate: "",
-      specialTokens: {},
-      release,
-      kvSpace: sha(release).toString("hex"),
-      kvTokenBytes: tokenBytes,
-      kvNumbers: [],
-    };
+    this.release = release;
+    this.card = { kvSpace: sha(release).toString("hex"), blockTokens: BLOCK, kvTokenBytes: tokenBytes, kvNumbers: [] };
   }
 
   blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
@@ -67,7 +57,7 @@ export class FakeEngine {
   }
 
   /** One token a character. */
-  prepareNow(request: Pick<EngineRequest, "prompt" | "salt">): Prepared {
+  prepareNow(request: Pick<EngineRequest, "prompt" | "salt">): PreparedKv {
     const tokens = Uint32Array.from(request.prompt, (c) => c.charCodeAt(0));
     const blockKeys = this.#keys(tokens, request.salt);
     const gap = blockKeys.findIndex((each) => !this.held.has(each));
@@ -75,7 +65,7 @@ export class FakeEngine {
     return { type: "prepared", tokens, blockKeys, heldBlocks, reusableBlocks: Math.floor(Math.max(0, tokens.length - 2) / BLOCK) };
   }
 
-  prepare(request: EngineRequest): Promise<Prepared> {
+  prepare(request: EngineRequest): Promise<PreparedKv> {
     return Promise.resolve(this.prepareNow(request));
   }
 
@@ -170,7 +160,7 @@ export class FakeEngine {
     };
   }
 
-  exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]> {
+  export(keys: readonly EngineKey[]): Promise<KeyedBlock[]> {
     return Promise.resolve(keys.flatMap((key) => this.held.get(key) ?? []));
   }
 }
@@ -178,5 +168,3 @@ export class FakeEngine {
 export function fakeRequest(prompt: string): EngineRequest {
   return { id: "r", prompt, salt: "s", maxTokens: 4, temperature: 0, topP: 1, seed: 1, stop: [], ...plainSampling };
 }
-
-export type SenderEngine = Pick<Engine, "card" | "prepare" | "prefill" | "blockKeys" | "exportBlocks">;

@@ -72,8 +72,8 @@ async function statusOf(going: ClientRequest): Promise<number> {
 
 /** By a receiver that holds nothing. */
 const pullAll = () => {
-  const { release, kvTokenBytes } = engine.card;
-  return pullFor({ url: serving.url, prompt, dispatcher, engine: new FakeEngine(release, kvTokenBytes) }, 0, 20);
+  const { release, card } = engine;
+  return pullFor({ url: serving.url, prompt, dispatcher, engine: new FakeEngine(release, card.kvTokenBytes) }, 0, 20);
 };
 
 test("a pull ticket gives the blocks of its own salt, whoever's keys its holder knows", async () => {
@@ -88,7 +88,8 @@ test("a pull ticket gives the blocks of its own salt, whoever's keys its holder 
 test("an ask that names keys, a block twice, too much or too little is refused", async () => {
   await open();
   await warm();
-  const { kvSpace, contextTokens } = engine.card;
+  const { contextTokens } = engine;
+  const { kvSpace } = engine.card;
   const { tokens, blockKeys } = engine.prepareNow(fakeRequest(prompt));
   const body = encodeTokens(tokens);
   expect(await statusOf(raw({ ask: { kvSpace, keys: Array.from({ length: 16_384 }, () => blockKeys[0]) } }))).toBe(400);

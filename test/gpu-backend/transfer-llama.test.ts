@@ -1,6 +1,6 @@
 /** Two real engines, one transfer between them: the same answer and logprobs as without. */
 import { expect, test } from "vitest";
-import type { EngineRequest, Prepared, Restore } from "../../gpu-backend/engine/engine.ts";
+import type { EngineRequest, PreparedKv, Restore } from "../../gpu-backend/engine/engine.ts";
 import { fetchPrefill, pullBlocks, transferAgent } from "../../gpu-backend/transfer/fetch.ts";
 import { Sender } from "../../gpu-backend/transfer/send.ts";
 import { TicketGate } from "../../gpu-backend/transfer/ticket-gate.ts";
@@ -12,13 +12,19 @@ test("prefilled elsewhere and pulled: text and logprobs are those of an engine a
   const gate = new TicketGate();
   gate.welcome(key.toString("base64url"), Date.now(), Date.now());
   let asked: EngineRequest = request("");
-  const sender = new Sender({ engine: first, gate, source: null, request: () => Promise.resolve(asked) });
+  const sender = new Sender({
+    exchange: first.kv.exchange,
+    contextTokens: first.card.contextTokens,
+    gate,
+    source: null,
+    request: () => Promise.resolve(asked),
+  });
   const serving = await serveSender(sender);
   const dispatcher = transferAgent();
   const signal = new AbortController().signal;
-  const link = (prepared: Prepared) => ({
+  const link = (prepared: PreparedKv) => ({
     url: serving.url,
-    card: second.card,
+    card: second.kv.exchange.card,
     prepared,
     signal,
     dispatcher,
@@ -27,7 +33,7 @@ test("prefilled elsewhere and pulled: text and logprobs are those of an engine a
   const answer = async (restore: Restore, prompt: string, changes: Partial<EngineRequest>) =>
     follow(await accepted(second, request(prompt, changes), restore));
   async function accepted(engine: typeof second, wanted: EngineRequest, restore: Restore) {
-    const run = await engine.submit(wanted, restore);
+    const run = await engine.kv.exchange.import(wanted, restore);
     if (run.type === "refused") throw new Error(run.message);
     return run;
   }

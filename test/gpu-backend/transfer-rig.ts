@@ -6,11 +6,12 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Dispatcher } from "undici";
 import { fetchPrefill, type Fetched, pullBlocks } from "../../gpu-backend/transfer/fetch.ts";
 import type { Expectation } from "../../gpu-backend/transfer/patience.ts";
-import { type BlockSource, Sender } from "../../gpu-backend/transfer/send.ts";
+import type { BlockSource } from "../../gpu-backend/transfer/block-source.ts";
+import { Sender, type SenderExchange, type SendStep } from "../../gpu-backend/transfer/send.ts";
 import type { SenderLimits } from "../../gpu-backend/transfer/sender-limits.ts";
 import { TicketGate } from "../../gpu-backend/transfer/ticket-gate.ts";
 import { encodeTicket, type Ticket } from "../../src/wire/ticket.ts";
-import { FakeEngine, fakeRequest, type SenderEngine } from "./transfer-engine.ts";
+import { FakeEngine, fakeRequest } from "./transfer-engine.ts";
 
 export const key = Buffer.from("a key of thirty-two bytes, fixed");
 
@@ -31,11 +32,17 @@ export function ticketFor(changes: Partial<Ticket> = {}, by = key): string {
   return encodeTicket(ticket, (text) => createHmac("sha256", by).update(text).digest("base64url"));
 }
 
-export function makeSender(engine: SenderEngine, source: BlockSource | null = null, limits: Partial<SenderLimits> = {}): Sender {
+/** `exchange`: null for an engine whose blocks do not leave it. */
+export function makeSender(
+  exchange: SenderExchange | null,
+  source: BlockSource | null = null,
+  limits: Partial<SenderLimits> = {},
+  watch: (step: SendStep) => void = () => undefined,
+): Sender {
   const gate = new TicketGate();
   gate.welcome(key.toString("base64url"), Date.now(), Date.now());
   const request = (_ask: unknown, body: Uint8Array) => Promise.resolve(fakeRequest(Buffer.from(body).toString()));
-  return new Sender({ engine, gate, source, request, limits });
+  return new Sender({ exchange, contextTokens: 100_000, gate, source, request, limits, watch });
 }
 
 export interface Serving {

@@ -5,7 +5,8 @@ import type { Agent } from "undici";
 import type { EngineKey, KeyedBlock, Prefilled } from "../../gpu-backend/engine/engine.ts";
 import { transferAgent } from "../../gpu-backend/transfer/fetch.ts";
 import { Promised } from "../../gpu-backend/transfer/promised.ts";
-import type { BlockSource, Sender } from "../../gpu-backend/transfer/send.ts";
+import type { BlockSource } from "../../gpu-backend/transfer/block-source.ts";
+import type { Sender } from "../../gpu-backend/transfer/send.ts";
 import { FakeEngine, fakeRequest } from "./transfer-engine.ts";
 import { answerWith, fetchFor, makeSender, prose, pullFor, serveSender, type Serving, ticketFor, until } from "./transfer-rig.ts";
 

@@ -5,9 +5,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { getLlama, LlamaLogLevel, NoBinaryFoundError, readGgufFileInfo } from "node-llama-cpp";
 import type { GgufFileInfo, Llama } from "node-llama-cpp";
-import { chatMlTemplate } from "../../model/chat-template.ts";
-import { demoModelName } from "../../model/demo-model.ts";
-import type { EngineCard } from "../engine.ts";
+import { chatMlTemplate } from "./chat-template.ts";
+import type { EngineCard, KvCard } from "../engine.ts";
 import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
@@ -16,7 +15,7 @@ import { tokenBytesOf } from "./kv-state.ts";
 import { kvNumbersOf } from "./number-types.ts";
 import type { KvLayout } from "./kv-state.ts";
 import { selfTest } from "./self-test.ts";
-import type { StateShape } from "./self-test.ts";
+import type { StateShape } from "./kv-state.ts";
 import { readVocabulary } from "./vocabulary.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -25,12 +24,12 @@ export type Boot =
   | {
       type: "booted";
       card: EngineCard;
+      kvCard: KvCard;
       addon: Addon;
       vocabulary: Vocabulary;
       root: Buffer;
       state: StateShape;
       batchTokens: number;
-      random: boolean;
     }
   | Unavailable;
 
@@ -101,9 +100,7 @@ async function releaseName(llama: Llama): Promise<string> {
   return `node-llama-cpp ${version} (llama.cpp ${llama.llamaCppRelease.release})`;
 }
 
-type CardStart = Omit<EngineCard, "kvSpace" | "kvTokenBytes" | "kvNumbers">;
-
-function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): CardStart {
+function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): EngineCard {
   const { ggml, chat_template: chatTemplate } = info.metadata.tokenizer;
   return {
     model: options.modelName ?? info.metadata.general.name ?? path.basename(options.modelPath, ".gguf"),
@@ -172,18 +169,12 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   const root = keyRoot(weights, release, options.blockTokens);
   return {
     type: "booted",
-    card: {
-      ...describe(info, vocabulary, release, options),
-      kvSpace: kvSpaceOf(root, layout),
-      kvTokenBytes: tokenBytesOf(layout),
-      kvNumbers,
-      stepTokens: batchTokens,
-    },
+    card: { ...describe(info, vocabulary, release, options), stepTokens: batchTokens },
+    kvCard: { kvSpace: kvSpaceOf(root, layout), blockTokens: options.blockTokens, kvTokenBytes: tokenBytesOf(layout), kvNumbers },
     addon,
     vocabulary,
     root,
     state: tested.shape,
     batchTokens,
-    random: info.metadata.general.name === demoModelName,
   };
 }

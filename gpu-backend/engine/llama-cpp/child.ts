@@ -5,7 +5,7 @@ import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { forkDyingWithParent } from "../../dies-with-parent.ts";
 import { withoutOurs } from "../../environment.ts";
-import type { EngineCard } from "../engine.ts";
+import type { EngineCard, KvCard } from "../engine.ts";
 import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
 import { makeScratch } from "./scratch.ts";
 
@@ -21,7 +21,7 @@ export interface Child {
   stop(): Promise<void>;
 }
 
-export type ChildStart = { type: "started"; child: Child; card: EngineCard; random: boolean } | { type: "unavailable"; message: string };
+export type ChildStart = { type: "started"; child: Child; card: EngineCard; kvCard: KvCard } | { type: "unavailable"; message: string };
 
 const entry = fileURLToPath(new URL("./main.ts", import.meta.url));
 const stopPatienceMs = 2_000;
@@ -83,7 +83,7 @@ async function startAndWait(options: Omit<ChildOptions, "scratchDirectory">, for
     new Promise<ChildMessage>((resolve) => process.once("message", (message) => resolve(message as ChildMessage))),
     gone.then((): ChildMessage => ({ type: "unavailable", message: "the engine's process ended while it started" })),
   ]);
-  if (first.type === "ready") return { type: "started", child, card: first.card, random: first.random };
+  if (first.type === "ready") return { type: "started", child, card: first.card, kvCard: first.kvCard };
   await child.stop();
   const message = first.type === "unavailable" ? first.message : "the engine's process spoke out of turn";
   return { type: "unavailable", message };

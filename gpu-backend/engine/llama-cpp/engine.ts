@@ -1,24 +1,24 @@
 /** The embedded engine as the replica sees it: a proxy of a child process that is started again when it dies. */
 import type {
   BlockChange,
+  Counted,
   Engine,
   EngineCard,
   EngineFaults,
-  EngineKey,
+  EngineKv,
   EngineLoad,
   EngineRefusal,
   EngineRequest,
   EngineRun,
-  KeyedBlock,
-  Prefilled,
-  PrefillOptions,
-  Prepared,
+  KvExchange,
+  PreparedKv,
   Restore,
 } from "../engine.ts";
 import { type Child, type ChildStart, type ForkedEngine, startChild } from "./child.ts";
 import { GrammarCompiler } from "./grammar-compiler.ts";
-import { exportedBlocksLimit } from "./messages.ts";
-import type { Answer, ChildMessage, ChildOptions, ChildRequest, Failed, Question } from "./messages.ts";
+import type { GrammarLimitsName } from "./grammar/limits.ts";
+import { LlamaExchange, messageOf, refused } from "./exchange.ts";
+import type { Answer, ChildMessage, ChildOptions, ChildRequest, Question } from "./messages.ts";
 import { Questions } from "./questions.ts";
 import { RunStream } from "./run-stream.ts";
 
@@ -36,29 +36,33 @@ export interface LlamaEngineOptions {
   queueLimit: number;
   /** Prefill tokens in one step while others decode. */
   prefillChunkTokens?: number;
+  /** How much a grammar allows where the schema sets no bound. Default wide: what a trained model gets. */
+  grammarLimits?: GrammarLimitsName;
 }
 
 export interface LlamaEngine extends Engine {
+  readonly kv: EngineKv & { readonly exchange: KvExchange };
+  prepare(request: EngineRequest): Promise<PreparedKv | EngineRefusal>;
   /** The child's process id; undefined while it is down. */
   readonly processId: number | undefined;
 }
 
+type CompleteOptions = Omit<ChildOptions, "scratchDirectory"> & { grammarLimits: GrammarLimitsName };
+
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
 const firstPauseMs = 100;
 const longestPauseMs = 10_000;
-const refused = (message: string): EngineRefusal => ({ type: "refused", reason: "unavailable", message });
 
 interface PendingRun {
   stream: RunStream;
-  /** Answers `submit`; undefined once it has. */
+  /** Answers `run` or `import`; undefined once it has. */
   answer: ((answer: EngineRun | EngineRefusal) => void) | undefined;
 }
 
-const messageOf = (answer: Answer) => ("message" in answer ? answer.message : "the engine's process spoke out of turn");
-
 class LlamaEngineProxy implements LlamaEngine {
   readonly card: EngineCard;
-  readonly #options: Omit<ChildOptions, "scratchDirectory">;
+  readonly kv: LlamaEngine["kv"];
+  readonly #options: CompleteOptions;
   readonly #runs = new Map<string, PendingRun>();
   readonly #questions = new Questions();
   readonly #grammars: GrammarCompiler;
@@ -70,13 +74,23 @@ class LlamaEngineProxy implements LlamaEngine {
   #closed = false;
   #pauseMs = firstPauseMs;
   #restartTimer: NodeJS.Timeout | undefined;
-  #blockListener: (changes: BlockChange[]) => void = () => undefined;
+  #residencyListener: (changes: BlockChange[]) => void = () => undefined;
   #restartListener: () => void = () => undefined;
 
-  constructor(options: Omit<ChildOptions, "scratchDirectory">, { card, child, random }: Extract<ChildStart, { type: "started" }>) {
+  constructor(options: CompleteOptions, { card, kvCard, child }: Extract<ChildStart, { type: "started" }>) {
     this.#options = options;
     this.card = card;
-    this.#grammars = new GrammarCompiler(random);
+    this.#grammars = new GrammarCompiler(options.grammarLimits);
+    this.kv = {
+      onResidency: (listener) => void (this.#residencyListener = listener),
+      exchange: new LlamaExchange(kvCard, {
+        read: (request) => this.#read(request),
+        ask: (question, progressed) => this.#ask(question, progressed),
+        down: () => this.#down(),
+        submit: (request, restore) => this.#submit(request, restore),
+        cancel: (id) => this.#child?.send({ type: "cancel", id }),
+      }),
+    };
     this.#adopt(child);
   }
 
@@ -89,7 +103,11 @@ class LlamaEngineProxy implements LlamaEngine {
     return { restores: restores + this.#faults.restores, notFinite: notFinite + this.#faults.notFinite };
   }
 
-  async submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
+  run(request: EngineRequest): Promise<EngineRun | EngineRefusal> {
+    return this.#submit(request);
+  }
+
+  async #submit(request: EngineRequest, restore?: Restore): Promise<EngineRun | EngineRefusal> {
     const read = await this.#read(request);
     const child = this.#child;
     if ("reason" in read) return read;
@@ -103,51 +121,8 @@ class LlamaEngineProxy implements LlamaEngine {
     });
   }
 
-  async prepare(request: EngineRequest): Promise<Prepared | EngineRefusal> {
-    const read = await this.#read(request);
-    if ("reason" in read) return read;
-    const answer = await this.#ask({ type: "prepare", request: read });
-    if (answer === undefined) return this.#down();
-    if (answer.type === "prepared" || answer.type === "refused") return answer;
-    return refused(messageOf(answer));
-  }
-
-  async blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]> {
-    const answer = await this.#ask({ type: "keys", tokens, salt });
-    return answer?.type === "keys" ? answer.keys : [];
-  }
-
-  async prefill(
-    request: EngineRequest,
-    wanted: ReadonlySet<EngineKey>,
-    signal: AbortSignal,
-    { restore, progressed }: PrefillOptions = {},
-  ): Promise<Prefilled | EngineRefusal | Failed> {
-    const read = await this.#read(request);
-    if ("reason" in read) return read;
-    if (signal.aborted) return { type: "failed", message: "cancelled" };
-    const child = this.#child;
-    const asked = this.#ask({ type: "prefill", request: read, wanted: [...wanted], restore }, progressed);
-    const cancel = () => child?.send({ type: "cancel", id: request.id });
-    signal.addEventListener("abort", cancel);
-    const answer = await asked;
-    signal.removeEventListener("abort", cancel);
-    if (answer === undefined) return this.#down();
-    if (answer.type === "prefilled" || answer.type === "refused") return answer;
-    return { type: "failed", message: messageOf(answer) };
-  }
-
-  async exportBlocks(keys: readonly EngineKey[]): Promise<KeyedBlock[]> {
-    const blocks: KeyedBlock[] = [];
-    for (let from = 0; from < keys.length; from += exportedBlocksLimit) {
-      const answer = await this.#ask({ type: "export", keys: keys.slice(from, from + exportedBlocksLimit) });
-      if (answer?.type === "exported") blocks.push(...answer.blocks);
-    }
-    return blocks;
-  }
-
-  onBlocks(listener: (changes: BlockChange[]) => void): void {
-    this.#blockListener = listener;
+  prepare(request: EngineRequest): Promise<PreparedKv | EngineRefusal> {
+    return this.kv.exchange.prepare(request);
   }
 
   onRestart(listener: () => void): void {
@@ -158,10 +133,10 @@ class LlamaEngineProxy implements LlamaEngine {
     return this.#load;
   }
 
-  async countTokens(prompt: string, cuts: readonly number[] = []): Promise<number> {
+  async count(prompt: string, cuts: readonly number[] = []): Promise<Counted | EngineRefusal> {
     const answer = await this.#ask({ type: "count", prompt, cuts });
-    if (answer?.type === "counted") return answer.tokens;
-    throw new Error(answer === undefined ? "the engine is not running" : messageOf(answer));
+    if (answer?.type === "counted") return answer;
+    return answer === undefined ? this.#down() : refused(messageOf(answer));
   }
 
   async close(): Promise<void> {
@@ -210,7 +185,7 @@ class LlamaEngineProxy implements LlamaEngine {
     this.#faults = message.faults;
     // It serves, so the next death is a new story.
     this.#pauseMs = firstPauseMs;
-    if (message.changes.length > 0) this.#blockListener(message.changes);
+    if (message.changes.length > 0) this.#residencyListener(message.changes);
     for (const { id, event } of message.events) {
       const run = this.#runs.get(id);
       if (run === undefined) continue;
@@ -221,10 +196,10 @@ class LlamaEngineProxy implements LlamaEngine {
   }
 
   #accept(id: string, run: PendingRun): void {
-    const cancel = () => {
+    const abort = () => {
       if (this.#runs.get(id) === run) this.#child?.send({ type: "cancel", id });
     };
-    run.answer?.({ type: "accepted", events: run.stream, cancel });
+    run.answer?.({ type: "accepted", events: run.stream, abort });
     run.answer = undefined;
   }
 
@@ -264,7 +239,7 @@ class LlamaEngineProxy implements LlamaEngine {
 }
 
 /** One sentence about options that cannot work, or undefined. */
-function optionsProblem(options: Omit<ChildOptions, "scratchDirectory">): string | undefined {
+function optionsProblem(options: CompleteOptions): string | undefined {
   const { sequences, contextTokens, blockTokens, queueLimit, prefillChunkTokens } = options;
   const whole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
   if (!whole(sequences, 1) || sequences > 256) return "the embedded engine runs 1 to 256 sequences";
@@ -283,7 +258,7 @@ export async function startLlamaEngine(
   options: LlamaEngineOptions,
   forked?: ForkedEngine,
 ): Promise<LlamaEngine | { type: "unavailable"; message: string }> {
-  const complete = { blockTokens: 32, prefillChunkTokens: 256, ...options };
+  const complete: CompleteOptions = { blockTokens: 32, prefillChunkTokens: 256, grammarLimits: "wide", ...options };
   const problem = optionsProblem(complete);
   if (problem !== undefined) {
     forked?.process.kill("SIGKILL");

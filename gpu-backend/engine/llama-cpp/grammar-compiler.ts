@@ -1,7 +1,8 @@
 /** Grammars as GBNF, compiled beside the engine and kept by the text of what was asked: an application sends the same schema with every request. */
 import { Worker } from "node:worker_threads";
-import type { CompiledGrammar } from "../../grammar/grammar.ts";
-import type { Grammar } from "../engine.ts";
+import type { CompiledGrammar } from "./grammar/grammar.ts";
+import type { GrammarLimitsName } from "./grammar/limits.ts";
+import type { Grammar } from "../grammar.ts";
 import type { CompileOrder } from "./grammar-worker.ts";
 
 const keptGrammars = 64;
@@ -43,8 +44,8 @@ class Thread {
     return this.#open.size;
   }
 
-  compile(grammar: Grammar, short: boolean): Promise<Outcome> {
-    const order: CompileOrder = { id: (this.#next += 1), grammar, short };
+  compile(grammar: Grammar, limits: GrammarLimitsName): Promise<Outcome> {
+    const order: CompileOrder = { id: (this.#next += 1), grammar, limits };
     return new Promise((answer) => {
       this.#open.set(order.id, answer);
       this.#worker.postMessage(order);
@@ -80,15 +81,14 @@ class Thread {
 }
 
 export class GrammarCompiler {
-  /** The model ends by chance only, so everything is bounded. */
-  readonly #short: boolean;
+  readonly #limits: GrammarLimitsName;
   /** Least recently used first. */
   readonly #kept = new Map<string, Promise<CompiledGrammar>>();
   readonly #threads = new Set<Thread>();
   #closed = false;
 
-  constructor(short: boolean) {
-    this.#short = short;
+  constructor(limits: GrammarLimitsName) {
+    this.#limits = limits;
   }
 
   compile(grammar: Grammar): Promise<CompiledGrammar> {
@@ -108,7 +108,7 @@ export class GrammarCompiler {
 
   async #compile(grammar: Grammar, key: string): Promise<CompiledGrammar> {
     while (!this.#closed) {
-      const outcome = await this.#thread().compile(grammar, this.#short);
+      const outcome = await this.#thread().compile(grammar, this.#limits);
       if (outcome === null) continue;
       if (outcome.type !== "failed") return outcome;
       // What a busy machine did is no property of the schema.

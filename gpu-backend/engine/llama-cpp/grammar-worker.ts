@@ -1,14 +1,15 @@
 /** Compiles grammars in a thread of its own: a schema may take a while, and nothing else should wait for it. */
 import { parentPort } from "node:worker_threads";
-import { compileGrammar } from "../../grammar/grammar.ts";
-import type { Grammar } from "../engine.ts";
+import { compileGrammar } from "./grammar/grammar.ts";
+import type { GrammarLimitsName } from "./grammar/limits.ts";
+import type { Grammar } from "../grammar.ts";
 
 export interface CompileOrder {
   id: number;
   grammar: Grammar;
-  short: boolean;
+  limits: GrammarLimitsName;
 }
 
-parentPort?.on("message", ({ id, grammar, short }: CompileOrder) => {
-  parentPort?.postMessage({ id, compiled: compileGrammar(grammar, short) });
+parentPort?.on("message", ({ id, grammar, limits }: CompileOrder) => {
+  parentPort?.postMessage({ id, compiled: compileGrammar(grammar, limits) });
 });

@@ -7,7 +7,7 @@ import { joinKvBlocks, zeroKvState } from "./kv-image.ts";
 import { cutKvBytes, cutKvState, parseKvState } from "./kv-state.ts";
 import type { KvBlock, KvState } from "./kv-state.ts";
 import type { RestorePlan } from "./restore.ts";
-import type { StateShape } from "./self-test.ts";
+import type { StateShape } from "./kv-state.ts";
 import type { Placement, Sequence, SequenceTable } from "./sequences.ts";
 
 interface Prompt {

@@ -26,6 +26,12 @@ export interface KvLayout {
   valueElementBytes: number;
 }
 
+/** What this context's sequence states look like. */
+export interface StateShape {
+  layout: KvLayout;
+  streams: number;
+}
+
 /** Keys and values of consecutive tokens, by layer, in the file's own order. */
 export interface KvBlock {
   cells: number;

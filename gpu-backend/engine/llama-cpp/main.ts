@@ -32,7 +32,7 @@ async function start(options: ChildOptions): Promise<void> {
     grammars,
     root,
     layout: state.layout,
-    numbers: booted.card.kvNumbers,
+    numbers: booted.kvCard.kvNumbers,
     contextTokens,
     blockTokens,
   });
@@ -65,7 +65,7 @@ async function start(options: ChildOptions): Promise<void> {
     if (message.type === "acknowledge") scheduler.acknowledge(message.id, message.deltas);
   };
   process.on("message", (message: ParentMessage) => void hear(message).catch(die));
-  send({ type: "ready", card: booted.card, random: booted.random });
+  send({ type: "ready", card: booted.card, kvCard: booted.kvCard });
   // A process that is killed writes nothing at its end. Without NODE_COMPILE_CACHE there is nothing to write.
   flushCompileCache();
   await scheduler.loop();

@@ -1,6 +1,7 @@
 /** What parent and child process say to each other over Node's IPC channel ("advanced" serialization: typed arrays survive). */
 import type {
   BlockChange,
+  Counted,
   EngineCard,
   EngineEvent,
   EngineFaults,
@@ -9,8 +10,9 @@ import type {
   EngineRefusal,
   EngineRequest,
   KeyedBlock,
+  KvCard,
   Prefilled,
-  Prepared,
+  PreparedKv,
   Restore,
 } from "../engine.ts";
 
@@ -52,10 +54,10 @@ export type Question =
 
 export type Failed = { type: "failed"; message: string };
 export type Answer =
-  | { type: "counted"; tokens: number }
+  | Counted
   | { type: "exported"; blocks: KeyedBlock[] }
   | { type: "keys"; keys: EngineKey[] }
-  | Prepared
+  | PreparedKv
   | Prefilled
   | EngineRefusal
   | Failed;
@@ -73,8 +75,7 @@ export interface RunEvent {
 }
 
 export type ChildMessage =
-  /** `random`: the model has learnt nothing, and ends by chance only. */
-  | { type: "ready"; card: EngineCard; random: boolean }
+  | { type: "ready"; card: EngineCard; kvCard: KvCard }
   | { type: "unavailable"; message: string }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }

@@ -2,7 +2,7 @@
  * The engine's heart: admits runs to sequences and computes step after step, each a few batches over all runs that can go on. Everything that
  * touches the context happens between two batches, so a cancelled run is gone within one step.
  */
-import type { EngineKey, EngineRefusal, FinishReason, FirstToken, KeyedBlock, Prepared, Restore, TokenLogprob } from "../engine.ts";
+import type { EngineKey, EngineRefusal, FinishReason, FirstToken, KeyedBlock, PreparedKv, Restore, TokenLogprob } from "../engine.ts";
 import type { Addon, LogitIndex } from "./binding.ts";
 import type { Intake } from "./intake.ts";
 import { type KvCells, UncleanCells } from "./kv-cells.ts";
@@ -70,12 +70,12 @@ export class Scheduler {
     this.#give(run, restore);
     this.#queue.push(run);
     const { tokens, keys } = run;
-    this.#news.tell(run, { type: "queued", promptTokens: tokens.length, tokenEnds: vocabulary.ends(tokens), blockKeys: keys });
+    this.#news.tell(run, { type: "queued", promptTokens: tokens.length, blocks: { tokenEnds: vocabulary.ends(tokens), blockKeys: keys } });
     this.#news.flush();
     this.#wake?.();
   }
 
-  async prepare(request: ChildRequest): Promise<Prepared | EngineRefusal> {
+  async prepare(request: ChildRequest): Promise<PreparedKv | EngineRefusal> {
     const { intake, table } = this.#parts;
     const read = await intake.prepare(request);
     if (read.type === "refused") return read;

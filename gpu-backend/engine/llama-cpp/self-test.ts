@@ -2,7 +2,7 @@
 import type { Addon, LogitIndex, Sampler } from "./binding.ts";
 import { exportState, importBlocks, zeroSequence } from "./kv-cells.ts";
 import { cutKvState } from "./kv-state.ts";
-import type { KvLayout, KvState } from "./kv-state.ts";
+import type { KvState, StateShape } from "./kv-state.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 const sharedTokens = 64;
@@ -10,12 +10,6 @@ const promptTokens = 70;
 const decodedTokens = 4;
 /** Context a sequence needs for the test. */
 export const selfTestTokens = promptTokens + decodedTokens + 1;
-
-/** What this context's sequence states look like. */
-export interface StateShape {
-  layout: KvLayout;
-  streams: number;
-}
 
 export type SelfTest = { type: "passed"; shape: StateShape } | { type: "failed"; message: string };
 

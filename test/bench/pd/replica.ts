@@ -23,7 +23,6 @@ async function serve(order: ReplicaOrder): Promise<void> {
   const engine = await startLlamaEngine(engineOptions);
   if ("type" in engine) return say({ type: "failed", message: engine.message });
   const replica = await Replica.create(engine, {
-    ...engineOptions,
     name: order.name,
     // It never joins: the bench speaks for the pool.
     join: "ws://127.0.0.1:9/announce/bench",
@@ -32,7 +31,6 @@ async function serve(order: ReplicaOrder): Promise<void> {
     url: null,
     host: "127.0.0.1",
     port: 0,
-    blockTokens: 32,
     roles: ["prefill", "decode"],
     machine: null,
     drainMs: 0,

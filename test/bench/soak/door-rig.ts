@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { type ReplicaProcess, startReplica } from "../../../cli/replica-process.ts";
-import { ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { formatKey } from "../../../src/tenancy/key.ts";
 import { familyOf } from "../../e2e/processes.ts";
 import { metric, runningAt, until } from "../../e2e/started.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { ROOT } from "../../../cli/bundle.ts";
 import { choosePort } from "../../../cli/port.ts";
 import { loadSecrets } from "../../../cli/secrets.ts";
-import { ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import type { Started } from "../../e2e/started.ts";
 import { poisonedStream } from "../../gpu-backend/poisoned-stream.ts";
 

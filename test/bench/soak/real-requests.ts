@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type ReplicaProcess, startReplica } from "../../../cli/replica-process.ts";
-import { ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { until } from "../../e2e/started.ts";
 import { seededRandom, streamChat, type Target, wordsOf } from "../conversations.ts";
 import { POOL, type SoakEdge } from "./edge-process.ts";

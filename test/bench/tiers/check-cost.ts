@@ -1,6 +1,6 @@
 /** What it costs to look at every number of a block, beside the seal that every block pays anyway; and what looking at logits costs decoding. */
 import { openBlock, sealBlock } from "../../../gpu-backend/blocks/block.ts";
-import type { EngineCard, EngineKey } from "../../../gpu-backend/engine/engine.ts";
+import type { EngineKey, KvCard } from "../../../gpu-backend/engine/engine.ts";
 import { isFiniteKv, type KvNumbers } from "../../../gpu-backend/engine/kv-numbers.ts";
 import { median, round } from "./figures.ts";
 
@@ -31,7 +31,7 @@ function timed(work: () => unknown): number {
 }
 
 /** Blocks as large as this engine's, in its own numbers and as q8_0. */
-export function measureCheck({ kvSpace, kvTokenBytes, blockTokens }: EngineCard): CheckRow[] {
+export function measureCheck({ kvSpace, kvTokenBytes, blockTokens }: KvCard): CheckRow[] {
   const q8Bytes = Math.floor(kvTokenBytes / 2 / 32) * Q8_BLOCK_BYTES;
   const forms: [CheckRow["numbers"], number, KvNumbers][] = [
     ["f16", kvTokenBytes, { tokenBytes: kvTokenBytes, float: "f16", strideBytes: 2, floats: 1 }],

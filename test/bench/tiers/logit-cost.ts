@@ -9,7 +9,7 @@ import { ROOT } from "../../../cli/bundle.ts";
 import type { Addon, LogitIndex } from "../../../gpu-backend/engine/llama-cpp/binding.ts";
 import { boot } from "../../../gpu-backend/engine/llama-cpp/boot.ts";
 import { LogitProbe } from "../../../gpu-backend/engine/llama-cpp/sampling.ts";
-import { type DemoShape, demoShape, ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { type DemoShape, demoShape, ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { median, round } from "./figures.ts";
 import { SHAPE } from "./rig.ts";
 

@@ -11,7 +11,13 @@ const engine = await startEngine(await modelFile());
 await firstToken(engine, requestFor(prompt));
 const gate = new TicketGate();
 gate.welcome(key.toString("base64url"), Date.now(), Date.now());
-const sender = new Sender({ engine, gate, source: null, request: () => Promise.resolve(null) });
+const sender = new Sender({
+  exchange: engine.kv.exchange,
+  contextTokens: engine.card.contextTokens,
+  gate,
+  source: null,
+  request: () => Promise.resolve(null),
+});
 const serving = await serve((request, response) => {
   sender.handle(request, response).catch(() => response.destroy());
 });

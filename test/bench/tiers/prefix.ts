@@ -5,7 +5,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TierStack } from "../../../gpu-backend/blocks/tier-stack.ts";
-import type { Engine, Prepared, Restore } from "../../../gpu-backend/engine/engine.ts";
+import type { PreparedKv, Restore } from "../../../gpu-backend/engine/engine.ts";
+import type { LlamaEngine } from "../../../gpu-backend/engine/llama-cpp/engine.ts";
 import { openTiers } from "../../../gpu-backend/open-tiers.ts";
 import { pullBlocks, transferAgent } from "../../../gpu-backend/transfer/fetch.ts";
 import { storeAt } from "../../conformance/tier-store.ts";
@@ -13,6 +14,7 @@ import { ticketFor } from "../../gpu-backend/transfer-rig.ts";
 import { seededRandom, wordsOf } from "../conversations.ts";
 import { median, round } from "./figures.ts";
 import { CONTEXT_TOKENS, firstToken, modelFile, prepare, requestFor, SHAPE, startEngine } from "./rig.ts";
+import { tokensOf } from "../../conformance/engine-runs.ts";
 
 const PROMPT_TOKENS = 3_000;
 const REPEATS = 5;
@@ -50,9 +52,9 @@ interface Trial {
   kvBytes: number;
 }
 
-type Load = (prepared: Prepared) => Promise<Restore | undefined>;
+type Load = (prepared: PreparedKv) => Promise<Restore | undefined>;
 
-async function trial(engine: Engine, prompt: string, load: Load): Promise<Trial> {
+async function trial(engine: LlamaEngine, prompt: string, load: Load): Promise<Trial> {
   const startedMs = performance.now();
   const request = requestFor(prompt);
   const prepared = await prepare(engine, request);
@@ -75,21 +77,21 @@ async function said(child: ChildProcess): Promise<string> {
 const helper = (name: string): ChildProcess =>
   fork(join(import.meta.dirname, `${name}.ts`), [], { execArgv: ["--disable-warning=ExperimentalWarning"] });
 
-async function promptOf(engine: Engine): Promise<string> {
+async function promptOf(engine: LlamaEngine): Promise<string> {
   const random = seededRandom(7);
   let text = wordsOf(random, 600);
-  while ((await engine.countTokens(text)) < PROMPT_TOKENS) text += ` ${wordsOf(random, 2)}`;
+  while ((await tokensOf(engine, text)) < PROMPT_TOKENS) text += ` ${wordsOf(random, 2)}`;
   return text;
 }
 
-async function stackOf(engine: Engine, tier: "host" | "disk" | "store", directory: string, endpoint: string): Promise<TierStack> {
+async function stackOf(engine: LlamaEngine, tier: "host" | "disk" | "store", directory: string, endpoint: string): Promise<TierStack> {
   const opened = await openTiers(
     {
       hostBytes: tier === "host" ? BUDGET_BYTES : 0,
       disk: tier === "disk" ? { directory, budgetBytes: BUDGET_BYTES } : null,
       store: tier === "store" ? { ...storeAt(endpoint), prefix: "bench", budgetBytes: BUDGET_BYTES } : null,
     },
-    engine.card,
+    engine.kv.exchange.card,
     () => undefined,
   );
   if (opened === null) throw new Error(`The ${tier} tier can't be used.`);
@@ -97,8 +99,8 @@ async function stackOf(engine: Engine, tier: "host" | "disk" | "store", director
 }
 
 /** What the prompt's run left on the device, into each stack. */
-async function fill(engine: Engine, { blockKeys, reusableBlocks }: Prepared, stacks: readonly TierStack[]): Promise<void> {
-  const blocks = await engine.exportBlocks(blockKeys.slice(0, reusableBlocks));
+async function fill(engine: LlamaEngine, { blockKeys, reusableBlocks }: PreparedKv, stacks: readonly TierStack[]): Promise<void> {
+  const blocks = await engine.kv.exchange.export(blockKeys.slice(0, reusableBlocks));
   const parents = new Map(blockKeys.map((key, index) => [key, blockKeys[index - 1] ?? null]));
   const offered = blocks.map((block) => ({ ...block, parent: parents.get(block.key) ?? null }));
   for (const stack of stacks) {
@@ -118,14 +120,14 @@ function fromTier(stack: TierStack): Load {
   };
 }
 
-function fromPeer(engine: Engine, url: string, dispatcher: ReturnType<typeof transferAgent>): Load {
+function fromPeer(engine: LlamaEngine, url: string, dispatcher: ReturnType<typeof transferAgent>): Load {
   return async (prepared) => {
     if (prepared.heldBlocks > 0) throw new Error("The device still holds blocks of the prompt.");
     const ticket = ticketFor({ kind: "pull", salt: "", from: url, expiresAtMs: Date.now() + 60_000 });
     const link = {
       url,
       ticket,
-      card: engine.card,
+      card: engine.kv.exchange.card,
       prepared,
       signal: new AbortController().signal,
       dispatcher,
@@ -152,7 +154,7 @@ function rowOf(source: Source, trials: readonly Trial[]): PrefixRow {
 }
 
 /** The sources take turns, so that a machine that grows busier favours none. */
-async function repeat(engine: Engine, prompt: string, loads: Record<Source, Load>): Promise<PrefixRow[]> {
+async function repeat(engine: LlamaEngine, prompt: string, loads: Record<Source, Load>): Promise<PrefixRow[]> {
   const trials = new Map<Source, Trial[]>(SOURCES.map((source) => [source, []]));
   for (let i = 1; i <= REPEATS; i++) {
     for (const source of SOURCES) {

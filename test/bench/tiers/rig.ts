@@ -1,9 +1,10 @@
 /** What the main process and the peer of `tiers.ts` share: the model, the engine and how a run's first token is timed. */
 import { join } from "node:path";
 import { ROOT } from "../../../cli/bundle.ts";
-import { type Engine, type EngineRequest, type Prepared, plainSampling, type Restore } from "../../../gpu-backend/engine/engine.ts";
+import type { EngineRequest, PreparedKv, Restore } from "../../../gpu-backend/engine/engine.ts";
 import { type LlamaEngine, startLlamaEngine } from "../../../gpu-backend/engine/llama-cpp/engine.ts";
-import { type DemoShape, ensureDemoModel } from "../../../gpu-backend/model/demo-model.ts";
+import { request as plainRequest } from "../../conformance/engine-runs.ts";
+import { type DemoShape, ensureDemoModel } from "../../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 
 /** 82 million parameters, 87 MB of weights, 12 KiB of KV a token: the largest self-made model that this kind of machine serves well. */
 export const SHAPE: DemoShape = {
@@ -26,25 +27,23 @@ export async function startEngine(modelPath: string): Promise<LlamaEngine> {
   return engine;
 }
 
-let runs = 0;
-
 export function requestFor(prompt: string): EngineRequest {
-  return { ...plainSampling, id: `run-${runs++}`, prompt, salt: "", maxTokens: 1, temperature: 0, topP: 1, seed: 0, stop: [] };
+  return plainRequest(prompt, { maxTokens: 1, seed: 0 });
 }
 
-export async function prepare(engine: Engine, request: EngineRequest): Promise<Prepared> {
-  const prepared = await engine.prepare(request);
+export async function prepare(engine: LlamaEngine, request: EngineRequest): Promise<PreparedKv> {
+  const prepared = await engine.kv.exchange.prepare(request);
   if (prepared.type === "refused") throw new Error(prepared.message);
   return prepared;
 }
 
 /** Runs it to its end; the time of the first token is the answer's. */
 export async function firstToken(
-  engine: Engine,
+  engine: LlamaEngine,
   request: EngineRequest,
   restore?: Restore,
 ): Promise<{ atMs: number; cachedTokens: number }> {
-  const run = await engine.submit(request, restore);
+  const run = await (restore === undefined ? engine.run(request) : engine.kv.exchange.import(request, restore));
   if (run.type === "refused") throw new Error(run.message);
   let atMs: number | null = null;
   for await (const event of run.events) {

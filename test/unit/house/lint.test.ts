@@ -39,6 +39,10 @@ test.each(["node:fs", "../routing/decide.ts"])("the core may not import %s from 
   expect(report).toContain(name);
 });
 
+test("the replica may not import from the folder of one engine", () => {
+  expect(report).toMatch(/knows-one-engine\.ts:1.*no-restricted-imports/);
+});
+
 test.each(["no-restricted-globals", "no-restricted-properties"])("the core has no clock and no chance: %s", (rule) => {
   expect(report).toContain(rule);
 });

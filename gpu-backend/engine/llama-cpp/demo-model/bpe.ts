@@ -1,17 +1,9 @@
 /** Trains a byte-level BPE vocabulary (GPT-2's scheme with Qwen 2's word splitter), the kind llama.cpp loads as model "gpt2", pre "qwen2". */
+import { byteCharacters } from "../byte-characters.ts";
 
 /** Same pieces as llama.cpp's LLAMA_VOCAB_PRE_TYPE_QWEN2. Merges never cross a piece. */
 const wordPattern =
   /(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+/gu;
-
-/** GPT-2's printable stand-in for each byte: itself where printable, else the next code point from 256 on. */
-export const byteCharacters: readonly string[] = (() => {
-  const printable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
-})();
-
-export const byteOfCharacter: ReadonlyMap<string, number> = new Map(byteCharacters.map((character, byte) => [character, byte]));
 
 export interface BpeVocabulary {
   /** Token strings by id: 256 bytes, then one per merge. */

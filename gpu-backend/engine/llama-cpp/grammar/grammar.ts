@@ -3,12 +3,12 @@
  *
  * Example: {type: "json_schema", schema: {type: "object", properties: {ok: {type: "boolean"}}, required: ["ok"]}} matches {"ok":true}.
  */
-import { clip } from "../../src/wire/check.ts";
-import type { FormatGrammar, Grammar, GrammarPlace, GrammarTool } from "../engine/engine.ts";
+import { clip } from "../../../../src/wire/check.ts";
+import type { FormatGrammar, Grammar, GrammarPlace, GrammarTool } from "../../grammar.ts";
 import { SchemaCompiler } from "./json-schema.ts";
 import { binds, isSchema } from "./keywords.ts";
-import { shortBudget, shortLimits, wideLimits } from "./limits.ts";
-import type { GrammarLimits } from "./limits.ts";
+import { grammarLimits } from "./limits.ts";
+import type { GrammarLimits, GrammarLimitSteps, GrammarLimitsName } from "./limits.ts";
 import { type Branch, literal, oneOf, oneOfTexts, repeat, Rules, sequence, UnsupportedError } from "./rules.ts";
 import type { Piece } from "./rules.ts";
 import { Strings } from "./strings.ts";
@@ -87,14 +87,13 @@ function compileWithin(grammar: Grammar, limits: GrammarLimits, strings: Strings
   }
 }
 
-/** `short`: for a model that ends by chance only; what the schema leaves open is then bounded so that the text stays short. */
-export function compileGrammar(grammar: Grammar, short: boolean): CompiledGrammar {
+/** `limits`: how much the grammar allows where the schema sets no bound. */
+export function compileGrammar(grammar: Grammar, limits: GrammarLimitsName): CompiledGrammar {
   if (JSON.stringify(grammar).length > largestSource) {
     return { type: "unsupported", message: `the schema is too large: it has more than ${largestSource} characters`, place: null };
   }
-  const budget = short ? shortBudget : Infinity;
+  const { steps: all, budget }: GrammarLimitSteps = grammarLimits[limits];
   const strings = new Strings();
-  const all = short ? shortLimits : wideLimits;
   const [widest] = all;
   let found = compileWithin(grammar, widest, strings);
   const fits = (made: CompiledGrammar) => made.type === "compiled" && made.longest <= budget;

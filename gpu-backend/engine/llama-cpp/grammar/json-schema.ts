@@ -2,7 +2,7 @@
  * JSON Schema as a grammar of compact JSON: properties in the schema's order, no white space, objects closed. Everything it matches is
  * valid; not everything valid is matched. `undefined` stands for a schema that nothing can match within the limits.
  */
-import { clip } from "../../src/wire/check.ts";
+import { clip } from "../../../../src/wire/check.ts";
 import { listOf, type Member, membersOf } from "./containers.ts";
 import { bindingBeside, countOf, isSchema, refuse, segment, typeKeywords, unheld } from "./keywords.ts";
 import type { Schema } from "./keywords.ts";

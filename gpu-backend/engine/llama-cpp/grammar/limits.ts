@@ -36,10 +36,10 @@ const wide: GrammarLimits = {
 };
 
 /** For models that know when to end: the first that makes a grammar of sane size. */
-export const wideLimits: GrammarSteps = [wide, { ...wide, depth: 4, recursion: 4 }];
+const wideLimits: GrammarSteps = [wide, { ...wide, depth: 4, recursion: 4 }];
 
 /** For a model that ends by chance: the first under which the longest text fits the budget is taken, else the last. */
-export const shortLimits: GrammarSteps = [
+const shortLimits: GrammarSteps = [
   { string: 128, key: 24, items: 8, entries: 6, digits: 12, fraction: 4, depth: 3, recursion: 5, calls: 4 },
   { string: 128, key: 24, items: 8, entries: 4, digits: 12, fraction: 4, depth: 2, recursion: 4, calls: 3 },
   { string: 96, key: 16, items: 6, entries: 4, digits: 9, fraction: 4, depth: 2, recursion: 4, calls: 3 },
@@ -51,7 +51,20 @@ export const shortLimits: GrammarSteps = [
   { string: 6, key: 6, items: 1, entries: 1, digits: 3, fraction: 1, depth: 1, recursion: 2, calls: 1 },
 ];
 /** Characters; the demo model says two to three with a token. */
-export const shortBudget = 2_000;
+const shortBudget = 2_000;
+
+export interface GrammarLimitSteps {
+  steps: GrammarSteps;
+  /** Characters of the longest text that should match. */
+  budget: number;
+}
+
+/** wide: what a trained model gets. short: for a model that ends by chance, such as the demo model; what the schema leaves open is bounded. */
+export const grammarLimits = {
+  wide: { steps: wideLimits, budget: Infinity },
+  short: { steps: shortLimits, budget: shortBudget },
+} as const satisfies Record<string, GrammarLimitSteps>;
+export type GrammarLimitsName = keyof typeof grammarLimits;
 
 /** Most that a schema's own bound is followed to: llama.cpp spells a repetition out. */
 export const largestRepeat = 1_024;
