@@ -53,7 +53,7 @@ export function beliefOf(newest: KeptRecord, request: number, edge: SoakEdge, fl
   for (const [index, { slowness }] of FLEET_TRUTH.entries()) {
     const name = mockName(index);
     const predicted = believed.get(name);
-    if (predicted === undefined || fleet.aliveMs(index) < KNOWN_AFTER_MS) continue;
+    if (predicted === undefined || fleet.undisturbedMs(index) < KNOWN_AFTER_MS) continue;
     belief.byReplica[name] = predicted.map((ms) => round(ms, 2));
     const truths = addedMs(LENGTHS.map((tokens) => idlePrefillMs(tokens, slowness)));
     for (const [at, { tokens, ms, isSeen }] of addedMs(predicted).entries()) {

@@ -31,8 +31,8 @@ export class MockFleet {
     return this.#deaths;
   }
 
-  /** ms since its process or its engine was started; 0 while it is dead. */
-  aliveMs(index: number): number {
+  /** ms since its process or its engine was started, or was given an archive, whose announcing makes it slower than its truth; 0 while it is dead. */
+  undisturbedMs(index: number): number {
     return this.#mocks[index] == null ? 0 : performance.now() - (this.#startedAtMs[index] ?? 0);
   }
 
@@ -74,6 +74,7 @@ export class MockFleet {
   /** It goes on announcing them for a while. */
   async archive(index: number, segments: number): Promise<void> {
     await this.#ask(index, { type: "archive", segments });
+    this.#startedAtMs[index] = performance.now();
   }
 
   async states(): Promise<(MockReply | null)[]> {

@@ -10,7 +10,7 @@ import type { Check } from "./check.ts";
 import { makeBundle, SoakEdge } from "./edge-process.ts";
 import { MockFleet } from "./fleet.ts";
 import { Load } from "./load.ts";
-import { groupsOf, type Predicted, predictedOf, recordsOf, summaryOf } from "./predictions.ts";
+import { groupsOf, type Predicted, predictedOf, recordsOf, summaryOf, timesOff } from "./predictions.ts";
 import { paced, phaseAt, PHASES } from "./prompts.ts";
 import { type Probed, probe } from "./probe.ts";
 import { nothingReal, type Real, realRequests } from "./real-requests.ts";
@@ -42,6 +42,9 @@ const BURST_EVERY = 10_000;
 const PROBE = { share: 1 / 100, least: 600 };
 const REST_MS = 15_000;
 const POLL_MS = 100;
+const MOST_FAR_OFF = 150;
+/** What an edge has lived through before it counts as warm and young. */
+const YOUTH_REQUESTS = 10_000;
 /** Of the fresh fleet, as at the storm's end. */
 const ARCHIVED_ON = [1, 3];
 const FILL_MS = 120_000;
@@ -54,6 +57,12 @@ interface Watched {
   requests: number;
 }
 
+/** A prediction that was far off, and what had been done to the fleet before it was decided. */
+interface FarOff extends Predicted {
+  off: number;
+  sinceDisturbedMs: number;
+}
+
 /** Reads records, closes windows, until `ended`. */
 class Watch {
   readonly windows: Windows;
@@ -61,6 +70,8 @@ class Watch {
   /** Of these, those of windows in which the machine kept up. */
   readonly keptUp: Predicted[] = [];
   readonly beliefs: Belief[] = [];
+  /** The worst, worst first. */
+  farOff: FarOff[] = [];
   indexWasFull = false;
   readonly #watched: Watched;
   #windowFrom = 0;
@@ -104,9 +115,21 @@ class Watch {
     const fromMs = Math.max(this.#lookedAtMs, edge.startedAtMs);
     const fresh = records.filter(({ record }) => record.decidedAtMs > fromMs && record.decidedAtMs < nowMs - 1_500);
     this.#lookedAtMs = Math.max(this.#lookedAtMs, ...fresh.map(({ record }) => record.decidedAtMs));
-    this.predicted.push(...predictedOf(fresh, nowMs, storm.disturbedAtMs));
+    const predicted = predictedOf(fresh, nowMs, storm.disturbedAtMs);
+    this.predicted.push(...predicted);
+    this.#keepFarOff(predicted);
     const belief = beliefOf(newest, sent, edge, fleet);
     if (belief !== null) this.beliefs.push((this.#belief = belief));
+  }
+
+  #keepFarOff(predicted: readonly Predicted[]): void {
+    const { storm } = this.#watched;
+    const all = predicted.map((one): FarOff => ({
+      ...one,
+      off: round(timesOff(one.predictedMs, one.actualMs), 2),
+      sinceDisturbedMs: Math.round(one.decidedAtMs - storm.disturbedBeforeMs(one.decidedAtMs)),
+    }));
+    this.farOff = [...this.farOff, ...all].sort((one, other) => other.off - one.off).slice(0, MOST_FAR_OFF);
   }
 
   async #close(): Promise<void> {
@@ -160,17 +183,20 @@ async function soak(edge: SoakEdge, { requests, pace }: LongOptions) {
   }
 }
 
-/** A new edge and a new fleet with the same truth, an index as full, and as much learnt as one probe teaches. */
+/** A new edge and a new fleet with the same truth, an index as full, and a youth of the same load. */
 async function freshProbe(bundle: string, requests: number, pace: number): Promise<Probed> {
   const edge = await SoakEdge.start(bundle);
   const relay = await Relay.start(edge.port);
   const fleet = new MockFleet(edge, relay, 1_000);
+  let load: Load | null = null;
   try {
     await fleet.startAll();
     await fillIndex(edge, fleet);
-    await probe(edge, requests, pace);
+    load = new Load(edge, { seed: 32, onSent: () => undefined, isQuiet: () => true });
+    await load.play(Math.min(YOUTH_REQUESTS, requests * 10), () => paced(phaseAt(0), pace), 1);
     return await probe(edge, requests, pace);
   } finally {
+    load?.end();
     fleet.killAll();
     relay.end();
     await edge.end();
@@ -244,6 +270,7 @@ export async function longHalf(options: LongOptions): Promise<Check[]> {
     groups: groupsOf(predicted),
     worstBelief: beliefs.toSorted((one, other) => other.seenOff - one.seenOff)[0] ?? null,
     returns,
+    farOff: watch.farOff,
     end,
     fresh,
     real: told,

@@ -27,6 +27,11 @@ export interface Predicted {
   predictedMs: number;
   /** From the decision to the first token; of one that had none yet, what had passed. */
   actualMs: number;
+  decidedAtMs: number;
+  /** What ran on its replica, and what was queued there. */
+  inFlight: number;
+  queueMs: number;
+  stuckMs: number;
 }
 
 /** Where the records are read. */
@@ -66,13 +71,14 @@ export function predictedOf(kept: readonly KeptRecord[], nowMs: number, quietSin
     const ageMs = nowMs - decidedAtMs;
     if (chosen === undefined || request.counts === true || ageMs < SETTLED_AFTER_MS) return [];
     const foretoldMs = firstTokenMs(chosen, decision.transfer);
-    const { name: replica } = chosen;
+    const { name: replica, terms } = chosen;
+    const seen = { decidedAtMs, inFlight: terms.inFlight, queueMs: terms.queueMs, stuckMs: terms.stuckMs };
     if (hindsight !== null && outcome.promptTokens !== null) {
       const { predictedMs, actualMs } = hindsight;
-      return [{ replica, promptTokens: outcome.promptTokens, foretoldMs, predictedMs, actualMs }];
+      return [{ replica, promptTokens: outcome.promptTokens, foretoldMs, predictedMs, actualMs, ...seen }];
     }
     if (outcome.ended !== null || decidedAtMs < quietSinceMs || ageMs < foretoldMs) return [];
-    return [{ replica, promptTokens: request.promptTokens, foretoldMs, predictedMs: foretoldMs, actualMs: ageMs }];
+    return [{ replica, promptTokens: request.promptTokens, foretoldMs, predictedMs: foretoldMs, actualMs: ageMs, ...seen }];
   });
 }
 

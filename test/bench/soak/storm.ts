@@ -76,6 +76,8 @@ export class Storm {
   #going: Promise<void> = Promise.resolve();
   #lastMs = -Infinity;
   #acts = false;
+  /** When each began and ended, ms since 1970. */
+  readonly #doneAtMs: number[] = [];
 
   constructor(stormy: Stormy, requests: number) {
     this.#stormy = stormy;
@@ -89,6 +91,12 @@ export class Storm {
   /** When something was done last, ms since 1970. */
   get disturbedAtMs(): number {
     return performance.timeOrigin + this.#lastMs;
+  }
+
+  /** The same before a time, ms since 1970; the soak's start when nothing was done yet. */
+  disturbedBeforeMs(atMs: number): number {
+    const before = this.#doneAtMs.filter((doneMs) => doneMs <= atMs);
+    return before.at(-1) ?? performance.timeOrigin + this.#startedMs;
   }
 
   /** So many were sent. Does not wait for what that sets off. */
@@ -106,6 +114,7 @@ export class Storm {
 
   async #carryOut(event: What, request: number): Promise<void> {
     this.#lastMs = performance.now();
+    this.#doneAtMs.push(this.disturbedAtMs);
     this.#acts = true;
     const names = "replicas" in event ? event.replicas.map(mockName).join(", ") : "replica" in event ? mockName(event.replica) : "";
     const what = `${event.kind} ${names}`.trim();
@@ -115,6 +124,7 @@ export class Storm {
     await this.#do(event);
     this.#acts = false;
     this.#lastMs = performance.now();
+    this.#doneAtMs.push(this.disturbedAtMs);
   }
 
   async #do(event: What): Promise<void> {
