@@ -1,11 +1,11 @@
 /** Logged decisions as text: read from what the edge lists or from one a line, written one a line. */
 import { appendFileSync } from "node:fs";
 import { z } from "zod";
-import { decodeRecord, type EncodedRecord, encodeRecord, type ExplainRecord } from "../src/routing/explain.ts";
+import { decodeRecord, type EncodedRecord, encodeRecord, type ExplainRecord } from "../src/explain/record.ts";
 
 const LINES_AT_ONCE = 500;
 
-/** Rows from before tiers were weighed have ten numbers a candidate, those before decodes were fourteen (src/routing/packed-view.ts). */
+/** Rows from before tiers were weighed have ten numbers a candidate, those before decodes were fourteen (src/explain/packed-view.ts). */
 const COLUMNS_BEFORE = { withTiers: 14, withoutTiers: 10 };
 
 const View = z

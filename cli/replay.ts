@@ -1,15 +1,15 @@
 /** `warmpath replay`: logged decisions decided again, under the profile they had and under another. */
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { decide } from "../src/routing/decide.ts";
-import type { Decision, Profile } from "../src/routing/decision.ts";
-import { type ExplainRecord, replay } from "../src/routing/explain.ts";
-import { firstTokenMs } from "../src/routing/first-token.ts";
-import { addFunnel, emptyFunnel, type Funnel, funnelOf } from "../src/routing/funnel.ts";
-import { type Hindsight, hindsightOf, type HindsightSummary, summaryOf } from "../src/routing/hindsight.ts";
-import { unpackView } from "../src/routing/packed-view.ts";
-import { PROFILES } from "../src/routing/profiles.ts";
-import { whyOf } from "../src/routing/why.ts";
+import { decide } from "../src/decision/decide.ts";
+import type { Decision, Profile } from "../src/decision/decision.ts";
+import { type ExplainRecord, replay } from "../src/explain/record.ts";
+import { firstTokenMs } from "../src/decision/first-token.ts";
+import { addFunnel, emptyFunnel, type Funnel, funnelOf } from "../src/explain/funnel.ts";
+import { type Hindsight, hindsightOf, type HindsightSummary, summaryOf } from "../src/explain/hindsight.ts";
+import { unpackView } from "../src/explain/packed-view.ts";
+import { PROFILES } from "../src/decision/profiles.ts";
+import { whyOf } from "../src/explain/paragraph.ts";
 import { parseLog } from "./decision-log.ts";
 
 const USAGE = `warmpath replay LOG [options]

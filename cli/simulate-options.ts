@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
-import type { ProfileName } from "../src/routing/decision.ts";
-import { PROFILES } from "../src/routing/profiles.ts";
-import { BASELINE_NAMES, type BaselineName, isBaselineName } from "../src/simulation/baselines/baselines.ts";
-import { ENGINES, type EngineName } from "../src/simulation/constants.ts";
-import { POOL_CHOICES, type Regions } from "../src/simulation/regional-arm.ts";
-import { TOPOLOGIES, type Topology } from "../src/simulation/simulate.ts";
-import { WORKLOAD_NAMES, type WorkloadName } from "../src/simulation/workload.ts";
+import type { ProfileName } from "../src/decision/decision.ts";
+import { PROFILES } from "../src/decision/profiles.ts";
+import { BASELINE_NAMES, type BaselineName, isBaselineName } from "../simulator/baselines/baselines.ts";
+import { ENGINES, type EngineName } from "../simulator/constants.ts";
+import { POOL_CHOICES, type Regions } from "../simulator/regional-arm.ts";
+import { TOPOLOGIES, type Topology } from "../simulator/simulate.ts";
+import { WORKLOAD_NAMES, type WorkloadName } from "../simulator/workload.ts";
 
 /** The product, by its profile, or a peer's rule. */
 export type PolicyName = { kind: "product"; profile: ProfileName } | { kind: "baseline"; name: BaselineName };

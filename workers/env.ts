@@ -3,8 +3,8 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import type { DirectoryObject } from "./objects/directory-object.ts";
 import type { PoolObject } from "./objects/pool-object.ts";
 import type { RecordsObject } from "./objects/records-object.ts";
-import type { WeightedName } from "../src/routing/placement.ts";
-import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/routing/pool-state.ts";
+import type { WeightedName } from "../src/edge/rendezvous.ts";
+import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/router/state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
 import type { ReplicaAddresses } from "./replica-url.ts";
 

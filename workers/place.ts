@@ -1,6 +1,6 @@
 /** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost; in the next pool when one has none for it. */
 import { type ApiError, apiError } from "../src/errors.ts";
-import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/routing/dispatcher.ts";
+import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/router/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { ApiName } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";

@@ -1,6 +1,6 @@
 /** The cards of all pools as this isolate knows them. */
 import { Sketch } from "../src/residency/sketch.ts";
-import type { PoolCard } from "../src/routing/dispatcher.ts";
+import type { PoolCard } from "../src/router/dispatcher.ts";
 import { configOf, type Env } from "./env.ts";
 import type { ListedCard } from "./objects/directory-object.ts";
 import { poolStub } from "./pool-stub.ts";

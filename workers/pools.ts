@@ -2,11 +2,11 @@
 import type { Context } from "hono";
 import type { ApiError } from "../src/errors.ts";
 import { specFingerprint } from "../src/prefix/segment.ts";
-import { choosePool, type PoolSight, type RankedPool } from "../src/routing/choose-pool.ts";
-import type { Ask } from "../src/routing/dispatcher.ts";
-import { PaidWays } from "../src/routing/paid-ways.ts";
-import { headOf, rendezvous } from "../src/routing/placement.ts";
-import { SentPrompts } from "../src/routing/sent-prompts.ts";
+import { choosePool, type PoolSight, type RankedPool } from "../src/edge/rank-pools.ts";
+import type { Ask } from "../src/router/dispatcher.ts";
+import { PaidWays } from "../src/edge/distance-debt.ts";
+import { headOf, rendezvous } from "../src/edge/rendezvous.ts";
+import { SentPrompts } from "../src/edge/recently-sent.ts";
 import { leastPromptBytes } from "../src/prefix/least-bytes.ts";
 import { contextLengthError, type PromptExcess } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";

@@ -1,5 +1,5 @@
 /** The pictures of a report: from cells to lines and bars. */
-import type { Cell, CellMetrics } from "../../src/simulation/comparison.ts";
+import type { Cell, CellMetrics } from "../../simulator/comparison.ts";
 import { barPlot } from "./bar-plot.ts";
 import { type Line, linePlot } from "./line-plot.ts";
 import { escapeText, slug } from "./markup.ts";

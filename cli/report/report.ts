@@ -7,7 +7,7 @@ import {
   type PeerGeomean,
   ratiosToBestPeer,
   rowsByCell,
-} from "../../src/simulation/comparison.ts";
+} from "../../simulator/comparison.ts";
 import { capacityPlots, hitPlots, workloadPlots } from "./cell-plots.ts";
 import { escapeText, slug } from "./markup.ts";
 import { plain, times } from "./quantities.ts";
@@ -15,7 +15,7 @@ import { STYLE } from "./style.ts";
 import { geomeanTable, lostTable, numberTables, ratioTable, robustnessTable, capacityTable } from "./tables.ts";
 import { type Timeline, timelinePlot } from "./timeline-plot.ts";
 
-export type { Cell, CellMetrics } from "../../src/simulation/comparison.ts";
+export type { Cell, CellMetrics } from "../../simulator/comparison.ts";
 export type { Timeline } from "./timeline-plot.ts";
 
 export interface GeomeanRow extends PeerGeomean {

@@ -8,7 +8,7 @@ import {
   type ComparedMetric,
   type LostCell,
   cellId,
-} from "../../src/simulation/comparison.ts";
+} from "../../simulator/comparison.ts";
 import { capacityName } from "./cell-plots.ts";
 import { escapeText, table } from "./markup.ts";
 import { inOrder } from "./palette.ts";

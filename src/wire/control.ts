@@ -11,7 +11,7 @@ export const CLOSE = { refused: 4000, replaced: 4001, silent: 4002 } as const;
 
 const name = z.string().regex(/^[0-9A-Za-z._-]{1,64}$/);
 const count = z.number().int().nonnegative().max(0xffffffff);
-/** Measured, ms. Any number passes here: the pool leaves out what lies outside its range (src/routing/lease-report.ts), and no socket is closed for it. */
+/** Measured, ms. Any number passes here: the pool leaves out what lies outside its range (src/router/lease-report.ts), and no socket is closed for it. */
 const millis = z.custom<number>((value) => typeof value === "number", "not a number");
 const attempt = z.number().int().min(1).max(MOST_ATTEMPTS);
 /** A request's, or that of the prefill another replica does for it (`<request id>~prefill`). */

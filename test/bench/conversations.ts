@@ -1,5 +1,5 @@
 /** Seeded conversations and a closed loop that plays them through the edge, noting for each request what was predicted and what was true. */
-import type { PlannedTransfer, ScoredCandidate } from "../../src/routing/decision.ts";
+import type { PlannedTransfer, ScoredCandidate } from "../../src/decision/decision.ts";
 
 export interface ConversationPlan {
   seed: number;

@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { ENGINES, type EngineName } from "../../src/simulation/constants.ts";
+import { ENGINES, type EngineName } from "../../simulator/constants.ts";
 import { capacityPart } from "./decision/capacity.ts";
 import { cellsPart } from "./decision/cells.ts";
 import { disaggregationPart } from "./decision/disaggregation.ts";

@@ -1,5 +1,5 @@
 /** 10,000 requests a second over pool objects that decide 1,000 each. Writes test/bench/results/pools.json. `node test/bench/pools.ts` */
-import { type PoolPolicy, type PoolsResult, type PoolsWorld, simulatePools } from "../../src/simulation/pools.ts";
+import { type PoolPolicy, type PoolsResult, type PoolsWorld, simulatePools } from "../../simulator/pools.ts";
 import { writeResult } from "./result.ts";
 
 const WORLD: Omit<PoolsWorld, "pools" | "requestsPerSecond"> = {

@@ -5,7 +5,7 @@
  * at once; and, after `--seconds` of pings, a long prompt and eight of 260 words at once. Needs a quiet machine.
  */
 import { parseArgs } from "node:util";
-import { percentile } from "../../src/routing/percentile.ts";
+import { percentile } from "../../src/explain/percentile.ts";
 import { type Started, startProduct } from "../e2e/started.ts";
 import { type ConversationPlan, makeConversations, play, seededRandom, wordsOf } from "./conversations.ts";
 import { writeResult } from "./result.ts";

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { DEFAULT_REMOTE_PREFILL_TOKENS, PoolState } from "../../src/routing/pool-state.ts";
+import { DEFAULT_REMOTE_PREFILL_TOKENS, PoolState } from "../../src/router/state.ts";
 import { mergedFamilies, type MetricFamily, prometheusText } from "../../src/prometheus.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
-import { poolMetrics } from "../../src/routing/metrics.ts";
+import { poolMetrics } from "../../src/router/metrics.ts";
 import { parsePrometheus } from "../prometheus-text.ts";
 
 test("families with help, type and labelled samples; what has no sample is left out", () => {

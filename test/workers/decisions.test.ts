@@ -3,8 +3,8 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { decodeRecord, type EncodedRecord, replay } from "../../src/routing/explain.ts";
-import type { Funnel } from "../../src/routing/funnel.ts";
+import { decodeRecord, type EncodedRecord, replay } from "../../src/explain/record.ts";
+import type { Funnel } from "../../src/explain/funnel.ts";
 import { formatKey } from "../../src/tenancy/key.ts";
 import { createApp } from "../../workers/app.ts";
 import type { Env } from "../../workers/env.ts";

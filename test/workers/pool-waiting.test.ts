@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { DecideAnswer } from "../../src/routing/dispatcher.ts";
+import type { DecideAnswer } from "../../src/router/dispatcher.ts";
 import { capacity, MockReplica } from "./mock-replica.ts";
 import { TestPool, useClock } from "./support.ts";
 

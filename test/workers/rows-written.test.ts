@@ -2,10 +2,10 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { ExplainRing } from "../../src/routing/explain-ring.ts";
+import { ExplainRing } from "../../src/explain/ring.ts";
 import { DecisionStore } from "../../workers/objects/decision-store.ts";
-import { recordOf } from "../unit/routing/records.ts";
-import { candidate, request, viewOf } from "../unit/routing/views.ts";
+import { recordOf } from "../unit/explain/records.ts";
+import { candidate, request, viewOf } from "../unit/decision/views.ts";
 import { MockReplica, capacity } from "./mock-replica.ts";
 import { RowMeter } from "./row-meter.ts";
 import { chainOf, TestPool, useClock } from "./support.ts";

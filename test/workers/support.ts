@@ -6,7 +6,7 @@ import { DEFAULT_SCHEDULE, specFingerprint } from "../../src/prefix/segment.ts";
 import type { MetricFamily } from "../../src/prometheus.ts";
 import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
-import type { Ask, DecideAnswer } from "../../src/routing/dispatcher.ts";
+import type { Ask, DecideAnswer } from "../../src/router/dispatcher.ts";
 import { CheckpointStore } from "../../workers/objects/checkpoint-store.ts";
 import type { MockReplica } from "./mock-replica.ts";
 

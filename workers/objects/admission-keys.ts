@@ -1,7 +1,7 @@
 /** The keys under which a pool signs: one per replica epoch, known to this object and that replica only. */
 import { createHmac } from "node:crypto";
 import type { Replica } from "../../src/pool/replica.ts";
-import type { AdmissionClaims, TicketClaims } from "../../src/routing/dispatcher.ts";
+import type { AdmissionClaims, TicketClaims } from "../../src/router/dispatcher.ts";
 import { encodeAdmission } from "../../src/wire/admission.ts";
 import type { Mac } from "../../src/wire/sealed.ts";
 import { encodeTicket } from "../../src/wire/ticket.ts";

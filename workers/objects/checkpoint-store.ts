@@ -4,7 +4,7 @@
  */
 import type { MembershipState } from "../../src/pool/membership.ts";
 import type { HashSpec } from "../../src/prefix/segment.ts";
-import type { SavedRates } from "../../src/routing/predict.ts";
+import type { SavedRates } from "../../src/rates/rate-book.ts";
 import type { CheckpointPosition, CheckpointRows, JournalRow, PageRow } from "../../src/residency/checkpoint.ts";
 
 /** What a pool knows besides its index, as JSON; of a field that an older version did not store there is nothing. */

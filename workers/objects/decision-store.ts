@@ -2,10 +2,10 @@
  * The pool's last decisions over the loss of its memory. Memory has all that is kept; the rows are its log, overwritten in a ring. One
  * row has many records, because the platform bills rows and not bytes, and there is no index, which would be billed as another row.
  */
-import { tell } from "../../src/routing/told.ts";
-import { type ExplainRecord, type RecordRow, rowOf } from "../../src/routing/explain.ts";
-import type { ExplainRing } from "../../src/routing/explain-ring.ts";
-import type { RecordBatch } from "../../src/routing/record-batch.ts";
+import { tell } from "../../src/explain/listing.ts";
+import { type ExplainRecord, type RecordRow, rowOf } from "../../src/explain/record.ts";
+import type { ExplainRing } from "../../src/explain/ring.ts";
+import type { RecordBatch } from "../../src/explain/record-batch.ts";
 
 /** So many rows are earned by a decision, and so many may be saved up. */
 const ROWS_PER_DECISION = 0.02;

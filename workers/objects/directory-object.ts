@@ -3,7 +3,7 @@
  * pools for, at most every second and only while edges ask.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { PoolCard } from "../../src/routing/pool-card.ts";
+import type { PoolCard } from "../../src/router/card.ts";
 import { type Env, MOST_POOLS } from "../env.ts";
 import { poolStub } from "../pool-stub.ts";
 import { steadyNowMs } from "../steady-clock.ts";

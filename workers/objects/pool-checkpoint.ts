@@ -1,8 +1,8 @@
 /** What a pool keeps of itself over the loss of its memory: who its replicas are, what they hold, and what was learnt of their pace. */
 import { IndexCheckpoint, MOST_PENDING_BYTES } from "../../src/residency/checkpoint.ts";
 import type { StorableIndex } from "../../src/residency/segment-index.ts";
-import type { AnnounceIntake } from "../../src/routing/announce-intake.ts";
-import type { PoolState } from "../../src/routing/pool-state.ts";
+import type { AnnounceIntake } from "../../src/router/intake.ts";
+import type { PoolState } from "../../src/router/state.ts";
 import { CheckpointStore, type Saved } from "./checkpoint-store.ts";
 
 const EVERY_MS = 5_000;

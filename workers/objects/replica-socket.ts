@@ -3,7 +3,7 @@ import type { MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica, ReplicaHello } from "../../src/pool/replica.ts";
 import { RETRY_MS } from "../../src/pool/way-back.ts";
 import { HASH_SPEC_VERSIONS, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
-import type { ResyncNeed } from "../../src/routing/resync.ts";
+import type { ResyncNeed } from "../../src/router/sync.ts";
 import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
 import type { Config } from "../env.ts";
 import { replicaUrl, replicaUrlProblem } from "../replica-url.ts";

@@ -1,7 +1,7 @@
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
-import { encodedOfRow } from "../../src/routing/explain.ts";
-import { type KeptDecisions, tellAll } from "../../src/routing/told.ts";
+import { encodedOfRow } from "../../src/explain/record.ts";
+import { type KeptDecisions, tellAll } from "../../src/explain/listing.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
 import { poolStub } from "../pool-stub.ts";
 import { isRequestOf, poolOfRequest } from "../request-id.ts";

@@ -1,7 +1,7 @@
 /** Every request that a replica answers, whichever API it came through: path → API → prompt → chain → place → answer. */
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
-import type { PoolCard } from "../../src/routing/dispatcher.ts";
+import type { PoolCard } from "../../src/router/dispatcher.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { forwardedDigest } from "../../src/wire/admission.ts";
 import { parserOf } from "../../src/wire/envelope.ts";

@@ -1,5 +1,5 @@
 /** What all parts of the comparison share: which cells there are, what load 1 means in each, and how results are kept. */
-import type { EngineName } from "../../../src/simulation/constants.ts";
+import type { EngineName } from "../../../simulator/constants.ts";
 import { commitNow, readResult, writeResult } from "../result.ts";
 import type { Asked, Fleet } from "./task.ts";
 
@@ -47,7 +47,7 @@ export function fleetsOf(bench: Bench, constants: readonly number[], kvShare = 1
   );
 }
 
-/** Requests a second at load 1 of each fleet: src/simulation/saturation.ts. */
+/** Requests a second at load 1 of each fleet: simulator/saturation.ts. */
 export async function saturations(bench: Bench, fleets: readonly Fleet[]): Promise<number[]> {
   const tasks = fleets.map((fleet) => ({ ...fleet, what: "saturation" as const }));
   return (await performAll(tasks, bench.threads)).map(({ ratePerSecond }) => ratePerSecond);

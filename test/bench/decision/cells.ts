@@ -1,6 +1,6 @@
 /** Workloads × loads × engines × policies: mean and p99 time to first token, time per token, against the best peer of each cell and each peer over all. */
-import { type Cell, cellsLost, type ComparedMetric, geomeansAgainstPeers, ratiosToBestPeer } from "../../../src/simulation/comparison.ts";
-import type { RunResult } from "../../../src/simulation/simulate.ts";
+import { type Cell, cellsLost, type ComparedMetric, geomeansAgainstPeers, ratiosToBestPeer } from "../../../simulator/comparison.ts";
+import type { RunResult } from "../../../simulator/simulate.ts";
 import { type Bench, fleetsOf, keep, PEERS, PRODUCT, saturations } from "./bench.ts";
 import { performAll } from "./threads.ts";
 

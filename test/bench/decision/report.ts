@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type CapacityRow, type GeomeanRow, type Report, type RobustnessRow, writeReport } from "../../../cli/report/report.ts";
-import { type Cell, cellsLost, geomeansAgainstPeers, ratiosToBestPeer } from "../../../src/simulation/comparison.ts";
+import { type Cell, cellsLost, geomeansAgainstPeers, ratiosToBestPeer } from "../../../simulator/comparison.ts";
 import type { Result } from "../result.ts";
 import { PRODUCT } from "./bench.ts";
 

@@ -1,15 +1,15 @@
 /** One piece of the comparison that a thread can do alone, and what comes of it. Plain values: they cross threads. */
 import { readFileSync } from "node:fs";
-import { baseline, isBaselineName } from "../../../src/simulation/baselines/baselines.ts";
-import { streamOf } from "../../../src/simulation/chance.ts";
-import { type EngineConstants, ENGINES, type EngineName, scaled } from "../../../src/simulation/constants.ts";
-import { paced, type Plan } from "../../../src/simulation/plan.ts";
-import { steadyStart } from "../../../src/simulation/steady-start.ts";
-import { saturation } from "../../../src/simulation/saturation.ts";
-import { DEFAULTS, type RunResult, simulate, type SimulationOptions } from "../../../src/simulation/simulate.ts";
-import { sloCapacity, type SloCapacity } from "../../../src/simulation/slo-capacity.ts";
-import { parseTrace } from "../../../src/simulation/trace.ts";
-import { OTHER_WORKLOADS, type WorkloadName, WORKLOADS } from "../../../src/simulation/workload.ts";
+import { baseline, isBaselineName } from "../../../simulator/baselines/baselines.ts";
+import { streamOf } from "../../../simulator/chance.ts";
+import { type EngineConstants, ENGINES, type EngineName, scaled } from "../../../simulator/constants.ts";
+import { paced, type Plan } from "../../../simulator/plan.ts";
+import { steadyStart } from "../../../simulator/steady-start.ts";
+import { saturation } from "../../../simulator/saturation.ts";
+import { DEFAULTS, type RunResult, simulate, type SimulationOptions } from "../../../simulator/simulate.ts";
+import { sloCapacity, type SloCapacity } from "../../../simulator/slo-capacity.ts";
+import { parseTrace } from "../../../simulator/trace.ts";
+import { OTHER_WORKLOADS, type WorkloadName, WORKLOADS } from "../../../simulator/workload.ts";
 
 /** "trace": Mooncake's conversation trace, a part of it. */
 export type Asked = WorkloadName | "trace";

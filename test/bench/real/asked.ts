@@ -1,7 +1,7 @@
 /** The agent generator's plan, brought to this machine's size: what each request says, when, and how much it wants. */
-import { streamOf } from "../../../src/simulation/chance.ts";
-import { paced, type Plan, type PlannedRequest, TreeBuilder } from "../../../src/simulation/plan.ts";
-import { agentPlan } from "../../../src/simulation/workload-agent.ts";
+import { streamOf } from "../../../simulator/chance.ts";
+import { paced, type Plan, type PlannedRequest, TreeBuilder } from "../../../simulator/plan.ts";
+import { agentPlan } from "../../../simulator/workload-agent.ts";
 import { type Message, seededRandom, wordsOf } from "../conversations.ts";
 
 export interface Scale {

@@ -5,9 +5,9 @@
  * has fewer, all are slowed alike (processor sharing). Times are divided by that before `fitConstants` sees them, and the simulated fleet multiplies
  * its steps by it again (fleet.ts). `coresEach` is above 1: an engine's one thread, and what the edge, the replica's server and the client do for it.
  */
-import type { EngineConstants } from "../../../src/simulation/constants.ts";
-import { fitConstants, type LogRow, type StepConstants } from "../../../src/simulation/fit.ts";
-import { pairsOf } from "../../../src/simulation/step-time.ts";
+import type { EngineConstants } from "../../../simulator/constants.ts";
+import { fitConstants, type LogRow, type StepConstants } from "../../../simulator/fit.ts";
+import { pairsOf } from "../../../simulator/step-time.ts";
 import type { Seen } from "./play.ts";
 
 export interface Calibration {

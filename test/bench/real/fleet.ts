@@ -1,15 +1,15 @@
 /** The simulator's fleet for replicas that share the cores of one machine: each step takes longer by how many compute when it begins. */
-import { PROFILES } from "../../../src/routing/profiles.ts";
-import type { ProfileName } from "../../../src/routing/decision.ts";
-import type { Arm } from "../../../src/simulation/arm.ts";
-import { streamOf } from "../../../src/simulation/chance.ts";
-import type { EngineConstants } from "../../../src/simulation/constants.ts";
-import { Fleet } from "../../../src/simulation/fleet.ts";
-import { type Measures, RunLog } from "../../../src/simulation/measures.ts";
-import type { Plan } from "../../../src/simulation/plan.ts";
-import { ProductArm } from "../../../src/simulation/product-arm.ts";
-import { SimulatedReplica } from "../../../src/simulation/simulated-replica.ts";
-import { Timeline } from "../../../src/simulation/timeline.ts";
+import { PROFILES } from "../../../src/decision/profiles.ts";
+import type { ProfileName } from "../../../src/decision/decision.ts";
+import type { Arm } from "../../../simulator/arm.ts";
+import { streamOf } from "../../../simulator/chance.ts";
+import type { EngineConstants } from "../../../simulator/constants.ts";
+import { Fleet } from "../../../simulator/fleet.ts";
+import { type Measures, RunLog } from "../../../simulator/measures.ts";
+import type { Plan } from "../../../simulator/plan.ts";
+import { ProductArm } from "../../../simulator/product-arm.ts";
+import { SimulatedReplica } from "../../../simulator/simulated-replica.ts";
+import { Timeline } from "../../../simulator/timeline.ts";
 import { type Calibration, slowdown } from "./calibrate.ts";
 
 export interface Machine {

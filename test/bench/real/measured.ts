@@ -1,6 +1,6 @@
-/** What a run on real replicas is measured by: as src/simulation/measures.ts does, over the same share of its requests. */
-import { percentile } from "../../../src/routing/percentile.ts";
-import { type Measures, WARM_UP_SHARE } from "../../../src/simulation/measures.ts";
+/** What a run on real replicas is measured by: as simulator/measures.ts does, over the same share of its requests. */
+import { percentile } from "../../../src/explain/percentile.ts";
+import { type Measures, WARM_UP_SHARE } from "../../../simulator/measures.ts";
 import type { Seen } from "./play.ts";
 
 export interface Figures {

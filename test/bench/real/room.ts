@@ -3,7 +3,7 @@
  * of blocks, however short, and what two chains share lies in both. So room is not `sequences * contextTokens` but what that many chains of this
  * workload have in them.
  */
-import type { Plan } from "../../../src/simulation/plan.ts";
+import type { Plan } from "../../../simulator/plan.ts";
 import type { Seen } from "./play.ts";
 
 /**

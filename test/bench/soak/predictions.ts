@@ -1,10 +1,10 @@
 /** What was predicted for requests and what came, read from the pool's own records, a sample of them at a time. */
-import { decide } from "../../../src/routing/decide.ts";
-import type { CandidateView } from "../../../src/routing/decision.ts";
-import { decodeRecord, type EncodedRecord, type ExplainRecord, replay } from "../../../src/routing/explain.ts";
-import { firstTokenMs } from "../../../src/routing/first-token.ts";
-import type { Hindsight } from "../../../src/routing/hindsight.ts";
-import { unpackView } from "../../../src/routing/packed-view.ts";
+import { decide } from "../../../src/decision/decide.ts";
+import type { CandidateView } from "../../../src/decision/decision.ts";
+import { decodeRecord, type EncodedRecord, type ExplainRecord, replay } from "../../../src/explain/record.ts";
+import { firstTokenMs } from "../../../src/decision/first-token.ts";
+import type { Hindsight } from "../../../src/explain/hindsight.ts";
+import { unpackView } from "../../../src/explain/packed-view.ts";
 import { percentile, round } from "../tiers/figures.ts";
 import { BYTES_PER_TOKEN } from "./truth.ts";
 

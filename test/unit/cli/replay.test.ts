@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { appendLog, lineOf, parseLog } from "../../../cli/decision-log.ts";
 import { describe as inWords, main, replayAll } from "../../../cli/replay.ts";
-import { encodeRecord, type ExplainRecord, replay } from "../../../src/routing/explain.ts";
-import { PROFILES } from "../../../src/routing/profiles.ts";
-import { tellAll } from "../../../src/routing/told.ts";
-import { streamOf } from "../../../src/simulation/chance.ts";
-import { ENGINES } from "../../../src/simulation/constants.ts";
-import { paced } from "../../../src/simulation/plan.ts";
-import { DEFAULTS, simulate } from "../../../src/simulation/simulate.ts";
-import { WORKLOADS } from "../../../src/simulation/workload.ts";
-import { recordOf } from "../routing/records.ts";
-import { candidate, request, viewOf } from "../routing/views.ts";
+import { encodeRecord, type ExplainRecord, replay } from "../../../src/explain/record.ts";
+import { PROFILES } from "../../../src/decision/profiles.ts";
+import { tellAll } from "../../../src/explain/listing.ts";
+import { streamOf } from "../../../simulator/chance.ts";
+import { ENGINES } from "../../../simulator/constants.ts";
+import { paced } from "../../../simulator/plan.ts";
+import { DEFAULTS, simulate } from "../../../simulator/simulate.ts";
+import { WORKLOADS } from "../../../simulator/workload.ts";
+import { recordOf } from "../explain/records.ts";
+import { candidate, request, viewOf } from "../decision/views.ts";
 
 const REQUESTS = process.env["WARMPATH_FULL"] === undefined ? 600 : 10_000;
 

@@ -1,5 +1,5 @@
 /** What a replica says of what it holds, as gpu-backend/announce.ts says it: deltas by number, kept for a while, and all of it when asked. */
-import type { ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
+import type { ResidencyUpdate } from "../../../src/router/intake.ts";
 import type { Holdings } from "./holdings.ts";
 
 const JOURNAL_FRAMES = 1_024;

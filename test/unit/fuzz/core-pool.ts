@@ -4,10 +4,10 @@ import type { MembershipEffect, MembershipEvent } from "../../../src/pool/member
 import { PoolClock } from "../../../src/pool/pool-clock.ts";
 import type { ReplicaHello } from "../../../src/pool/replica.ts";
 import { createStorableIndex } from "../../../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type LeaseStep, type ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
-import { type DecideAnswer, type DecideRequest, Dispatcher } from "../../../src/routing/dispatcher.ts";
-import { PoolState } from "../../../src/routing/pool-state.ts";
-import { CACHE_AWARE } from "../../../src/routing/profiles.ts";
+import { AnnounceIntake, type LeaseStep, type ResidencyUpdate } from "../../../src/router/intake.ts";
+import { type DecideAnswer, type DecideRequest, Dispatcher } from "../../../src/router/dispatcher.ts";
+import { PoolState } from "../../../src/router/state.ts";
+import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
 import { StoredCheckpoint } from "./stored-checkpoint.ts";
 
 /** One part: few entries fill it. */

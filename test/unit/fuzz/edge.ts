@@ -1,6 +1,6 @@
 /** Edges: they ask the pool, hold their calls, forward to the replica that they are given, try again elsewhere, and give up when their clients do. */
-import { onPoolClock } from "../../../src/routing/question.ts";
-import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "../../../src/routing/dispatcher.ts";
+import { onPoolClock } from "../../../src/router/question.ts";
+import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "../../../src/router/dispatcher.ts";
 import { type Ask, BYTES_PER_TOKEN } from "./history.ts";
 import type { Job } from "./jobs.ts";
 import { type Prompt, promptOf } from "./prompts.ts";

@@ -3,7 +3,7 @@
  * history can be shrunk by leaving steps out, printed as code and pasted into a test.
  */
 import type { Role } from "../../../src/pool/replica.ts";
-import type { LeaseStep } from "../../../src/routing/announce-intake.ts";
+import type { LeaseStep } from "../../../src/router/intake.ts";
 
 /** Tokens of one segment of a prompt. */
 export const SEGMENT_TOKENS = 64;

@@ -1,6 +1,6 @@
 /** Frames that are valid and untrue. Whatever the wire refuses does not get as far as the core. */
 import type { LeaseKey } from "../../../src/pool/lease.ts";
-import type { LeaseStep } from "../../../src/routing/announce-intake.ts";
+import type { LeaseStep } from "../../../src/router/intake.ts";
 import { parseFromReplica } from "../../../src/wire/control.ts";
 import type { Step } from "./history.ts";
 import type { Replica } from "./replica.ts";

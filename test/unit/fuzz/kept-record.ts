@@ -1,7 +1,7 @@
 /** The record of a decision, as the pool has it in memory, and as it comes back from a row. */
-import { compactView } from "../../../src/routing/compact-view.ts";
-import { decodeRecord, encodedOfRow, type ExplainRecord, rowOf } from "../../../src/routing/explain.ts";
-import type { PoolState } from "../../../src/routing/pool-state.ts";
+import { compactView } from "../../../src/explain/compact-view.ts";
+import { decodeRecord, encodedOfRow, type ExplainRecord, rowOf } from "../../../src/explain/record.ts";
+import type { PoolState } from "../../../src/router/state.ts";
 import type { Request } from "./edge.ts";
 
 /** Of the request's last attempt; null: it is not kept. */

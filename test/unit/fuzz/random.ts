@@ -1,5 +1,5 @@
 /** Seeded choices: the same number gives the same history, on any machine. */
-import { type Draw, seededDraw } from "../../../src/simulation/chance.ts";
+import { type Draw, seededDraw } from "../../../simulator/chance.ts";
 
 export class Random {
   readonly #draw: Draw;

@@ -1,6 +1,6 @@
 /** A replica that behaves like a real one: it computes, holds, evicts, announces, beats, dies. It may be told to be odd. */
 import type { LeaseKey } from "../../../src/pool/lease.ts";
-import type { LeaseStep, ResidencyUpdate } from "../../../src/routing/announce-intake.ts";
+import type { LeaseStep, ResidencyUpdate } from "../../../src/router/intake.ts";
 import { AnnounceJournal } from "./announce-journal.ts";
 import type { Beat } from "./core-pool.ts";
 import type { ReplicaSetup, Setup } from "./history.ts";

@@ -2,9 +2,9 @@
 import type { MembershipState } from "../../../src/pool/membership.ts";
 import { type CheckpointPosition, IndexCheckpoint } from "../../../src/residency/checkpoint.ts";
 import type { StorableIndex } from "../../../src/residency/segment-index.ts";
-import type { AnnounceIntake } from "../../../src/routing/announce-intake.ts";
-import type { PoolState } from "../../../src/routing/pool-state.ts";
-import type { SavedRates } from "../../../src/routing/predict.ts";
+import type { AnnounceIntake } from "../../../src/router/intake.ts";
+import type { PoolState } from "../../../src/router/state.ts";
+import type { SavedRates } from "../../../src/rates/rate-book.ts";
 
 interface Saved {
   membership: MembershipState;

@@ -1,7 +1,7 @@
 /** One history played: the pool's core, its replicas and its edges in virtual time, watched by the invariants. */
-import type { Decision } from "../../../src/routing/decision.ts";
-import { type ExplainRecord, replay } from "../../../src/routing/explain.ts";
-import { Timeline } from "../../../src/simulation/timeline.ts";
+import type { Decision } from "../../../src/decision/decision.ts";
+import { type ExplainRecord, replay } from "../../../src/explain/record.ts";
+import { Timeline } from "../../../simulator/timeline.ts";
 import { CorePool } from "./core-pool.ts";
 import { Edge, type Request } from "./edge.ts";
 import type { Ask, Setup, Step } from "./history.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Report, writeReport } from "../../../../cli/report/report.ts";
-import { cellsLost, geomeansAgainstPeers, ratiosToBestPeer } from "../../../../src/simulation/comparison.ts";
-import { row } from "../../simulation/cells.ts";
+import { cellsLost, geomeansAgainstPeers, ratiosToBestPeer } from "../../../../simulator/comparison.ts";
+import { row } from "../../simulator/cells.ts";
 
 const CELLS = [0.5, 0.7, 0.9].flatMap((load) =>
   ["agent", "bursts"].flatMap((workload) => [

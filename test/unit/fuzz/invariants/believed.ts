@@ -1,8 +1,8 @@
 /** Belief that something is slow is tried again; what is believed of a path is what its replica says. */
 import { type LeaseKey, prefillLease } from "../../../../src/pool/lease.ts";
-import { halvesOf } from "../../../../src/routing/predicted-paths.ts";
-import type { CandidateView, ScoredCandidate } from "../../../../src/routing/decision.ts";
-import { unpackView } from "../../../../src/routing/packed-view.ts";
+import { halvesOf } from "../../../../src/pool/predicted-paths.ts";
+import type { CandidateView, ScoredCandidate } from "../../../../src/decision/decision.ts";
+import { unpackView } from "../../../../src/explain/packed-view.ts";
 import type { Request } from "../edge.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant } from "../watch.ts";

@@ -1,9 +1,9 @@
 /** What reports teach stays near what replicas really are. */
-import { COLD_PREFILL_MS_PER_TOKEN, COLD_TRANSFER_MS_PER_TOKEN } from "../../../../src/routing/predict.ts";
-import type { LeaseStep } from "../../../../src/routing/announce-intake.ts";
-import { score } from "../../../../src/routing/cost.ts";
-import type { CandidateView } from "../../../../src/routing/decision.ts";
-import { CACHE_AWARE } from "../../../../src/routing/profiles.ts";
+import { COLD_PREFILL_MS_PER_TOKEN, COLD_TRANSFER_MS_PER_TOKEN } from "../../../../src/rates/rate-book.ts";
+import type { LeaseStep } from "../../../../src/router/intake.ts";
+import { score } from "../../../../src/decision/cost.ts";
+import type { CandidateView } from "../../../../src/decision/decision.ts";
+import { CACHE_AWARE } from "../../../../src/decision/profiles.ts";
 import { BYTES_PER_TOKEN } from "../history.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant, Watch } from "../watch.ts";
@@ -22,7 +22,7 @@ const HALF_LIFE_MS = 15_000;
 const FAR = 4;
 /** Reports lean to one side by this share of their noise. */
 const LEANING = 0.3;
-/** What every prefill takes is taken to be worth so many tokens at first, as src/routing/predict.ts has it. */
+/** What every prefill takes is taken to be worth so many tokens at first, as src/rates/rate-book.ts has it. */
 const CONSTANT_TOKENS = 32;
 /** Beyond this what no report has shown of attention is more than a factor. */
 const LONGEST_ASKED = 4_096;

@@ -1,6 +1,6 @@
 /** Leases: bounded, whose they are, and gone when nobody runs them. */
 import type { Lease } from "../../../../src/pool/lease.ts";
-import type { LeaseStep } from "../../../../src/routing/announce-intake.ts";
+import type { LeaseStep } from "../../../../src/router/intake.ts";
 import { keyText } from "../jobs.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant } from "../watch.ts";

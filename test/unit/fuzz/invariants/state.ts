@@ -1,6 +1,6 @@
 /** Clocks, KV caches, numbers and records. */
-import { replay } from "../../../../src/routing/explain.ts";
-import type { Decision } from "../../../../src/routing/decision.ts";
+import { replay } from "../../../../src/explain/record.ts";
+import type { Decision } from "../../../../src/decision/decision.ts";
 import { SEGMENT_TOKENS } from "../history.ts";
 import type { Request } from "../edge.ts";
 import { readBack } from "../kept-record.ts";

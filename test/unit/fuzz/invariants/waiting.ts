@@ -1,5 +1,5 @@
 /** Nobody is refused, and nobody waits, beside a replica that could serve. */
-import type { DecideAnswer } from "../../../../src/routing/dispatcher.ts";
+import type { DecideAnswer } from "../../../../src/router/dispatcher.ts";
 import type { Request } from "../edge.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant, Watch } from "../watch.ts";

@@ -1,0 +1,226 @@
+/**
+ * The product in the fleet: its own pool state, announce intake and dispatcher, told by simulated replicas what real ones tell a pool object, in the same
+ * order, and asked as an edge asks it. It learns the engines' rates from their reports; nothing of constants.ts is handed to it.
+ */
+import type { LeaseKey } from "../src/pool/lease.ts";
+import { createSegmentIndex } from "../src/residency/typed-array-index.ts";
+import { AnnounceIntake, type LeaseStep } from "../src/router/intake.ts";
+import type { Profile } from "../src/decision/decision.ts";
+import { type DecideAnswer, type DecideRequest, Dispatcher } from "../src/router/dispatcher.ts";
+import type { ExplainRecord } from "../src/explain/record.ts";
+import { PoolState } from "../src/router/state.ts";
+import { AnnounceLine } from "./announce-line.ts";
+import type { Arm, ArmSetting, Placement, Question, Source } from "./arm.ts";
+import type { PlannedRequest } from "./plan.ts";
+import type { SimulatedReplica } from "./simulated-replica.ts";
+
+/** As workers/objects/pool-object.ts does. */
+const TICK_MS = 250;
+const HOLD_MS = 5_000;
+/** A replica's own queue, gpu-backend/config.ts. */
+const QUEUE_LIMIT = 32;
+/** What the pool makes of bytes it learns from replicas; any number would do. */
+export const BYTES_PER_TOKEN = 4;
+/** The embedded engine's protocol has no longer prompts; the plan has. */
+const CONTEXT_TOKENS = 1 << 20;
+
+export interface ProductOptions {
+  profile: Profile;
+  /** From so many uncached tokens on a request may be prefilled by a replica that does nothing else; null: never. Absent: the product's default. */
+  remotePrefillTokens?: number | null;
+  /** Called with each decision as the pool keeps it; what came of it is filled in later. */
+  decided?: ((record: ExplainRecord) => void) | undefined;
+}
+
+export class ProductArm implements Arm {
+  readonly name: string;
+  readonly state: PoolState;
+  readonly #setting: ArmSetting;
+  readonly #decided: ProductOptions["decided"];
+  readonly #intake: AnnounceIntake;
+  readonly #dispatcher: Dispatcher;
+  readonly #lines = new Map<SimulatedReplica, AnnounceLine>();
+  readonly #byName = new Map<string, SimulatedReplica>();
+  /** Leases that a replica has been given and has not settled, by its name; it names them at each heartbeat. */
+  readonly #working = new Map<string, Map<string, LeaseKey & { state: "started" | "decoding"; outputTokens: number }>>();
+  /** Who waits in line, by request id. */
+  readonly #open = new Map<string, number>();
+  #connections = 1;
+  #asked = 0;
+
+  constructor(setting: ArmSetting, options: ProductOptions) {
+    this.name = options.profile.name === "cache-aware" ? "warmpath" : `warmpath ${options.profile.name}`;
+    this.#setting = setting;
+    this.#decided = options.decided;
+    this.state = new PoolState(createSegmentIndex({}), options.remotePrefillTokens);
+    this.#intake = new AnnounceIntake(this.state);
+    this.#dispatcher = new Dispatcher(this.state, {
+      profile: options.profile,
+      random: setting.draw,
+      mint: () => "admission",
+      mintTicket: () => "ticket",
+    });
+    this.#tick();
+  }
+
+  ask(question: Question, answer: (placement: Placement) => void): void {
+    const asked = ++this.#asked;
+    const { request } = question;
+    this.#open.set(idOf(request), asked);
+    this.#decide(requestOf(question, this.#nameOf), asked, answer);
+  }
+
+  /** Asked again at once when the pool has held the call long enough, as an edge does. */
+  #decide(request: DecideRequest, asked: number, answer: (placement: Placement) => void): void {
+    const { timeline } = this.#setting;
+    let answered = false;
+    const take = (said: DecideAnswer): void => {
+      if (answered) return;
+      answered = true;
+      if (this.#open.get(request.id) !== asked) return;
+      if (said.type === "waiting") return this.#decide(request, asked, answer);
+      this.#open.delete(request.id);
+      answer(this.#placementOf(request, said));
+    };
+    const said = this.#dispatcher.decide(request, timeline.nowMs, take);
+    if (said !== null) return take(said);
+    timeline.after(HOLD_MS, () => {
+      if (!answered) take(this.#dispatcher.waitedEnough(request.id, take));
+    });
+  }
+
+  giveUp(request: PlannedRequest, attempt: number | null): void {
+    const id = idOf(request);
+    const { nowMs } = this.#setting.timeline;
+    this.#open.delete(id);
+    if (attempt === null) this.#dispatcher.leave(id);
+    else {
+      this.#dispatcher.release({ id, attempt }, nowMs);
+      for (const working of this.#working.values()) {
+        working.delete(`${id} ${attempt}`);
+        working.delete(`${id}~prefill ${attempt}`);
+      }
+    }
+    this.#dispatcher.dispatchWaiting(nowMs);
+  }
+
+  joined(replica: SimulatedReplica): void {
+    const { timeline } = this.#setting;
+    const { kvTokens, blockTokens, maxSequences, stepTokens } = replica.constants;
+    const capacity = { sequences: maxSequences, kvTokens, blockTokens, contextTokens: CONTEXT_TOKENS, queueLimit: QUEUE_LIMIT, stepTokens };
+    const { name, epoch, roles, transfers } = replica;
+    const said = {
+      name,
+      epoch,
+      url: `https://${name}.invalid`,
+      roles,
+      model: "simulated",
+      specFingerprint: "simulated",
+      capacity,
+      transfers,
+    };
+    const hello = { kind: "hello", hello: said, connection: this.#connections++, admitted: true } as const;
+    this.#intake.membership(hello, timeline.nowMs);
+    const slot = this.state.named(name)?.slot;
+    if (slot === undefined) throw new RangeError(`the pool did not take ${name}`);
+    this.#intake.reconcile(slot, [], timeline.nowMs);
+    this.#intake.needAfterHello(slot, 0, timeline.nowMs);
+    this.#byName.set(name, replica);
+    const working = new Map<string, LeaseKey & { state: "started" | "decoding"; outputTokens: number }>();
+    this.#working.set(name, working);
+    const running = (): LeaseKey[] => {
+      for (const sequence of replica.engine.running) {
+        const lease = working.get(sequence.job.key);
+        if (lease !== undefined) lease.outputTokens = replica.engine.outputOf(sequence, timeline.nowMs);
+      }
+      return [...working.values()].map((lease) => ({ ...lease }));
+    };
+    const heard = (): void => this.#dispatcher.dispatchWaiting(timeline.nowMs);
+    this.#lines.set(replica, new AnnounceLine(replica, slot, this.#setting, this.#intake, heard, running));
+    heard();
+  }
+
+  left(replica: SimulatedReplica): void {
+    const { nowMs } = this.#setting.timeline;
+    const line = this.#lines.get(replica);
+    if (line === undefined) return;
+    line.close();
+    this.#lines.delete(replica);
+    this.#working.delete(replica.name);
+    const connection = this.state.replica(line.slot)?.connection ?? -1;
+    this.#intake.membership({ kind: "socketClosed", slot: line.slot, connection }, nowMs);
+    this.#dispatcher.dispatchWaiting(nowMs);
+  }
+
+  lease(replica: SimulatedReplica, step: LeaseStep): void {
+    const { nowMs } = this.#setting.timeline;
+    const line = this.#lines.get(replica);
+    if (line === undefined) return;
+    const working = this.#working.get(replica.name);
+    const named = working?.get(`${step.id} ${step.attempt}`);
+    if (step.event === "settled" || step.event === "refused") working?.delete(`${step.id} ${step.attempt}`);
+    else if (named !== undefined && step.event === "decoding") named.state = "decoding";
+    this.#intake.lease(line.slot, step, nowMs);
+    this.#dispatcher.dispatchWaiting(nowMs);
+  }
+
+  changed(replica: SimulatedReplica, segments: readonly number[]): void {
+    this.#lines.get(replica)?.changed(segments);
+  }
+
+  readonly #nameOf = (replica: number): string => `r${replica}`;
+
+  #placementOf(request: DecideRequest, said: DecideAnswer): Placement {
+    if (said.type !== "replica") return { kind: "refused" };
+    const replica = this.#byName.get(said.replica)?.number ?? -1;
+    const { attempt, load = true } = said;
+    const record = this.#decided === undefined ? undefined : this.state.ring.attempts(request.id, request.tenant).at(-1);
+    if (record !== undefined) this.#decided?.(record);
+    this.#takeUp(said.replica, request.id, attempt);
+    const from = said.prefill ?? said.pull;
+    const sender = from === undefined ? undefined : this.#byName.get(from.replica);
+    if (sender === undefined) return { kind: "placed", replica, attempt, source: null, loads: load };
+    const source: Source = { kind: said.prefill === undefined ? "pull" : "prefill", replica: sender.number };
+    if (source.kind === "prefill") this.#takeUp(sender.name, `${request.id}~prefill`, attempt);
+    return { kind: "placed", replica, attempt, source, loads: load };
+  }
+
+  #takeUp(name: string, id: string, attempt: number): void {
+    this.#working.get(name)?.set(`${id} ${attempt}`, { id, attempt, state: "started", outputTokens: 0 });
+  }
+
+  #tick(): void {
+    const { timeline } = this.#setting;
+    timeline.after(TICK_MS, () => {
+      this.#intake.tick(timeline.nowMs);
+      this.#dispatcher.dispatchWaiting(timeline.nowMs);
+      this.#tick();
+    });
+  }
+}
+
+/** Ids as leases carry them. */
+export function idOf({ id }: PlannedRequest): string {
+  return String(id);
+}
+
+function requestOf({ request, arrivedAtMs, failed, deadlineMs, tpotMs }: Question, nameOf: (replica: number) => string): DecideRequest {
+  const { chain, promptTokens, session } = request;
+  const promptBytes = promptTokens * BYTES_PER_TOKEN;
+  return {
+    id: idOf(request),
+    tenant: "simulated",
+    salt: "simulated",
+    fingerprint: "simulated",
+    chain,
+    promptBytes,
+    path: "/v1/chat/completions",
+    bodyBytes: promptBytes,
+    digest: "",
+    arrivedAtMs,
+    session,
+    ...(deadlineMs === null ? {} : { deadlineMs }),
+    ...(tpotMs === null ? {} : { tpotMs }),
+    failed: failed.map(({ replica, attempt }) => ({ replica: nameOf(replica), attempt })),
+  };
+}

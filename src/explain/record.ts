@@ -1,0 +1,141 @@
+import { type CompactView, expandView } from "./compact-view.ts";
+import { decide } from "../decision/decide.ts";
+import type { Decision, PlannedTransfer, PoolView, Profile, RequestView } from "../decision/decision.ts";
+import { type PackedView, packView, unpackView } from "./packed-view.ts";
+import { NOTHING } from "../decision/profiles.ts";
+
+/** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 14 KB. */
+export interface ExplainRecord {
+  id: string;
+  attempt: number;
+  /** Whose request it was: only they may read it. */
+  tenant: string;
+  /** Pool clock. */
+  decidedAtMs: number;
+  view: PackedView;
+  request: RequestView;
+  profile: Profile;
+  draw: number;
+  turn: number;
+  /** Leading tokens that had come by before, in whatever request; absent in rows from before it was noted, and where tokens are only counted. */
+  seenTokens?: number;
+  /** From its coming to the edge to this decision; absent in rows from before it was noted. */
+  waitedMs?: number;
+  /** What was decided; the candidates' numbers come back by `replay`. */
+  decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string; transfer: PlannedTransfer | null };
+  /** Filled in later. */
+  outcome: DecisionOutcome;
+}
+
+export interface DecisionOutcome {
+  /** As the replica reported it; null until then. */
+  cachedTokens: number | null;
+  promptTokens: number | null;
+  outputTokens: number | null;
+  /** From the decision to the first token; null until then. */
+  ttftMs: number | null;
+  /** What it loaded from lower tiers, and how long that took. */
+  loadedTokens: number | null;
+  loadMs: number | null;
+  /** How the transfer went that the decision planned; null until its replica says so. */
+  transfer: TransferOutcome | null;
+  /** How its lease ended; null while it lives. */
+  ended: "settled" | "released" | "expired" | null;
+}
+
+/** What is needed of a request for as long as it runs. */
+export type RunningDecision = Pick<ExplainRecord, "id" | "attempt" | "tenant" | "decidedAtMs" | "request" | "seenTokens" | "outcome">;
+
+/** By the receiver's own word. */
+export interface TransferOutcome {
+  kind: "prefill" | "pull";
+  /** Name of the sender. */
+  replica: string;
+  /** fallback: it came to nothing, or not in time, and the receiver computed instead. */
+  outcome: "used" | "fallback";
+  why?: string | undefined;
+  bytes: number;
+  /** From asking to the last byte; of a prefill, the wait for it not counted. */
+  ms: number;
+  tokens: number;
+}
+
+export interface DecisionContext {
+  id: string;
+  attempt: number;
+  tenant: string;
+  decidedAtMs: number;
+  view: PoolView;
+  request: RequestView;
+  profile: Profile;
+  draw: number;
+  turn: number;
+  seenTokens?: number;
+  waitedMs?: number;
+  decision: Decision;
+}
+
+export function explain(context: DecisionContext): ExplainRecord {
+  const { view, decision, ...rest } = context;
+  const { chosen, outcome, reason, transfer } = decision;
+  const tokens = { cachedTokens: null, promptTokens: null, outputTokens: null, loadedTokens: null };
+  const open = { ...tokens, ttftMs: null, loadMs: null, transfer: null, ended: null };
+  return { ...rest, view: packView(view), decision: { chosen, outcome, reason, transfer }, outcome: open };
+}
+
+/** Decides again from the record: the same decision, with every candidate's numbers. */
+export function replay(record: ExplainRecord): Decision {
+  return decide(unpackView(record.view), record.request, record.profile, record.draw, record.turn);
+}
+
+/** JSON-safe twin of a record. */
+export type EncodedRecord = Omit<ExplainRecord, "view"> & { view: Omit<PackedView, "numbers"> & { numbers: number[] } };
+
+export function encodeRecord(record: ExplainRecord): EncodedRecord {
+  return { ...record, view: { ...record.view, numbers: [...record.view.numbers] } };
+}
+
+/** A record as the pool remembers it once it has been written. */
+export type CompactRecord = Omit<ExplainRecord, "view"> & { view: CompactView };
+
+/** A record on its way from the pool to the edge: the view's numbers as `compactView` made them, all else as JSON. */
+export interface RecordRow {
+  record: string;
+  numbers: Uint8Array<ArrayBuffer>;
+}
+
+export function rowOf(record: CompactRecord): RecordRow {
+  const { bytes, ...view } = record.view;
+  return { record: JSON.stringify({ ...record, view }), numbers: bytes };
+}
+
+/** Of what `rowOf` made. */
+export function encodedOfRow({ record, numbers }: RecordRow): EncodedRecord {
+  const compact = JSON.parse(record) as CompactRecord;
+  return encodeRecord({ ...compact, view: expandView({ ...compact.view, bytes: numbers }) });
+}
+
+/** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
+export function decodeRecord(encoded: EncodedRecord): ExplainRecord {
+  const tiers = encoded.view.transfers === undefined ? fromBeforeTiers(encoded) : encoded;
+  // Weights that were not known then weigh nothing.
+  const now = { ...tiers, profile: { ...tiers.profile, weights: { ...NOTHING, ...tiers.profile.weights } } };
+  return { ...now, view: { ...now.view, numbers: Float64Array.from(now.view.numbers) } };
+}
+
+/** A row from before tiers and transfers were weighed, in today's shape: all that was held counted as on the device, and it decides the same. */
+function fromBeforeTiers(encoded: EncodedRecord): EncodedRecord {
+  const { view, decision, outcome } = encoded;
+  const none = view.names.map(() => false);
+  const numbers = view.names.flatMap((_name, row) => {
+    const old = view.numbers.slice(row * 10, row * 10 + 10);
+    const held = old[2] ?? 0;
+    return [...old.slice(0, 9), held, held, old[9] ?? 0, 0, 0];
+  });
+  return {
+    ...encoded,
+    view: { ...view, numbers, prefills: none, transfers: none, remotePrefillTokens: null },
+    decision: { ...decision, transfer: null },
+    outcome: { ...outcome, loadedTokens: null, loadMs: null, transfer: null },
+  };
+}

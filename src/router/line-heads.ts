@@ -1,0 +1,35 @@
+/** Who of the line is looked at. */
+import type { Claim } from "../pool/queue.ts";
+import { excludedFor } from "./exclusion.ts";
+import type { PoolState } from "./state.ts";
+import type { DecideRequest } from "./question.ts";
+import { roomsOf } from "./room.ts";
+
+/** So many of the line, first of all. */
+export const MOST_LOOKED_AT = 64;
+/** And so many of those behind, for each replica with room that none of the first may go to. */
+const MOST_LOOKED_BEHIND = 8;
+
+/**
+ * The first of the line that somebody listens for; and where none of them may go to a replica that has room, the first of those behind who may.
+ *
+ * @param requestOf a claim's request, by its id; undefined: nobody listens for it between two calls of its edge, and its place stays.
+ */
+export function headsOf(state: PoolState, requestOf: (id: string) => DecideRequest | undefined, nowMs: number): Readonly<Claim>[] {
+  const { line } = state;
+  const heads = [...line.heads(MOST_LOOKED_AT, ({ id }) => requestOf(id) !== undefined)];
+  if (heads.length < MOST_LOOKED_AT) return heads;
+  const looked = new Set(heads);
+  const mayGo = ({ id }: Readonly<Claim>, slot: number): boolean => {
+    const request = requestOf(id);
+    return request !== undefined && !excludedFor(state, request, nowMs).includes(slot);
+  };
+  for (const { slot } of roomsOf(state)) {
+    if (heads.some((claim) => mayGo(claim, slot))) continue;
+    for (const claim of line.heads(MOST_LOOKED_BEHIND, (other) => !looked.has(other) && mayGo(other, slot))) {
+      looked.add(claim);
+      heads.push(claim);
+    }
+  }
+  return heads;
+}

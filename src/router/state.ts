@@ -1,0 +1,135 @@
+/** Everything one pool knows, and the card it shows. The dispatcher decides over it, the announce intake keeps it true. */
+import { LeaseBook } from "../pool/lease-book.ts";
+import { emptyMembership, takesRequests, type MembershipState } from "../pool/membership.ts";
+import { WaitingLine } from "../pool/queue.ts";
+import type { Replica } from "../pool/replica.ts";
+import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
+import type { SegmentIndex } from "../residency/segment-index.ts";
+import { createSegmentIndex } from "../residency/typed-array-index.ts";
+import { ExplainRing } from "../explain/ring.ts";
+import { FunnelBook } from "../explain/funnel.ts";
+import { PaceMeter, type PoolCard, poolLoad, promptLimitOf, SketchKeeper } from "./card.ts";
+import { RateBook } from "../rates/rate-book.ts";
+import { PredictedPaths } from "../pool/predicted-paths.ts";
+import { SEEN_PARTS, SeenPrompts } from "../residency/ever-seen.ts";
+import { SessionBook } from "../pool/sessions.ts";
+
+export type { PoolCard } from "./card.ts";
+
+export interface PoolCounters {
+  decisions: number;
+  waited: number;
+  refused: number;
+  retries: number;
+  promptTokens: number;
+  predictedCachedTokens: number;
+  reportedCachedTokens: number;
+  outputTokens: number;
+  settled: number;
+  released: number;
+  expired: number;
+  resyncs: number;
+  /** First tokens that were predicted, and of these, those that came more than 5 times later or sooner. */
+  firstTokens: number;
+  misjudged: number;
+  /** Planned by decisions. */
+  remotePrefills: number;
+  pulls: number;
+  /** As receivers reported them. */
+  transfersUsed: number;
+  transfersFallenBack: number;
+  /** Written for the checkpoint. */
+  checkpointRows: number;
+  checkpointBytes: number;
+  /** Reports of leases that their replica does not have. */
+  strayReports: number;
+  /** Reports with a number that can't be. */
+  cutReports: number;
+}
+
+/** Unless the deployment says otherwise. */
+export const DEFAULT_REMOTE_PREFILL_TOKENS = 512;
+
+export class PoolState {
+  membership: MembershipState = emptyMembership();
+  /** The spec behind the membership's fingerprint; null before the first hello. */
+  hashSpec: HashSpec | null = null;
+  createdAtSeconds = 0;
+  /** The last replica asked to be drained, and has gone: nothing says that another one comes. */
+  isDrained = false;
+  readonly index: SegmentIndex;
+  readonly #sketch: SketchKeeper;
+  readonly #pace = new PaceMeter();
+  readonly leases = new LeaseBook();
+  readonly line = new WaitingLine();
+  readonly rates = new RateBook();
+  readonly paths = new PredictedPaths();
+  readonly sessions = new SessionBook();
+  readonly ring = new ExplainRing();
+  readonly seen = new SeenPrompts(createSegmentIndex({ maxParts: SEEN_PARTS }));
+  readonly funnels = new FunnelBook();
+  readonly counters: PoolCounters = {
+    decisions: 0,
+    waited: 0,
+    refused: 0,
+    retries: 0,
+    promptTokens: 0,
+    predictedCachedTokens: 0,
+    reportedCachedTokens: 0,
+    outputTokens: 0,
+    settled: 0,
+    released: 0,
+    expired: 0,
+    resyncs: 0,
+    firstTokens: 0,
+    misjudged: 0,
+    remotePrefills: 0,
+    pulls: 0,
+    transfersUsed: 0,
+    transfersFallenBack: 0,
+    checkpointRows: 0,
+    checkpointBytes: 0,
+    strayReports: 0,
+    cutReports: 0,
+  };
+  /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */
+  readonly remotePrefillTokens: number | null;
+
+  constructor(index: SegmentIndex, remotePrefillTokens: number | null = DEFAULT_REMOTE_PREFILL_TOKENS) {
+    this.index = index;
+    this.#sketch = new SketchKeeper(index);
+    this.remotePrefillTokens = remotePrefillTokens;
+  }
+
+  /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
+  card(pool: string, knownSketch?: number, nowMs = 0): PoolCard {
+    const { membership, hashSpec, createdAtSeconds } = this;
+    const promptLimit = promptLimitOf(membership);
+    return {
+      pool,
+      model: membership.model,
+      createdAtSeconds,
+      hashSpec: hashSpec ?? { version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools" },
+      replicas: membership.replicas.filter(takesRequests).length,
+      ...(Number.isFinite(this.longestContextTokens) ? { contextTokens: this.longestContextTokens } : {}),
+      ...(promptLimit === null ? {} : { promptLimit }),
+      load: poolLoad(this, this.#pace.perSecond(this.counters.decisions, nowMs)),
+      ...(knownSketch === undefined ? {} : this.#sketch.tell(knownSketch, nowMs)),
+    };
+  }
+
+  /** Of all replicas; Infinity while none is here. */
+  get longestContextTokens(): number {
+    let longest = 0;
+    for (const { capacity } of this.membership.replicas) longest = Math.max(longest, capacity.contextTokens);
+    return longest > 0 ? longest : Infinity;
+  }
+
+  replica(slot: number): Replica | undefined {
+    return this.membership.replicas.find((replica) => replica.slot === slot);
+  }
+
+  named(name: string): Replica | undefined {
+    return this.membership.replicas.find((replica) => replica.name === name);
+  }
+}

@@ -1,0 +1,71 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { MAX_REPLICAS } from "../../../src/residency/segment-index.ts";
+import { decide } from "../../../src/decision/decide.ts";
+import type { CandidateView, PoolView, RequestView } from "../../../src/decision/decision.ts";
+import { LineWays, type Way } from "../../../src/router/line-costs.ts";
+import type { Holdings } from "../../../src/router/view.ts";
+import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
+import { anyRequest, anyView, candidate, request, viewOf } from "../decision/views.ts";
+
+function holdingsOf({ candidates }: PoolView): Holdings {
+  const of = (pick: (view: CandidateView) => number): number[] => {
+    const row = Array.from({ length: MAX_REPLICAS }, () => 0);
+    for (const view of candidates) row[view.replica] = pick(view);
+    return row;
+  };
+  return {
+    halves: new Uint32Array(),
+    deviceSegments: new Uint16Array(MAX_REPLICAS),
+    overlapSegments: Uint16Array.from(of((view) => view.overlapSegments)),
+    cachedTokens: Uint32Array.from(of((view) => view.cachedTokens)),
+    deviceTokens: Uint32Array.from(of((view) => view.deviceTokens)),
+    memoryTokens: Uint32Array.from(of((view) => view.memoryTokens)),
+    predictedTokens: Uint32Array.from(of((view) => view.predictedTokens)),
+  };
+}
+
+function wayOf(view: PoolView, seen: RequestView, planned: readonly number[] = []): Way | null {
+  const { meanOutputTokens, remotePrefillTokens } = view;
+  const candidates = view.candidates.map((each) => ({ ...each, plannedMs: 0 }));
+  const plannedMs = Float64Array.from(candidates, (_, column) => planned[column] ?? 0);
+  const setting = { profile: CACHE_AWARE, meanOutputTokens, remotePrefillTokens };
+  return new LineWays(setting, [{ seen, holdings: holdingsOf(view) }], candidates, plannedMs).wayOf(0);
+}
+
+const decoder = (slot: number, extra: Partial<CandidateView> = {}) => candidate(slot, { transfers: true, decodeOnly: true, ...extra });
+const prefiller = (slot: number, extra: Partial<CandidateView> = {}) =>
+  candidate(slot, { transfers: true, eligible: false, prefills: true, ...extra });
+
+describe("the way of one in line", () => {
+  it("is the one that the decision takes, whatever the view", () => {
+    fc.assert(
+      fc.property(anyView, anyRequest, (view, seen) => {
+        const unplanned = { ...view, candidates: view.candidates.map((each) => ({ ...each, plannedMs: 0 })) };
+        const { chosen, transfer } = decide(unplanned, seen, CACHE_AWARE, 0, 0);
+        const way = wayOf(unplanned, seen);
+        expect(way?.column ?? null).toBe(chosen);
+        if (way !== null) expect(way.prefills).toBe(transfer?.kind === "prefill" ? transfer.replica : chosen);
+      }),
+      { seed: 17, numRuns: 2_000 },
+    );
+  });
+
+  it("leads through the prefill replica until what is planned there reaches its hold, then the decoders compute", () => {
+    const view = viewOf([decoder(0), decoder(1), prefiller(2)], { remotePrefillTokens: 512 });
+    // 4,000 tokens are 200 ms, the hold 800.
+    expect(wayOf(view, request(4_000))).toMatchObject({ column: 0, prefills: 2, workMs: 200 });
+    expect(wayOf(view, request(4_000), [0, 0, 799])).toMatchObject({ prefills: 2 });
+    expect(wayOf(view, request(4_000), [0, 0, 801])).toMatchObject({ column: 0, prefills: 0, workMs: 200 });
+    expect(wayOf(view, request(4_000), [500, 0, 801])).toMatchObject({ column: 1, prefills: 1 });
+    // All are late: where it is least so.
+    expect(wayOf(view, request(4_000), [3_000, 3_000, 900])).toMatchObject({ prefills: 2 });
+  });
+
+  it("plans what is left after a pull", () => {
+    const holder = candidate(0, { transfers: true, cachedTokens: 6_000, inFlight: 7, queuedPrefillMs: 2_000 });
+    const view = viewOf([holder, candidate(1, { transfers: true })]);
+    // 500 computed at 0.05, 6,000 come at 0.02.
+    expect(wayOf(view, request(6_500))).toEqual({ column: 1, prefills: 1, workMs: 145 });
+  });
+});
