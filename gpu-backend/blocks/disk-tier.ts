@@ -13,8 +13,8 @@
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineKey } from "../engine/engine.ts";
-import { inspectHeader, isEngineKey } from "./block.ts";
-import { inspectFile, readWhole, unlessAborted, writeSynced } from "./block-files.ts";
+import { type BlockFault, inspectHeader, isEngineKey } from "./block.ts";
+import { clearForFile, inspectFile, makeFolder, readWhole, removeWhatever, unlessAborted, writeSynced } from "./block-files.ts";
 import { Ceiling } from "./ceiling.ts";
 import { OWNER, ownDirectory } from "./directory-owner.ts";
 import { Residents } from "./residents.ts";
@@ -34,7 +34,7 @@ export interface DiskTierOptions {
   /** How bytes get to a file that does not exist yet, durably. Tests put a full disk here. */
   writeNew?: (path: string, bytes: Uint8Array) => Promise<void>;
   /** How a file is read: at most so many bytes, none when it is longer. Tests put a slow disk here. */
-  readWhole?: (path: string, bytes: number) => Promise<Uint8Array>;
+  readWhole?: (path: string, bytes: number) => Promise<Uint8Array | BlockFault>;
 }
 
 /** Evicted for one block that finds the disk full; then it is refused, since others take what we free. */
@@ -62,12 +62,27 @@ async function claim(directory: string): Promise<() => Promise<void>> {
   if (!names.includes(MARK)) {
     if (names.some((name) => name !== LOST_AND_FOUND))
       throw new Error(`${directory} has other things in it: the disk tier needs a directory of its own`);
-    await writeFile(join(directory, MARK), "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n");
+    await mark(directory);
   }
   const disown = await ownDirectory(directory);
   await rm(join(directory, INCOMING), { recursive: true, force: true });
   await mkdir(join(directory, INCOMING));
   return disown;
+}
+
+async function mark(directory: string): Promise<void> {
+  const text = "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n";
+  try {
+    await writeFile(join(directory, MARK), text, { flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
+function sealedIn(bytes: Uint8Array, key: EngineKey, inspect: Inspect | undefined): SealedBlock | BlockFault {
+  const header = inspectHeader(bytes, key);
+  if ("fault" in header) return header.fault;
+  return inspect?.(bytes) ?? { key, parent: header.parent, bytes };
 }
 
 class DiskTier implements Tier {
@@ -78,8 +93,6 @@ class DiskTier implements Tier {
   readonly #disown: () => Promise<void>;
   readonly #residents: Residents;
   readonly #ceiling: Ceiling;
-  /** Folders that were made. */
-  readonly #folders = new Set<string>();
   /** Changes to files, one after the other: a name is never written and deleted at once. */
   #lane: Promise<unknown> = Promise.resolve();
   #written = 0;
@@ -119,28 +132,27 @@ class DiskTier implements Tier {
 
   async get(key: EngineKey, signal?: AbortSignal, inspect?: Inspect): Promise<SealedBlock | null> {
     if (!this.has(key)) return this.#missed();
-    let bytes: Uint8Array | null;
+    let read: Uint8Array | BlockFault | null;
     try {
-      const read = this.#options.readWhole ?? readWhole;
-      bytes = await unlessAborted(read(this.#path(key), this.#residents.bytesOf(key)), signal);
+      const readFrom = this.#options.readWhole ?? readWhole;
+      read = await unlessAborted(readFrom(this.#path(key), this.#residents.bytesOf(key)), signal);
     } catch {
       // Evicted meanwhile, or the disk fails.
       if (this.has(key)) this.counters.errors++;
       await this.forget(key);
       return this.#missed();
     }
-    if (bytes === null) return this.#missed();
-    const header = inspectHeader(bytes, key);
-    const fault = "fault" in header ? header.fault : (inspect?.(bytes) ?? null);
-    if ("fault" in header || fault !== null) {
+    if (read === null) return this.#missed();
+    const sealed = typeof read === "string" ? read : sealedIn(read, key, inspect);
+    if (typeof sealed === "string") {
       // Evicted and written anew meanwhile is no damage.
-      if (this.has(key) && fault !== null) this.counters.damaged[fault]++;
+      if (this.has(key)) this.counters.damaged[sealed]++;
       await this.forget(key);
       return this.#missed();
     }
     this.counters.hits++;
     this.#residents.use(key);
-    return { key, parent: header.parent, bytes };
+    return sealed;
   }
 
   #missed(): null {
@@ -192,19 +204,39 @@ class DiskTier implements Tier {
   /** Unless "written", nothing of it is left. */
   async #write({ key, bytes }: SealedBlock): Promise<"written" | "full" | "failed"> {
     const incoming = join(this.#options.directory, INCOMING, `${this.#written++}`);
+    const path = this.#path(key);
     try {
-      const folder = this.#folder(key);
-      if (!this.#folders.has(folder)) await mkdir(folder, { recursive: true });
-      this.#folders.add(folder);
+      await this.#makeFolders(key);
+      await rm(incoming, { recursive: true, force: true });
       await (this.#options.writeNew ?? writeSynced)(incoming, bytes);
-      await rename(incoming, this.#path(key));
+      if (await clearForFile(path)) this.counters.damaged.not_a_file++;
+      await rename(incoming, path);
       return "written";
     } catch (error) {
-      this.#folders.delete(this.#folder(key));
-      await rm(incoming, { force: true }).catch(() => {});
+      await rm(incoming, { recursive: true, force: true }).catch(() => {});
       if (NO_ROOM.has((error as NodeJS.ErrnoException).code)) return "full";
       this.counters.errors++;
       return "failed";
+    }
+  }
+
+  /** Each time anew: whoever took a folder away, or put something else in its place, has not ended the tier. */
+  async #makeFolders(key: EngineKey): Promise<void> {
+    const { directory } = this.#options;
+    const incoming = await makeFolder(join(directory, INCOMING));
+    if (incoming === "something") this.counters.errors++;
+    // With the directory itself its mark may be gone, and the next start would refuse it.
+    if (incoming !== "folder") await mark(directory);
+    if ((await makeFolder(this.#folder(key))) === "something") this.#lose(key);
+  }
+
+  /** The folder of this key turned out to be none: its blocks are gone. */
+  #lose(key: EngineKey): void {
+    const folder = key.slice(0, 2);
+    for (const other of [...this.keys()].filter((held) => held.startsWith(folder))) {
+      this.#residents.remove(other);
+      this.#changed(other, false);
+      this.counters.damaged.not_a_file++;
     }
   }
 
@@ -215,7 +247,11 @@ class DiskTier implements Tier {
   async #remove(key: EngineKey): Promise<void> {
     if (!this.#residents.remove(key)) return;
     this.#changed(key, false);
-    await rm(this.#path(key), { force: true }).catch(() => void this.counters.errors++);
+    try {
+      if ((await removeWhatever(this.#path(key))) === "something") this.#lose(key);
+    } catch {
+      this.counters.errors++;
+    }
   }
 
   async close(): Promise<void> {
@@ -227,18 +263,18 @@ class DiskTier implements Tier {
     const found: { key: EngineKey; parent: EngineKey | null; bytes: number; mtimeMs: number }[] = [];
     for (const folder of await this.#blockFolders()) {
       const path = join(this.#options.directory, folder);
-      const names = await readdir(path);
-      this.#folders.add(path);
+      const names = await this.#unlessFails(readdir(path), []);
       const readOn = async (): Promise<void> => {
         for (let name = names.pop(); name !== undefined; name = names.pop()) {
           const file = join(path, name);
-          const block = isEngineKey(name) && name.startsWith(folder) ? await inspectFile(file, name, this.#options.kvSpace) : "key";
-          if (typeof block !== "string") {
+          const inspected = isEngineKey(name) && name.startsWith(folder) ? inspectFile(file, name, this.#options.kvSpace) : "key";
+          const block = typeof inspected === "string" ? inspected : await this.#unlessFails(inspected, null);
+          if (block !== null && typeof block !== "string") {
             found.push({ key: block.key, parent: block.parent, bytes: block.totalBytes, mtimeMs: block.mtimeMs });
             continue;
           }
-          this.counters.damaged[block]++;
-          await rm(file, { recursive: true, force: true });
+          if (block !== null) this.counters.damaged[block]++;
+          await this.#unlessFails(rm(file, { recursive: true, force: true }), undefined);
         }
       };
       await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
@@ -253,10 +289,25 @@ class DiskTier implements Tier {
     const folders: string[] = [];
     for (const entry of await readdir(directory, { withFileTypes: true })) {
       if ([MARK, OWNER, INCOMING, LOST_AND_FOUND].includes(entry.name)) continue;
-      if (entry.isDirectory() && /^[0-9a-f]{2}$/.test(entry.name)) folders.push(entry.name);
-      else await rm(join(directory, entry.name), { recursive: true, force: true });
+      const isOurs = /^[0-9a-f]{2}$/.test(entry.name);
+      if (isOurs && entry.isDirectory()) {
+        folders.push(entry.name);
+        continue;
+      }
+      if (isOurs) this.counters.damaged.not_a_file++;
+      await this.#unlessFails(rm(join(directory, entry.name), { recursive: true, force: true }), undefined);
     }
     return folders;
+  }
+
+  /** One thing that can't be read or removed does not keep the tier from the others. */
+  async #unlessFails<Result, Otherwise>(work: Promise<Result>, otherwise: Otherwise): Promise<Result | Otherwise> {
+    try {
+      return await work;
+    } catch {
+      this.counters.errors++;
+      return otherwise;
+    }
   }
 
   #folder(key: EngineKey): string {
