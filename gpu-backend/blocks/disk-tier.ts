@@ -10,19 +10,15 @@
  *
  * A disk that is full before the budget is used counts as a smaller budget for a while (ceiling.ts).
  */
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineKey } from "../engine/engine.ts";
-import { type BlockFault, inspectHeader, isEngineKey } from "./block.ts";
-import { clearForFile, inspectFile, makeFolder, readWhole, removeWhatever, unlessAborted, writeSynced } from "./block-files.ts";
+import { type BlockFault, inspectHeader } from "./block.ts";
+import { clearForFile, makeFolder, readWhole, removeWhatever, unlessAborted, writeSynced } from "./block-files.ts";
 import { Ceiling } from "./ceiling.ts";
-import { OWNER, ownDirectory } from "./directory-owner.ts";
+import { claimDirectory, findBlocks, INCOMING, mark } from "./disk-directory.ts";
 import { Residents } from "./residents.ts";
 import { freshCounters, type Inspect, type PutOutcome, type SealedBlock, type Tier } from "./tier.ts";
-
-const MARK = "warmpath-blocks";
-const INCOMING = "incoming";
-const READ_AT_ONCE = 16;
 
 export interface DiskTierOptions {
   directory: string;
@@ -40,12 +36,9 @@ export interface DiskTierOptions {
 /** Evicted for one block that finds the disk full; then it is refused, since others take what we free. */
 const MOST_TRIES = 4;
 const NO_ROOM: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);
-/** Of file systems: what lies at the root of one. */
-const LOST_AND_FOUND = "lost+found";
-
 /** Finds again what an earlier run left. Rejects when the directory can't be made or read, is not ours, or is used by another replica. */
 export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
-  const disown = await claim(options.directory);
+  const disown = await claimDirectory(options.directory);
   const tier = new DiskTier(options, disown);
   try {
     await tier.recover();
@@ -54,29 +47,6 @@ export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
     throw error;
   }
   return tier;
-}
-
-async function claim(directory: string): Promise<() => Promise<void>> {
-  await mkdir(directory, { recursive: true });
-  const names = await readdir(directory);
-  if (!names.includes(MARK)) {
-    if (names.some((name) => name !== LOST_AND_FOUND))
-      throw new Error(`${directory} has other things in it: the disk tier needs a directory of its own`);
-    await mark(directory);
-  }
-  const disown = await ownDirectory(directory);
-  await rm(join(directory, INCOMING), { recursive: true, force: true });
-  await mkdir(join(directory, INCOMING));
-  return disown;
-}
-
-async function mark(directory: string): Promise<void> {
-  const text = "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n";
-  try {
-    await writeFile(join(directory, MARK), text, { flag: "wx" });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
 }
 
 function sealedIn(bytes: Uint8Array, key: EngineKey, inspect: Inspect | undefined): SealedBlock | BlockFault {
@@ -260,54 +230,9 @@ class DiskTier implements Tier {
   }
 
   async recover(): Promise<void> {
-    const found: { key: EngineKey; parent: EngineKey | null; bytes: number; mtimeMs: number }[] = [];
-    for (const folder of await this.#blockFolders()) {
-      const path = join(this.#options.directory, folder);
-      const names = await this.#unlessFails(readdir(path), []);
-      const readOn = async (): Promise<void> => {
-        for (let name = names.pop(); name !== undefined; name = names.pop()) {
-          const file = join(path, name);
-          const inspected = isEngineKey(name) && name.startsWith(folder) ? inspectFile(file, name, this.#options.kvSpace) : "key";
-          const block = typeof inspected === "string" ? inspected : await this.#unlessFails(inspected, null);
-          if (block !== null && typeof block !== "string") {
-            found.push({ key: block.key, parent: block.parent, bytes: block.totalBytes, mtimeMs: block.mtimeMs });
-            continue;
-          }
-          if (block !== null) this.counters.damaged[block]++;
-          await this.#unlessFails(rm(file, { recursive: true, force: true }), undefined);
-        }
-      };
-      await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
-    }
-    for (const block of found.toSorted((one, other) => one.mtimeMs - other.mtimeMs)) this.#residents.add(block);
+    const { directory, kvSpace } = this.#options;
+    for (const block of await findBlocks(directory, kvSpace, this.counters)) this.#residents.add(block);
     await this.#makeRoom(0);
-  }
-
-  /** Whatever else lies beside them goes, as the mark says. */
-  async #blockFolders(): Promise<string[]> {
-    const { directory } = this.#options;
-    const folders: string[] = [];
-    for (const entry of await readdir(directory, { withFileTypes: true })) {
-      if ([MARK, OWNER, INCOMING, LOST_AND_FOUND].includes(entry.name)) continue;
-      const isOurs = /^[0-9a-f]{2}$/.test(entry.name);
-      if (isOurs && entry.isDirectory()) {
-        folders.push(entry.name);
-        continue;
-      }
-      if (isOurs) this.counters.damaged.not_a_file++;
-      await this.#unlessFails(rm(join(directory, entry.name), { recursive: true, force: true }), undefined);
-    }
-    return folders;
-  }
-
-  /** One thing that can't be read or removed does not keep the tier from the others. */
-  async #unlessFails<Result, Otherwise>(work: Promise<Result>, otherwise: Otherwise): Promise<Result | Otherwise> {
-    try {
-      return await work;
-    } catch {
-      this.counters.errors++;
-      return otherwise;
-    }
   }
 
   #folder(key: EngineKey): string {
