@@ -1,6 +1,6 @@
 /** The edge and its replicas on this machine: started, watched, started again, drained, ended. */
 import type { ChildProcess } from "node:child_process";
-import { statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDemoModel } from "../gpu-backend/model/demo-model.ts";
@@ -54,8 +54,7 @@ export class Launcher {
     const startedMs = performance.now();
     const { stateDirectory, model } = this.#options;
     const modelPath = model ?? (await ensureDemoModel(stateDirectory));
-    if (statSync(modelPath, { throwIfNoEntry: false })?.isFile() !== true)
-      return this.stop(`There is no model file ${modelPath}. Give --model an existing GGUF file.`);
+    if (!existsSync(modelPath)) return this.stop(`There is no model file ${modelPath}. Give --model an existing GGUF file.`);
     this.#startReplicas(port, modelPath);
     if (!(await this.#startEdge(port))) return;
     const joined = await Promise.race([
