@@ -1,7 +1,8 @@
 /** dev.json: the address, the key and the processes of the launcher that runs. It is there while what it says is true. */
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { writePrivately } from "./state-directory.ts";
+import { readRegularSync } from "../gpu-backend/regular-file.ts";
+import { MOST_BYTES, writePrivately } from "./state-directory.ts";
 
 export interface DevFacts {
   url: string;
@@ -22,8 +23,12 @@ export function writeDevFile(stateDirectory: string, facts: DevFacts): void {
 /** `launcher`: removed only if it is this one's; null: whosever it is. */
 export function removeDevFile(file: string, launcher: number | null): void {
   try {
-    if (launcher !== null && (JSON.parse(readFileSync(file, "utf8")) as Partial<DevFacts>).launcher?.pid !== launcher) return;
-    rmSync(file, { force: true });
+    if (
+      launcher !== null &&
+      (JSON.parse(String(readRegularSync(file, MOST_BYTES))) as Partial<DevFacts> | null)?.launcher?.pid !== launcher
+    )
+      return;
+    rmSync(file, { recursive: true, force: true });
   } catch {
     // None is there, or it can't be read or removed: then the next start tells.
   }

@@ -1,6 +1,6 @@
 /** The edge as a process: the bundle under bare workerd, which is what runs in production without Cloudflare; or `wrangler dev`. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,7 +9,8 @@ import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 import { takenPort } from "./port.ts";
-import { writePrivately } from "./state-directory.ts";
+import { readRegularSync } from "../gpu-backend/regular-file.ts";
+import { MOST_BYTES, writePrivately } from "./state-directory.ts";
 import type { DiskSpace } from "../src/records/disk-room.ts";
 import { serveDiskSpace, spaceOf } from "./disk-space.ts";
 
@@ -80,7 +81,7 @@ ${Object.keys(variables)
 `;
   const file = join(bundle, "config.capnp");
   // An edge that died starts again on a full disk, too.
-  if (!existsSync(file) || readFileSync(file, "utf8") !== text) writePrivately(file, text);
+  if (!existsSync(file) || String(readRegularSync(file, MOST_BYTES)) !== text) writePrivately(file, text);
   return file;
 }
 

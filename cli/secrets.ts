@@ -1,6 +1,6 @@
 /** The secret of a deployment on this machine, and what is derived from it. The derivations are those of workers/env.ts. */
 import { createHmac, randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
 import { formatKey } from "../src/tenancy/key.ts";
@@ -16,7 +16,7 @@ export interface Secrets {
   joinToken(pool: string, replica?: string): string;
 }
 
-/** Makes a secret where there is none, or an empty file. Throws a RangeError, fit for the user, where somebody wrote one that is too short. */
+/** Makes a secret where there is none, or an empty file. Throws a RangeError, fit for the user, where somebody wrote one that is too short, or something else than a file is there. */
 export function loadSecrets(stateDirectory: string): Secrets {
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const file = join(stateDirectory, "secret");
@@ -44,6 +44,8 @@ export function secretsOf(deployment: string): Secrets {
 /** Only a file that is not there is as good as an empty one: what can't be read may hold the secret. */
 function readSecret(file: string): string {
   try {
+    // A link to a file is somebody's will; opening a FIFO would wait for ever.
+    if (!statSync(file).isFile()) throw new RangeError(`The secret ${file} is no file. Delete it to have one made.`);
     return readFileSync(file, "utf8").trim();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";

@@ -1,8 +1,9 @@
 /** The directory of one launcher: what makes it usable, who may read in it, and who uses it. */
 import { randomUUID } from "node:crypto";
-import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
+import { readRegularSync } from "../gpu-backend/regular-file.ts";
 
 /** What the launcher and its children make in it. The directory may hold others' files, which are left as they are. */
 const OURS =
@@ -10,6 +11,8 @@ const OURS =
 /** As much as a start writes at least; a disk with less is called full at once. */
 const PROBE_BYTES = 64 * 1024;
 const HOLDER = "launcher.json";
+/** Of a small file: longer than what any launcher writes. */
+export const MOST_BYTES = 1024 * 1024;
 
 export type Opened = { ok: true } | { ok: false; message: string };
 
@@ -112,8 +115,8 @@ export async function claimStateDirectory(directory: string): Promise<Claim> {
   });
   if (taken) return { ok: false, holder: readHolder(file) };
   server.unref();
-  // Of one that was killed.
-  rmSync(file, { force: true });
+  // Of one that was killed, or whatever else has its name.
+  rmSync(file, { recursive: true, force: true });
   return {
     ok: true,
     hold: (holder) => writePrivately(file, `${JSON.stringify(holder)}\n`),
@@ -124,7 +127,7 @@ export async function claimStateDirectory(directory: string): Promise<Claim> {
 /** Null when the other one has not come to write it. */
 function readHolder(file: string): Holder | null {
   try {
-    const { pid, url } = JSON.parse(readFileSync(file, "utf8")) as Partial<Holder>;
+    const { pid, url } = JSON.parse(String(readRegularSync(file, MOST_BYTES))) as Partial<Holder>;
     return typeof pid === "number" && typeof url === "string" ? { pid, url } : null;
   } catch {
     return null;

@@ -3,11 +3,12 @@
  * has asked for them again. An append-only file of 48-byte records, rewritten at open with what is still held.
  *   record: 32 bytes key · u64 segment hash · u32 tokens · u32 CRC-32 of the 44 bytes before
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, constants, lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import type { EngineKey } from "./engine/engine.ts";
 import type { Anchor } from "./held-segments.ts";
+import { openRegularSync, readRegularSync } from "./regular-file.ts";
 
 const RECORD_BYTES = 48;
 /** So many appended records, and the next open is not the only time the file is rewritten. */
@@ -16,6 +17,8 @@ const MOST_APPENDED = 262_144;
 const RETRY_MS = 30_000;
 /** Blocks with anchors; the oldest are forgotten first. */
 const MOST_KEYS = 262_144;
+/** Of the file: more than all these write. */
+const MOST_BYTES = 64 * 1024 * 1024;
 
 function encode({ key, hash, tokens }: Anchor): Buffer {
   const record = Buffer.alloc(RECORD_BYTES);
@@ -53,7 +56,7 @@ export class AnchorLog {
     mkdirSync(dirname(file), { recursive: true });
     let bytes: Buffer = Buffer.alloc(0);
     try {
-      bytes = readFileSync(file);
+      bytes = readRegularSync(file, MOST_BYTES) ?? bytes;
     } catch {
       // The first start.
     }
@@ -76,9 +79,20 @@ export class AnchorLog {
     this.#appended += fresh.length;
     if (this.#appended > MOST_APPENDED) return this.#rewrite();
     try {
-      appendFileSync(this.#file, Buffer.concat(fresh.map(encode)));
+      this.#append(Buffer.concat(fresh.map(encode)));
     } catch {
       this.#brokenUntilMs = this.#now();
+    }
+  }
+
+  /** Throws, also where there is no file. Something else in its place is replaced by the whole file. */
+  #append(records: Buffer): void {
+    const file = openRegularSync(this.#file, constants.O_WRONLY | constants.O_APPEND);
+    if (file === null) return this.#rewrite();
+    try {
+      writeFileSync(file, records);
+    } finally {
+      closeSync(file);
     }
   }
 
@@ -90,10 +104,10 @@ export class AnchorLog {
     return true;
   }
 
-  /** What of a rewrite was written. */
+  /** What of a rewrite was written, or whatever else has its name. */
   #removeHalf(): void {
     try {
-      rmSync(`${this.#file}.new`, { force: true });
+      rmSync(`${this.#file}.new`, { recursive: true, force: true });
     } catch {
       // It is written over the next time.
     }
@@ -102,8 +116,11 @@ export class AnchorLog {
   #rewrite(): void {
     this.#appended = 0;
     for (const key of this.#known.keys()) if (!this.#isHeld(key) || this.#known.size > MOST_KEYS) this.#known.delete(key);
+    this.#removeHalf();
     try {
-      writeFileSync(`${this.#file}.new`, Buffer.concat([...this.anchors()].map(encode)));
+      writeFileSync(`${this.#file}.new`, Buffer.concat([...this.anchors()].map(encode)), { flag: "wx" });
+      // Of all that may stand there, a rename replaces no folder.
+      if (lstatSync(this.#file, { throwIfNoEntry: false })?.isDirectory() === true) rmSync(this.#file, { recursive: true });
       renameSync(`${this.#file}.new`, this.#file);
       this.#brokenUntilMs = null;
     } catch {

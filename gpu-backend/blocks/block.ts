@@ -40,10 +40,21 @@ export interface SealedBlock {
 
 /**
  * Why bytes were not opened.
- * length: shorter or longer than their own header says · size: a count or length that no block of this engine has · kv_space: of another engine, weights or layout ·
+ * not_a_file: of a disk, something else than a file has the block's name: a link, a folder, a FIFO, a socket, a device · length: shorter or longer than their own header says · size: a count or length that no block of this engine has · kv_space: of another engine, weights or layout ·
  * key: another block than the one asked for · tokens: not the prompt's · not_finite: a number that would make answers garbage.
  */
-export const BLOCK_FAULTS = ["length", "magic", "version", "size", "kv_space", "key", "checksum", "tokens", "not_finite"] as const;
+export const BLOCK_FAULTS = [
+  "not_a_file",
+  "length",
+  "magic",
+  "version",
+  "size",
+  "kv_space",
+  "key",
+  "checksum",
+  "tokens",
+  "not_finite",
+] as const;
 export type BlockFault = (typeof BLOCK_FAULTS)[number];
 
 export interface BlockHeader {

@@ -3,10 +3,11 @@
  * whoever sees it not renewed for long, since ends on other machines, and other processes that got the same number, can't be told otherwise.
  */
 import { randomUUID } from "node:crypto";
-import { readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { lstat, lutimes, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openRegular } from "../regular-file.ts";
 
 export const OWNER = "owner";
 
@@ -23,24 +24,29 @@ interface Owner {
   host: string;
 }
 
+/** Longer than what any owner writes. */
+const MOST_BYTES = 4_096;
+
 /** Rejects when another one uses it, saying which. What it returns gives the directory up. */
 export async function ownDirectory(directory: string, { renewMs, staleMs }: OwnerTimes = TIMES): Promise<() => Promise<void>> {
   const file = join(directory, OWNER);
   const own = JSON.stringify({ pid: process.pid, host: hostname(), life: randomUUID() });
   /** Who was frozen for long may have been taken for gone. */
-  const isOurs = async (): Promise<boolean> => (await readFile(file, "utf8").catch(() => "")) === own;
+  const isOurs = async (): Promise<boolean> => (await read(file)) === own;
   while (!(await created(file, own))) {
     const other = await endedOrOther(file, renewMs, staleMs);
     if (other !== null) throw new Error(`${directory} is used by another replica: process ${other.pid} on ${other.host}`);
-    await rm(file, { force: true });
+    await rm(file, { recursive: true, force: true });
   }
-  const timer = setInterval(() => {
-    const now = new Date();
-    isOurs()
-      .then((ours) => (ours ? utimes(file, now, now) : undefined))
-      // Deleted by hand, or the disk fails: then nothing is kept from others.
-      .catch(() => undefined);
-  }, renewMs);
+  let renewing = false;
+  const renewOnce = async (): Promise<void> => {
+    // A disk that hangs holds one of these, not one more each time.
+    if (renewing) return;
+    renewing = true;
+    await renew(file, own);
+    renewing = false;
+  };
+  const timer = setInterval(() => void renewOnce(), renewMs);
   timer.unref();
   return async () => {
     clearInterval(timer);
@@ -58,9 +64,33 @@ async function created(file: string, own: string): Promise<boolean> {
   }
 }
 
+/** Empty: there is no such file, it can't be read, or something else has its name. */
+async function read(file: string): Promise<string> {
+  const opened = await openRegular(file).catch(() => null);
+  if (opened === null) return "";
+  try {
+    const { buffer, bytesRead } = await opened.read(Buffer.alloc(MOST_BYTES), 0, MOST_BYTES, 0);
+    return buffer.toString("utf8", 0, bytesRead);
+  } catch {
+    return "";
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Deleted by hand, something else in its place, or the disk fails: then nothing is kept from others. */
+async function renew(file: string, own: string): Promise<void> {
+  const now = new Date();
+  try {
+    if ((await read(file)) === own) await lutimes(file, now, now);
+  } catch {
+    // The next time may find it better.
+  }
+}
+
 /** Null once it is known that nobody is there. */
 async function endedOrOther(file: string, renewMs: number, staleMs: number): Promise<Owner | null> {
-  const owner = parse(await readFile(file, "utf8").catch(() => ""));
+  const owner = parse(await read(file));
   if (owner === null || hasEnded(owner)) return null;
   const first = await renewedAtMs(file);
   for (;;) {
@@ -72,7 +102,7 @@ async function endedOrOther(file: string, renewMs: number, staleMs: number): Pro
 }
 
 const renewedAtMs = (file: string): Promise<number | null> =>
-  stat(file).then(
+  lstat(file).then(
     ({ mtimeMs }) => mtimeMs,
     () => null,
   );

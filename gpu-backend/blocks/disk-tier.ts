@@ -10,19 +10,15 @@
  *
  * A disk that is full before the budget is used counts as a smaller budget for a while (ceiling.ts).
  */
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { EngineKey } from "../engine/engine.ts";
-import { inspectHeader, isEngineKey, type SealedBlock } from "./block.ts";
-import { inspectFile, readWhole, unlessAborted, writeSynced } from "./block-files.ts";
+import { type BlockFault, inspectHeader, type SealedBlock } from "./block.ts";
+import { clearForFile, makeFolder, readWhole, removeWhatever, unlessAborted, writeSynced } from "./block-files.ts";
 import { Ceiling } from "./ceiling.ts";
-import { OWNER, ownDirectory } from "./directory-owner.ts";
+import { claimDirectory, findBlocks, INCOMING, mark } from "./disk-directory.ts";
 import { Residents } from "./residents.ts";
 import { freshCounters, type Inspect, type PutOutcome, type Tier } from "./tier.ts";
-
-const MARK = "warmpath-blocks";
-const INCOMING = "incoming";
-const READ_AT_ONCE = 16;
 
 export interface DiskTierOptions {
   directory: string;
@@ -34,18 +30,15 @@ export interface DiskTierOptions {
   /** How bytes get to a file that does not exist yet, durably. Tests put a full disk here. */
   writeNew?: (path: string, bytes: Uint8Array) => Promise<void>;
   /** How a file is read: at most so many bytes, none when it is longer. Tests put a slow disk here. */
-  readWhole?: (path: string, bytes: number) => Promise<Uint8Array>;
+  readWhole?: (path: string, bytes: number) => Promise<Uint8Array | BlockFault>;
 }
 
 /** Evicted for one block that finds the disk full; then it is refused, since others take what we free. */
 const MOST_TRIES = 4;
 const NO_ROOM: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);
-/** Of file systems: what lies at the root of one. */
-const LOST_AND_FOUND = "lost+found";
-
 /** Finds again what an earlier run left. Rejects when the directory can't be made or read, is not ours, or is used by another replica. */
 export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
-  const disown = await claim(options.directory);
+  const disown = await claimDirectory(options.directory);
   const tier = new DiskTier(options, disown);
   try {
     await tier.recover();
@@ -56,18 +49,10 @@ export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
   return tier;
 }
 
-async function claim(directory: string): Promise<() => Promise<void>> {
-  await mkdir(directory, { recursive: true });
-  const names = await readdir(directory);
-  if (!names.includes(MARK)) {
-    if (names.some((name) => name !== LOST_AND_FOUND))
-      throw new Error(`${directory} has other things in it: the disk tier needs a directory of its own`);
-    await writeFile(join(directory, MARK), "KV blocks of one Warmpath replica. Whatever else is put here is deleted.\n");
-  }
-  const disown = await ownDirectory(directory);
-  await rm(join(directory, INCOMING), { recursive: true, force: true });
-  await mkdir(join(directory, INCOMING));
-  return disown;
+function sealedIn(bytes: Uint8Array, key: EngineKey, inspect: Inspect | undefined): SealedBlock | BlockFault {
+  const header = inspectHeader(bytes, key);
+  if ("fault" in header) return header.fault;
+  return inspect?.(bytes) ?? { key, parent: header.parent, bytes };
 }
 
 class DiskTier implements Tier {
@@ -78,8 +63,6 @@ class DiskTier implements Tier {
   readonly #disown: () => Promise<void>;
   readonly #residents: Residents;
   readonly #ceiling: Ceiling;
-  /** Folders that were made. */
-  readonly #folders = new Set<string>();
   /** Changes to files, one after the other: a name is never written and deleted at once. */
   #lane: Promise<unknown> = Promise.resolve();
   #written = 0;
@@ -119,28 +102,27 @@ class DiskTier implements Tier {
 
   async get(key: EngineKey, signal?: AbortSignal, inspect?: Inspect): Promise<SealedBlock | null> {
     if (!this.has(key)) return this.#missed();
-    let bytes: Uint8Array | null;
+    let read: Uint8Array | BlockFault | null;
     try {
-      const read = this.#options.readWhole ?? readWhole;
-      bytes = await unlessAborted(read(this.#path(key), this.#residents.bytesOf(key)), signal);
+      const readFrom = this.#options.readWhole ?? readWhole;
+      read = await unlessAborted(readFrom(this.#path(key), this.#residents.bytesOf(key)), signal);
     } catch {
       // Evicted meanwhile, or the disk fails.
       if (this.has(key)) this.counters.errors++;
       await this.forget(key);
       return this.#missed();
     }
-    if (bytes === null) return this.#missed();
-    const header = inspectHeader(bytes, key);
-    const fault = "fault" in header ? header.fault : (inspect?.(bytes) ?? null);
-    if ("fault" in header || fault !== null) {
+    if (read === null) return this.#missed();
+    const sealed = typeof read === "string" ? read : sealedIn(read, key, inspect);
+    if (typeof sealed === "string") {
       // Evicted and written anew meanwhile is no damage.
-      if (this.has(key) && fault !== null) this.counters.damaged[fault]++;
+      if (this.has(key)) this.counters.damaged[sealed]++;
       await this.forget(key);
       return this.#missed();
     }
     this.counters.hits++;
     this.#residents.use(key);
-    return { key, parent: header.parent, bytes };
+    return sealed;
   }
 
   #missed(): null {
@@ -192,19 +174,39 @@ class DiskTier implements Tier {
   /** Unless "written", nothing of it is left. */
   async #write({ key, bytes }: SealedBlock): Promise<"written" | "full" | "failed"> {
     const incoming = join(this.#options.directory, INCOMING, `${this.#written++}`);
+    const path = this.#path(key);
     try {
-      const folder = this.#folder(key);
-      if (!this.#folders.has(folder)) await mkdir(folder, { recursive: true });
-      this.#folders.add(folder);
+      await this.#makeFolders(key);
+      await rm(incoming, { recursive: true, force: true });
       await (this.#options.writeNew ?? writeSynced)(incoming, bytes);
-      await rename(incoming, this.#path(key));
+      if (await clearForFile(path)) this.counters.damaged.not_a_file++;
+      await rename(incoming, path);
       return "written";
     } catch (error) {
-      this.#folders.delete(this.#folder(key));
-      await rm(incoming, { force: true }).catch(() => {});
+      await rm(incoming, { recursive: true, force: true }).catch(() => {});
       if (NO_ROOM.has((error as NodeJS.ErrnoException).code)) return "full";
       this.counters.errors++;
       return "failed";
+    }
+  }
+
+  /** Each time anew: whoever took a folder away, or put something else in its place, has not ended the tier. */
+  async #makeFolders(key: EngineKey): Promise<void> {
+    const { directory } = this.#options;
+    const incoming = await makeFolder(join(directory, INCOMING));
+    if (incoming === "something") this.counters.errors++;
+    // With the directory itself its mark may be gone, and the next start would refuse it.
+    if (incoming !== "folder") await mark(directory);
+    if ((await makeFolder(this.#folder(key))) === "something") this.#lose(key);
+  }
+
+  /** The folder of this key turned out to be none: its blocks are gone. */
+  #lose(key: EngineKey): void {
+    const folder = key.slice(0, 2);
+    for (const other of [...this.keys()].filter((held) => held.startsWith(folder))) {
+      this.#residents.remove(other);
+      this.#changed(other, false);
+      this.counters.damaged.not_a_file++;
     }
   }
 
@@ -215,7 +217,11 @@ class DiskTier implements Tier {
   async #remove(key: EngineKey): Promise<void> {
     if (!this.#residents.remove(key)) return;
     this.#changed(key, false);
-    await rm(this.#path(key), { force: true }).catch(() => void this.counters.errors++);
+    try {
+      if ((await removeWhatever(this.#path(key))) === "something") this.#lose(key);
+    } catch {
+      this.counters.errors++;
+    }
   }
 
   async close(): Promise<void> {
@@ -224,39 +230,9 @@ class DiskTier implements Tier {
   }
 
   async recover(): Promise<void> {
-    const found: { key: EngineKey; parent: EngineKey | null; bytes: number; mtimeMs: number }[] = [];
-    for (const folder of await this.#blockFolders()) {
-      const path = join(this.#options.directory, folder);
-      const names = await readdir(path);
-      this.#folders.add(path);
-      const readOn = async (): Promise<void> => {
-        for (let name = names.pop(); name !== undefined; name = names.pop()) {
-          const file = join(path, name);
-          const block = isEngineKey(name) && name.startsWith(folder) ? await inspectFile(file, name, this.#options.kvSpace) : "key";
-          if (typeof block !== "string") {
-            found.push({ key: block.key, parent: block.parent, bytes: block.totalBytes, mtimeMs: block.mtimeMs });
-            continue;
-          }
-          this.counters.damaged[block]++;
-          await rm(file, { recursive: true, force: true });
-        }
-      };
-      await Promise.all(Array.from({ length: READ_AT_ONCE }, readOn));
-    }
-    for (const block of found.toSorted((one, other) => one.mtimeMs - other.mtimeMs)) this.#residents.add(block);
+    const { directory, kvSpace } = this.#options;
+    for (const block of await findBlocks(directory, kvSpace, this.counters)) this.#residents.add(block);
     await this.#makeRoom(0);
-  }
-
-  /** Whatever else lies beside them goes, as the mark says. */
-  async #blockFolders(): Promise<string[]> {
-    const { directory } = this.#options;
-    const folders: string[] = [];
-    for (const entry of await readdir(directory, { withFileTypes: true })) {
-      if ([MARK, OWNER, INCOMING, LOST_AND_FOUND].includes(entry.name)) continue;
-      if (entry.isDirectory() && /^[0-9a-f]{2}$/.test(entry.name)) folders.push(entry.name);
-      else await rm(join(directory, entry.name), { recursive: true, force: true });
-    }
-    return folders;
   }
 
   #folder(key: EngineKey): string {

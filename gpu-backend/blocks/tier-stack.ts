@@ -227,7 +227,7 @@ class Stack implements TierStack {
     clearTimeout(timer);
   }
 
-  /** `faults`: where a key is noted of which a tier had something else. */
+  /** `faults`: where a key is noted of which a tier had something else, or nothing, though it was said to be there. */
   async #loadOne({ key, tokens }: WantedBlock, signal: AbortSignal, faults: Set<EngineKey>): Promise<Load | null> {
     const { now, kvSpace, kvTokenBytes, kvNumbers } = this.#options;
     for (const tier of this.tiers) {
@@ -252,6 +252,8 @@ class Stack implements TierStack {
       }
       if (sealed === null || block === null) {
         this.#cost.learn(tier.name, tokens.length, elapsedMs);
+        // One that had something else, or nothing, under that name has forgotten it; a tier that is down has not.
+        if (!tier.has(key)) faults.add(key);
         continue;
       }
       if (tier.name !== "host") this.#spread(sealed, "host");

@@ -1,9 +1,10 @@
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { AnchorLog } from "../../gpu-backend/anchor-log.ts";
 import type { EngineKey } from "../../gpu-backend/engine/engine.ts";
+import { IN_PLACE_OF_A_FILE } from "./in-place-of-a-file.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "warmpath-anchors-"));
 const file = join(directory, "anchors");
@@ -36,9 +37,7 @@ test("a torn end and a damaged record are skipped, the rest is kept", () => {
   expect(anchorsOf(new AnchorLog(file, () => true)).map(([, hash]) => hash)).toEqual([1n, 3n]);
 });
 
-test("what a full disk did not take is written when it has room again", (context) => {
-  if (!existsSync("/dev/full")) context.skip("this system has no /dev/full");
-  mkdirSync(directory, { recursive: true });
+test("what a disk that fails did not take is written when it works again", () => {
   const clock = { ms: 0 };
   const one = (n: number) => [{ key: keyOf(n), hash: BigInt(n), tokens: n }];
   const log = new AnchorLog(
@@ -47,15 +46,35 @@ test("what a full disk did not take is written when it has room again", (context
     () => clock.ms,
   );
   log.add(one(1));
-  // Whatever is written here finds no space left on the device.
-  rmSync(file);
-  symlinkSync("/dev/full", file);
-  symlinkSync("/dev/full", `${file}.new`);
+  rmSync(directory, { recursive: true });
   for (const n of [2, 3, 4]) log.add(one(n));
-  rmSync(file);
+  mkdirSync(directory);
   // As a disk that took half of a record would leave it.
   writeFileSync(file, Buffer.alloc(20, 7));
   clock.ms += 60_000;
   log.add(one(5));
   expect(anchorsOf(new AnchorLog(file, () => true)).map(([, hash]) => hash)).toEqual([1n, 2n, 3n, 4n, 5n]);
 });
+
+test.each(Object.entries(IN_PLACE_OF_A_FILE))(
+  "%s in the file's place, or in that of the next one, is replaced and never followed",
+  async (_what, put) => {
+    mkdirSync(directory, { recursive: true });
+    const others = join(directory, "others");
+    writeFileSync(others, "somebody else's");
+    const one = (n: number) => [{ key: keyOf(n), hash: BigInt(n), tokens: n }];
+    // At the start, and while it runs.
+    await put(file, others);
+    await put(`${file}.new`, others);
+    const log = new AnchorLog(file, () => true);
+    log.add(one(1));
+    rmSync(file, { recursive: true });
+    await put(file, others);
+    await put(`${file}.new`, others);
+    log.add(one(2));
+    log.add(one(3));
+    expect(lstatSync(file).isFile()).toBe(true);
+    expect(anchorsOf(new AnchorLog(file, () => true)).map(([, hash]) => hash)).toEqual([1n, 2n, 3n]);
+    expect(readFileSync(others, "utf8")).toBe("somebody else's");
+  },
+);

@@ -1,12 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import { chmod, link, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { sealBlock } from "../../gpu-backend/blocks/block.ts";
 import { openDiskTier, type DiskTierOptions } from "../../gpu-backend/blocks/disk-tier.ts";
 import { damagedIn, type Tier } from "../../gpu-backend/blocks/tier.ts";
 import { blockOf, card, Clock, hashOf, keyOf, kvSpace, sealedOf } from "../conformance/tier-blocks.ts";
+import { IN_PLACE_OF_A_FILE } from "./in-place-of-a-file.ts";
 
 const clock = new Clock();
 const SIZE = sealedOf("a").bytes.length;
@@ -28,6 +29,12 @@ function pathOf(name: string): string {
 async function files(under = directory): Promise<string[]> {
   const found = await readdir(under, { recursive: true, withFileTypes: true });
   return found.filter((entry) => entry.isFile() && !["warmpath-blocks", "owner"].includes(entry.name)).map((entry) => entry.name);
+}
+
+/** Names in the folders of blocks, whatever they are of. */
+async function everything(): Promise<string[]> {
+  const folders = (await readdir(directory)).filter((name) => /^[0-9a-f]{2}$/.test(name));
+  return (await Promise.all(folders.map((name) => readdir(join(directory, name))))).flat();
 }
 
 it("finds its blocks again, oldest first, with their parents", async () => {
@@ -76,9 +83,9 @@ it("deletes at open what is no block of this engine, and what a crash left half 
   expect(await files()).toEqual([keyOf("c")]);
   const left = (await readdir(directory)).filter((name) => !/^[0-9a-f]{2}$/.test(name));
   expect(left.toSorted()).toEqual(["incoming", "owner", "warmpath-blocks"]);
-  // Cut, of other weights, no key for a name, another block, and a folder.
-  expect(after.counters.damaged).toMatchObject({ length: 2, kv_space: 1, key: 2 });
-  expect(damagedIn(after.counters)).toBe(5);
+  // Cut, of other weights, no key for a name, another block; a folder in place of a block, and a file in place of a folder.
+  expect(after.counters.damaged).toMatchObject({ length: 1, kv_space: 1, key: 2, not_a_file: 2 });
+  expect(damagedIn(after.counters)).toBe(6);
 });
 
 it("does not touch a directory that has other things in it", async () => {
@@ -134,6 +141,131 @@ it("forgets what was deleted, cut, grown or overwritten under it", async () => {
   }
   expect([tier.usedBytes, await files()]).toEqual([SIZE, [keyOf("e")]]);
   expect(tier.counters).toMatchObject({ misses: 4, errors: 1, damaged: { length: 2, key: 1 } });
+});
+
+describe.each(Object.entries(IN_PLACE_OF_A_FILE))("%s in place of a block", (_what, put) => {
+  const outside = join(tmpdir(), `warmpath-outside-${process.pid}`);
+  beforeEach(() => writeFile(outside, sealedOf("a").bytes));
+  afterEach(async () => {
+    expect(await readFile(outside)).toEqual(Buffer.from(sealedOf("a").bytes));
+    await rm(outside);
+  });
+
+  it("is counted and removed when it is read, and the next block has the name", async () => {
+    const tier = await openTier();
+    for (const name of ["a", "b"]) await tier.put(sealedOf(name));
+    await rm(pathOf("a"));
+    await put(pathOf("a"), outside);
+    // As many as would keep all threads of file operations.
+    expect(await Promise.all(Array.from({ length: 8 }, () => tier.get(keyOf("a"))))).toEqual(Array.from({ length: 8 }, () => null));
+    expect([tier.has(keyOf("a")), tier.usedBytes, await everything()]).toEqual([false, SIZE, [keyOf("b")]]);
+    expect(tier.counters.damaged.not_a_file).toBeGreaterThanOrEqual(1);
+    expect(tier.counters.errors).toBe(0);
+    expect(await tier.put(sealedOf("a"))).toBe("stored");
+    expect(await tier.get(keyOf("a"))).toEqual(sealedOf("a"));
+    expect(tier.usedBytes).toBe(2 * SIZE);
+  });
+
+  it("is counted and removed at the start", async () => {
+    const before = await openTier();
+    for (const name of ["a", "b"]) await before.put(sealedOf(name));
+    await before.close();
+    await rm(pathOf("a"));
+    await put(pathOf("a"), outside);
+    const after = await openTier();
+    expect([[...after.keys()], after.usedBytes, await everything()]).toEqual([[keyOf("b")], SIZE, [keyOf("b")]]);
+    expect(after.counters.damaged.not_a_file).toBe(1);
+  });
+
+  it("is removed when the block is evicted", async () => {
+    const tier = await openTier({ budgetBytes: SIZE });
+    await tier.put(sealedOf("a"));
+    await rm(pathOf("a"));
+    await put(pathOf("a"), outside);
+    expect(await tier.put(sealedOf("b"))).toBe("stored");
+    expect([tier.usedBytes, tier.counters.errors, await everything()]).toEqual([SIZE, 0, [keyOf("b")]]);
+  });
+
+  it("is replaced by a write, also where it has the name of the file on its way or of a folder", async () => {
+    const tier = await openTier();
+    await tier.put(sealedOf("b"));
+    await mkdir(dirname(pathOf("a")), { recursive: true });
+    await put(pathOf("a"), outside);
+    for (let n = 0; n < 4; n++) await put(join(directory, "incoming", String(n)), outside);
+    expect(await tier.put(sealedOf("a"))).toBe("stored");
+    expect((await lstat(pathOf("a"))).isFile()).toBe(true);
+    await rm(join(directory, "incoming"), { recursive: true });
+    await put(join(directory, "incoming"), outside);
+    await rm(dirname(pathOf("c")), { recursive: true, force: true });
+    await put(dirname(pathOf("c")), outside).catch(() => undefined);
+    expect(await tier.put(sealedOf("c"))).toBe("stored");
+    for (const name of ["a", "b", "c"]) expect(await tier.get(keyOf(name)), name).toEqual(sealedOf(name));
+    expect(tier.usedBytes).toBe(3 * SIZE);
+  });
+});
+
+it("follows no link in place of its folders, and removes nothing behind it", async () => {
+  const tier = await openTier();
+  for (const name of ["a", "b"]) await tier.put(sealedOf(name));
+  const elsewhere = await mkdtemp(join(tmpdir(), "warmpath-elsewhere-"));
+  try {
+    await rename(dirname(pathOf("a")), join(elsewhere, "folder"));
+    await symlink(join(elsewhere, "folder"), dirname(pathOf("a")));
+    expect(await tier.get(keyOf("a"))).toBeNull();
+    expect([tier.usedBytes, tier.counters.damaged.not_a_file, tier.counters.errors]).toEqual([SIZE, 1, 0]);
+    expect(await readdir(join(elsewhere, "folder"))).toEqual([keyOf("a")]);
+    await mkdir(join(elsewhere, "incoming"));
+    await rm(join(directory, "incoming"), { recursive: true });
+    await symlink(join(elsewhere, "incoming"), join(directory, "incoming"));
+    expect(await tier.put(sealedOf("a"))).toBe("stored");
+    expect(await tier.get(keyOf("a"))).toEqual(sealedOf("a"));
+    expect((await lstat(join(directory, "incoming"))).isDirectory()).toBe(true);
+    await tier.close();
+    await rename(dirname(pathOf("b")), join(elsewhere, "other"));
+    await symlink(join(elsewhere, "other"), dirname(pathOf("b")));
+    const after = await openTier();
+    expect([[...after.keys()], after.counters.damaged.not_a_file]).toEqual([[keyOf("a")], 1]);
+    expect(await readdir(join(elsewhere, "other"))).toEqual([keyOf("b")]);
+  } finally {
+    await rm(elsewhere, { recursive: true });
+  }
+});
+
+it("goes on where its whole directory was deleted, and is found again", async () => {
+  const tier = await openTier();
+  await tier.put(sealedOf("a"));
+  await rm(directory, { recursive: true });
+  expect(await tier.get(keyOf("a"))).toBeNull();
+  expect([await tier.put(sealedOf("b")), tier.usedBytes]).toEqual(["stored", SIZE]);
+  await tier.close();
+  expect([...(await openTier()).keys()]).toEqual([keyOf("b")]);
+});
+
+it("removes its own name of a file that has another, longer or shorter, and leaves that", async () => {
+  const tier = await openTier();
+  await tier.put(sealedOf("a"));
+  const outside = join(directory, "incoming", "outside");
+  await writeFile(outside, "somebody else's");
+  await rm(pathOf("a"));
+  await link(outside, pathOf("a"));
+  expect(await tier.get(keyOf("a"))).toBeNull();
+  expect(tier.counters.damaged.length).toBe(1);
+  expect([await files(), await readFile(outside, "utf8")]).toEqual([["outside"], "somebody else's"]);
+});
+
+it("leaves what can be neither read nor removed, counts it, and keeps the rest", async (test) => {
+  if (process.getuid?.() === 0) test.skip("root may do everything");
+  const before = await openTier();
+  for (const name of ["a", "b"]) await before.put(sealedOf(name));
+  await chmod(pathOf("a"), 0);
+  expect(await before.get(keyOf("a"))).toBeNull();
+  expect([before.counters.errors, before.usedBytes, await files()]).toEqual([1, SIZE, [keyOf("b")]]);
+  await before.close();
+  await mkdir(join(directory, "0f"), { recursive: true });
+  await chmod(join(directory, "0f"), 0);
+  const after = await openTier();
+  await chmod(join(directory, "0f"), 0o700);
+  expect([[...after.keys()], after.counters.errors]).toEqual([[keyOf("b")], 1]);
 });
 
 it("leaks no file handle", async () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -157,6 +157,27 @@ it("falls back to the next tier when one is damaged, and forgets the damaged cop
   expect(damagedIn(near.counters)).toBe(1);
   await stack.idle();
   expect(stack.bitsOf(keyOf("c1"))).toBe(6);
+});
+
+it("looks at the blocks behind one that is gone, so that the prompt is whole the next time", async () => {
+  const tier = await disk();
+  const stack = stackOf([tier]);
+  const blocks = chainOf("x", 16);
+  stack.offer(blocks);
+  await stack.idle();
+  const fileOf = (index: number): string => join(directory, blocks[index]?.key.slice(0, 2) ?? "", blocks[index]?.key ?? "");
+  for (const index of [1, 12]) {
+    await rm(fileOf(index));
+    await mkdir(fileOf(index));
+  }
+  await rm(fileOf(15));
+  expect(await stack.load(blocks, never)).toHaveLength(1);
+  await stack.checked();
+  expect(blocks.flatMap(({ key }, index) => (tier.has(key) ? [] : [index]))).toEqual([1, 12, 15]);
+  expect(tier.counters).toMatchObject({ errors: 1, damaged: { not_a_file: 2 } });
+  stack.offer(blocks);
+  await stack.idle();
+  expect(payload(await stack.load(blocks, never))).toEqual(payload(blocks));
 });
 
 it(`${MUTATIONS} mutated files: what loads is what was offered, nothing stays behind`, async () => {

@@ -1,11 +1,12 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { lstat, mkdtemp, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { OWNER, ownDirectory } from "../../gpu-backend/blocks/directory-owner.ts";
+import { IN_PLACE_OF_A_FILE } from "./in-place-of-a-file.ts";
 
 let directory = "";
 beforeEach(async () => {
@@ -55,3 +56,19 @@ it("is left to who took it over meanwhile", async () => {
   await disown();
   expect(await owner()).toEqual({ pid: 1, host: "another-machine" });
 });
+
+it.each(Object.entries(IN_PLACE_OF_A_FILE))(
+  "is free where %s has the owner's name, which is replaced and never followed",
+  async (_what, put) => {
+    const others = join(directory, "others");
+    await writeFile(others, "somebody else's");
+    await utimes(others, 1, 1);
+    await put(join(directory, OWNER), others);
+    const disown = await ownDirectory(directory);
+    expect((await lstat(join(directory, OWNER))).isFile()).toBe(true);
+    expect((await owner()).pid).toBe(process.pid);
+    await disown();
+    await expect(owner()).rejects.toThrow("ENOENT");
+    expect([await readFile(others, "utf8"), (await stat(others)).mtimeMs]).toEqual(["somebody else's", 1_000]);
+  },
+);

@@ -1,4 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -13,6 +14,9 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const modeOf = (...path: string[]): string => (statSync(join(folder, ...path)).mode & 0o777).toString(8);
+
+/** Opening one waits until somebody writes to it. */
+const fifo = (name: string): void => void execFileSync("mkfifo", [join(folder, name)]);
 
 describe("a state directory", () => {
   it("is made where there is none, this user's alone", () => {
@@ -47,8 +51,11 @@ describe("a state directory", () => {
   it("has one holder, whatever path leads to it, until that gives it up", async () => {
     symlinkSync(folder, `${folder}-link`);
     try {
+      fifo("launcher.json");
       const first = await claimStateDirectory(folder);
       if (!first.ok) throw new Error("It is free.");
+      expect(existsSync(join(folder, "launcher.json"))).toBe(false);
+      fifo("launcher.json");
       expect(await claimStateDirectory(`${folder}-link`)).toEqual({ ok: false, holder: null });
       first.hold({ pid: 17, url: "http://127.0.0.1:1" });
       expect(await claimStateDirectory(`${folder}-link`)).toEqual({ ok: false, holder: { pid: 17, url: "http://127.0.0.1:1" } });
@@ -77,6 +84,21 @@ describe("a file that is written privately", () => {
       "ours",
       "600",
     ]);
+  });
+});
+
+describe("a FIFO", () => {
+  it("in place of dev.json is no launcher's, and removed by the next start", () => {
+    fifo("dev.json");
+    removeDevFile(devFile(folder), 17);
+    expect(statSync(devFile(folder)).isFIFO()).toBe(true);
+    removeDevFile(devFile(folder), null);
+    expect(existsSync(devFile(folder))).toBe(false);
+  });
+
+  it("in place of the secret is said", () => {
+    fifo("secret");
+    expect(() => loadSecrets(folder)).toThrow(/secret is no file/);
   });
 });
 

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
-import { access, mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { byteOfCharacter } from "../byte-characters.ts";
 import { trainBpe } from "./bpe.ts";
@@ -132,8 +132,8 @@ export async function ensureDemoModel(directory: string, shape = demoShape): Pro
   const recipe = JSON.stringify([recipeVersion, shape, specialTokens, chatMlTemplate, corpus]);
   const hash = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
   const file = path.join(directory, `${demoModelName}-${hash}.gguf`);
-  const present = await access(file).then(
-    () => true,
+  const present = await stat(file).then(
+    (found) => found.isFile(),
     () => false,
   );
   if (present) return file;
