@@ -13,6 +13,7 @@ import { screen } from "./screen.ts";
 import type { Secrets } from "./secrets.ts";
 import { type Claim, isOfDirectory, unusable } from "./state-directory.ts";
 import { Watchdog } from "./watchdog-process.ts";
+import { LINE_LEAVES_MS } from "../src/limits.ts";
 
 const EDGE_RESTART_MS = 100;
 const EDGE_RESTART_MOST_MS = 10_000;
@@ -23,8 +24,6 @@ const READY_TIMEOUT_MS = 60_000;
 /** After the drain's time is up its replicas have so long to go; then the edge, to hand on the last bytes. */
 const REPLICA_LEAVE_MS = 4_000;
 const EDGE_LEAVE_MS = 500;
-/** Longer than a pool remembers a replica whose socket is closed. */
-const LINE_LEAVES_MS = 5_000;
 
 export class Launcher {
   readonly #options: StartOptions;

@@ -3,9 +3,7 @@ import type { ServerResponse } from "node:http";
 import { HEADER } from "../src/wire/headers.ts";
 import { encodeVerdict, VERDICT_FOLLOWS } from "../src/wire/verdict.ts";
 import { Pulse } from "./pulse.ts";
-
-/** The edge takes a replica for lost that says nothing for some seconds (workers/place.ts). */
-const SPEAKS_WITHIN_MS = 1_000;
+import { ACCEPTED_WITHIN_MS } from "../src/limits.ts";
 
 export class Acceptance {
   readonly #response: ServerResponse;
@@ -16,7 +14,7 @@ export class Acceptance {
   /** Of a request that is whole and was let in: from now on somebody works at it. */
   constructor(response: ServerResponse) {
     this.#response = response;
-    this.#late = setTimeout(() => this.#accept(), SPEAKS_WITHIN_MS);
+    this.#late = setTimeout(() => this.#accept(), ACCEPTED_WITHIN_MS);
     response.once("close", () => this.#end());
   }
 

@@ -15,8 +15,8 @@ import {
 } from "../src/wire/control.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import { encodeResidencyFrame, MAX_FRAME_ENTRIES, type ResidencyEntry } from "../src/wire/residency-frame.ts";
+import { HEARTBEAT_MS } from "../src/limits.ts";
 
-const HEARTBEAT_MS = 1_000;
 const JOURNAL_FRAMES = 1_024;
 const RECONNECT_FIRST_MS = 50;
 const RECONNECT_MOST_MS = 1_000;

@@ -7,8 +7,8 @@ import type { AnnounceIntake, ResidencyUpdate } from "../src/router/intake.ts";
 import type { ResyncNeed } from "../src/router/sync.ts";
 import type { ArmSetting } from "./arm.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
+import { HEARTBEAT_MS } from "../src/limits.ts";
 
-const HEARTBEAT_MS = 1_000;
 /** As gpu-backend/announce.ts keeps them. */
 const JOURNAL_FRAMES = 1_024;
 const FRAME_ENTRIES = 4_096;

@@ -13,10 +13,8 @@ import { AnnounceLine } from "./announce-line.ts";
 import type { Arm, ArmSetting, Placement, Question, Source } from "./arm.ts";
 import type { PlannedRequest } from "./plan.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
+import { HOLD_MS, POOL_TICK_MS } from "../src/limits.ts";
 
-/** As workers/objects/pool-object.ts does. */
-const TICK_MS = 250;
-const HOLD_MS = 5_000;
 /** A replica's own queue, gpu-backend/config.ts. */
 const QUEUE_LIMIT = 32;
 /** What the pool makes of bytes it learns from replicas; any number would do. */
@@ -191,7 +189,7 @@ export class ProductArm implements Arm {
 
   #tick(): void {
     const { timeline } = this.#setting;
-    timeline.after(TICK_MS, () => {
+    timeline.after(POOL_TICK_MS, () => {
       this.#intake.tick(timeline.nowMs);
       this.#dispatcher.dispatchWaiting(timeline.nowMs);
       this.#tick();

@@ -4,9 +4,8 @@
  */
 import type { Placed } from "./place.ts";
 import { TICK_MS, type Ticker } from "./ticker.ts";
+import { SILENCE_MS } from "../src/limits.ts";
 
-/** A replica that says nothing at all for so long is lost. It sends a comment or white space every second while it computes a prompt. */
-const SILENCE_MS = 10_000;
 /** After so many a running stream's lease is looked at again: a frozen replica closes no socket. */
 const LEASE_CHECK_TICKS = 10;
 /** At every tick to a client that waits for its first token, which is also how the edge learns that it has gone. */

@@ -11,17 +11,11 @@ import { poolStub } from "./pool-stub.ts";
 import type { Ticker } from "./ticker.ts";
 import { type ReplicaAnswerBody, verdictOf } from "./verdict.ts";
 import type { ChosenPools, PoolTarget } from "./pools.ts";
+import { HEADERS_TIMEOUT_MS, MOST_WAIT_MS } from "../src/limits.ts";
 
 const MOST_TRIES = 4;
 /** Replicas that began a new epoch meanwhile were not tried; but nobody asks for ever. */
 const MOST_REPLACED = 8;
-/** A request waits at most so long for a free replica. */
-const MOST_WAIT_MS = 90_000;
-/**
- * A replica says within a second that a request is here, whatever it still has to do with it (gpu-backend/acceptance.ts). Whoever says nothing for so long after the
- * body had time to arrive is lost; the request goes elsewhere a tick later at the latest.
- */
-const HEADERS_TIMEOUT_MS = 3_000;
 /** The body may take so long on its way. */
 const LEAST_BODY_BYTES_PER_MS = 2_048;
 

@@ -2,9 +2,8 @@
 import { HEADER } from "../src/wire/headers.ts";
 import { MOST_VERDICT_BYTES, parseVerdict, VERDICT_FOLLOWS } from "../src/wire/verdict.ts";
 import { TICK_MS, type Ticker } from "./ticker.ts";
+import { SILENCE_MS } from "../src/limits.ts";
 
-/** It says something every second. */
-const SILENCE_MS = 10_000;
 /** Longer than anything that it does before its engine has the request. */
 const MOST_VERDICT_MS = 30_000;
 const NEWLINE = 0x0a;

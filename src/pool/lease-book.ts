@@ -2,9 +2,8 @@ import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { EndOutcome, Lease, LeaseKey, Reservation, ReserveOutcome, Usage } from "./lease.ts";
 import { PrefillWatch } from "./prefill-watch.ts";
 import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaLoad } from "./load.ts";
+import { RESERVED_LIVES_MS } from "../limits.ts";
 
-/** A lease that its replica never took up dies this long after it was made. */
-export const RESERVED_LIVES_MS = 5_000;
 /** By then a replica has taken up what was sent to it, and a heartbeat has named it. One that nobody has heard of weighs nothing until it is heard of: its client may have left. */
 export const DOUBTED_AFTER_MS = 1_500;
 /** Leases of a lost replica live on for this long. */

@@ -1,11 +1,7 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { boundedCapacity } from "./capacity.ts";
 import type { Replica, ReplicaHello } from "./replica.ts";
-
-export const SUSPECT_AFTER_MS = 3_000;
-export const EXPIRED_AFTER_MS = 10_000;
-/** A closed socket's replica is forgotten after this, at the next tick: tick at least every 500 ms to stay below 4 s. */
-export const FORGOTTEN_AFTER_CLOSE_MS = 3_000;
+import { EXPIRED_AFTER_MS, FORGOTTEN_AFTER_CLOSE_MS, SUSPECT_AFTER_MS } from "../limits.ts";
 
 /** Plain data, so that it can be stored with the index's checkpoint: slots must mean the same after a restart. */
 export interface MembershipState {

@@ -1,8 +1,7 @@
 import type { ErrorCode } from "../errors.ts";
 import { SaltShares } from "./salt-shares.ts";
+import { CLAIM_LIVES_MS } from "../limits.ts";
 
-/** A waiter that was not renewed for so long is dropped. */
-export const CLAIM_LIVES_MS = 7_000;
 export const MAX_CLAIMS = 1_024;
 /** Whoever waits is at most so many classes down, and a class higher after each such time. */
 export const CLASS_AGES_MS = 20_000;

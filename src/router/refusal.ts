@@ -4,9 +4,8 @@ import type { Priority } from "../pool/queue.ts";
 import type { ScoredCandidate } from "../decision/decision.ts";
 import type { PoolState } from "./state.ts";
 import type { DecideAnswer, DecideRequest } from "./question.ts";
+import { MOST_WAIT_MS } from "../limits.ts";
 
-/** Nobody waits longer, whatever it asked for: an edge gives up then. */
-export const MOST_WAIT_MS = 90_000;
 const MOST_RETRY_SECONDS = 60;
 /** A new replica takes about so long to come. */
 const DRAINED_RETRY_SECONDS = 5;

@@ -6,9 +6,7 @@ import { firstTokenMs, workUntilFirstToken } from "../decision/first-token.ts";
 import type { PoolState } from "./state.ts";
 import { scheduleEnds } from "./view.ts";
 import type { AdmissionClaims, DecideRequest, ReplicaAnswer, TicketClaims, TransferSource } from "./question.ts";
-
-/** A replica that takes the request has 5 s to do so (pool/lease-book.ts), its admission a little longer. */
-const ADMISSION_LIVES_MS = 15_000;
+import { ADMISSION_LIVES_MS } from "../limits.ts";
 
 export interface Minter {
   /** The admission as text, under the key of this replica's epoch; null when the replica has no key. */

@@ -42,9 +42,7 @@ import {
   welcome,
 } from "./replica-socket.ts";
 import { tryWaysBack } from "./way-back.ts";
-
-const TICK_MS = 250;
-const HOLD_MS = 5_000;
+import { HOLD_MS, POOL_TICK_MS } from "../../src/limits.ts";
 
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
@@ -272,7 +270,7 @@ export class PoolObject extends DurableObject<Env> {
   #tickSoon(): void {
     if (this.#ticking) return;
     this.#ticking = true;
-    setTimeout(() => lookAtDisk(this.env, "pool", (hasRoom) => this.#tick(hasRoom)), TICK_MS);
+    setTimeout(() => lookAtDisk(this.env, "pool", (hasRoom) => this.#tick(hasRoom)), POOL_TICK_MS);
   }
 
   #tick(hasRoom: boolean): void {
