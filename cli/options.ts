@@ -1,7 +1,6 @@
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
-
-const PROFILES = ["cache-aware", "least-loaded", "round-robin", "random", "sticky"] as const;
+import { PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
 
 const TOPOLOGIES = ["aggregated", "disaggregated"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
@@ -22,7 +21,7 @@ export interface StartOptions {
   /** A GGUF file; null = the demo model, made on first start. */
   model: string | null;
   stateDirectory: string;
-  profile: (typeof PROFILES)[number];
+  profile: ProfileName;
   sequences: number;
   contextTokens: number;
   /** After SIGTERM, what runs has so long to end. */
@@ -38,7 +37,7 @@ export const USAGE = `npm start -- [options]
   --topology NAME     aggregated: every replica prefills and decodes; disaggregated: one prefills, the others decode (default aggregated)
   --model FILE.gguf   a model of your own with a byte-level BPE tokenizer (default: a tiny demo model, made on first start)
   --state DIR         keys, model and the edge's objects (default .warmpath)
-  --profile NAME      ${PROFILES.join(", ")} (default cache-aware)
+  --profile NAME      ${PROFILE_NAMES.join(", ")} (default cache-aware)
   --sequences N       requests a replica runs at once (default 4)
   --context N         longest prompt plus output, in tokens (default 8192)
   --drain SECONDS     how long SIGTERM lets answers that run end; Ctrl-C or a second signal cuts them (default 60)`;
@@ -70,9 +69,9 @@ export function parseOptions(args: string[]): StartOptions | "help" {
     },
   });
   if (values.help) return "help";
-  const profile = PROFILES.find((name) => name === values.profile);
+  const profile = PROFILE_NAMES.find((name) => name === values.profile);
   if (profile === undefined)
-    throw new RangeError(`--profile must be one of ${PROFILES.join(", ")}, not ${JSON.stringify(values.profile)}.`);
+    throw new RangeError(`--profile must be one of ${PROFILE_NAMES.join(", ")}, not ${JSON.stringify(values.profile)}.`);
   const topology = TOPOLOGIES.find((name) => name === values.topology);
   if (topology === undefined)
     throw new RangeError(`--topology must be one of ${TOPOLOGIES.join(", ")}, not ${JSON.stringify(values.topology)}.`);

@@ -8,13 +8,13 @@ import { firstTokenMs } from "../src/decision/first-token.ts";
 import { addFunnel, emptyFunnel, type Funnel, funnelOf } from "../src/explain/funnel.ts";
 import { type Hindsight, hindsightOf, type HindsightSummary, summaryOf } from "../src/explain/hindsight.ts";
 import { unpackView } from "../src/explain/packed-view.ts";
-import { PROFILES } from "../src/decision/profiles.ts";
+import { PROFILE_NAMES, PROFILES } from "../src/decision/profiles.ts";
 import { whyOf } from "../src/explain/paragraph.ts";
 import { parseLog } from "./decision-log.ts";
 
 const USAGE = `warmpath replay LOG [options]
   LOG                 decisions as GET /v1/decisions answers them, or one record a line, as warmpath simulate --log writes them
-  --profile NAME      decide again by this profile (${Object.keys(PROFILES).join(", ")}); without it, by the one they had
+  --profile NAME      decide again by this profile (${PROFILE_NAMES.join(", ")}); without it, by the one they had
   --why ID            of this request only: why it went where it went, in words
   --json FILE         the same figures as JSON`;
 

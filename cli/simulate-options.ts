@@ -1,6 +1,5 @@
 import { parseArgs } from "node:util";
-import type { ProfileName } from "../src/decision/decision.ts";
-import { PROFILES } from "../src/decision/profiles.ts";
+import { PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
 import { BASELINE_NAMES, type BaselineName, isBaselineName } from "../simulator/baselines/baselines.ts";
 import { ENGINES, type EngineName } from "../simulator/constants.ts";
 import { POOL_CHOICES, type Regions } from "../simulator/regional-arm.ts";
@@ -50,7 +49,7 @@ export const USAGE = `warmpath simulate [options]
   --replicas N        (default 8)
   --load L,M          of the rate at which the fleet is saturated under a plain policy (default 0.7)
   --policies A,B      warmpath, warmpath:PROFILE, a peer's rule, or all (default warmpath,round-robin,lmetric,llm-d,smg-cache-aware,dynamo-linear)
-                      profiles: ${Object.keys(PROFILES).join(", ")}
+                      profiles: ${PROFILE_NAMES.join(", ")}
                       peers: ${BASELINE_NAMES.join(", ")}
   --requests N        (default: all of the trace, ${DEFAULT_REQUESTS} of a generated workload)
   --seed N            of workloads and of chance (default 1)
@@ -112,7 +111,7 @@ function policies(text: string): PolicyName[] {
   if (text === "all") return [product, ...BASELINE_NAMES.map((name): PolicyName => ({ kind: "baseline", name }))];
   const named = list(text).map((name): PolicyName => {
     if (name === "warmpath") return product;
-    const profile = Object.values(PROFILES).find((one) => name === `warmpath:${one.name}`)?.name;
+    const profile = PROFILE_NAMES.find((one) => name === `warmpath:${one}`);
     if (profile !== undefined) return { kind: "product", profile };
     if (isBaselineName(name)) return { kind: "baseline", name };
     throw new RangeError(`--policies: ${JSON.stringify(name)} is none of warmpath, warmpath:PROFILE, ${BASELINE_NAMES.join(", ")}.`);

@@ -1,6 +1,5 @@
 /** One run: a plan, a fleet, an arm → measures. The same arguments give the same numbers on every machine. */
-import { PROFILES } from "../src/decision/profiles.ts";
-import type { ProfileName } from "../src/decision/decision.ts";
+import { type ProfileName, PROFILES } from "../src/decision/profiles.ts";
 import type { ExplainRecord } from "../src/explain/record.ts";
 import type { Role } from "../src/pool/replica.ts";
 import type { Arm, ArmSetting } from "./arm.ts";

@@ -7,6 +7,7 @@ import type { WeightedName } from "../src/edge/rendezvous.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/router/state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
 import type { ReplicaAddresses } from "./replica-url.ts";
+import { PROFILE_NAMES } from "../src/decision/profiles.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
@@ -88,7 +89,7 @@ const Vars = z.object({
       .map((name) => name.trim())
       .filter((name) => name !== ""),
   ),
-  WARMPATH_PROFILE: z.enum(["cache-aware", "least-loaded", "round-robin", "random", "sticky"]),
+  WARMPATH_PROFILE: z.enum(PROFILE_NAMES),
   /** Uncached tokens from which on another replica prefills, where one is there for it; 0: never. */
   WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
   /** `loopback`: whoever starts the edge says that it listens there only, so that its own machine's programs need no key for the metrics. */

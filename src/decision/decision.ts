@@ -97,8 +97,6 @@ export interface PoolView {
   remotePrefillTokens: number | null;
 }
 
-export type ProfileName = "cache-aware" | "least-loaded" | "round-robin" | "random" | "sticky";
-
 /** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (disaggregate.ts). */
 export interface CostTerms {
   /** W + V: the prefills ahead of it, leased and planned. */
@@ -127,7 +125,8 @@ export interface CostTerms {
 
 /** How to choose: weights of the cost's parts, and how to pick among those that are not full. A literal, never code. */
 export interface Profile {
-  name: ProfileName;
+  /** Its key in profiles.ts. */
+  name: string;
   weights: Readonly<CostTerms>;
   /** A request stays in line until its replica will soon start it, so that a better place can still appear. Absent: it goes as soon as there is a place. */
   holds?: boolean;
@@ -193,6 +192,6 @@ export interface Decision {
   candidates: ScoredCandidate[];
   /** Null: the chosen replica does everything itself. */
   transfer: PlannedTransfer | null;
-  profile: ProfileName;
+  profile: string;
   draw: number;
 }

@@ -1,4 +1,4 @@
-import type { CostTerms, Profile, ProfileName } from "./decision.ts";
+import type { CostTerms, Profile } from "./decision.ts";
 
 export const NOTHING: CostTerms = {
   queueMs: 0,
@@ -14,38 +14,38 @@ export const NOTHING: CostTerms = {
   away: 0,
 };
 
-/** The default: least predicted harm in time. No weight is tuned. */
-export const CACHE_AWARE: Profile = {
-  name: "cache-aware",
-  weights: {
-    ...NOTHING,
-    queueMs: 1,
-    stuckMs: 1,
-    awaitedMs: 1,
-    prefillMs: 1,
-    loadMs: 1,
-    stallMs: 1,
-    displacementMs: 1,
-    decodeMs: 1,
-    leaveMs: 1,
+/** A profile is one entry here: its name is its key, everywhere. No weight is tuned. */
+const WEIGHED = {
+  /** The default: least predicted harm in time. */
+  "cache-aware": {
+    weights: {
+      ...NOTHING,
+      queueMs: 1,
+      stuckMs: 1,
+      awaitedMs: 1,
+      prefillMs: 1,
+      loadMs: 1,
+      stallMs: 1,
+      displacementMs: 1,
+      decodeMs: 1,
+      leaveMs: 1,
+    },
+    holds: true,
+    pick: "lowest-cost",
   },
-  holds: true,
-  pick: "lowest-cost",
-};
+  "least-loaded": { weights: { ...NOTHING, inFlight: 1 }, pick: "lowest-cost" },
+  "round-robin": { weights: NOTHING, pick: "turn" },
+  random: { weights: NOTHING, pick: "draw" },
+  /** Where the session was, whatever it costs, unless that replica is full or gone; then the least loaded. The weight outweighs any count in flight. */
+  sticky: { weights: { ...NOTHING, inFlight: 1, away: 1_000_000 }, pick: "lowest-cost" },
+} as const satisfies Readonly<Record<string, Omit<Profile, "name">>>;
 
-export const LEAST_LOADED: Profile = { name: "least-loaded", weights: { ...NOTHING, inFlight: 1 }, pick: "lowest-cost" };
+export type ProfileName = keyof typeof WEIGHED;
 
-export const ROUND_ROBIN: Profile = { name: "round-robin", weights: NOTHING, pick: "turn" };
+export const PROFILE_NAMES = Object.keys(WEIGHED) as ProfileName[];
 
-export const RANDOM: Profile = { name: "random", weights: NOTHING, pick: "draw" };
+export const PROFILES = Object.fromEntries(Object.entries(WEIGHED).map(([name, weighed]) => [name, { name, ...weighed }])) as Readonly<
+  Record<ProfileName, Profile>
+>;
 
-/** Where the session was, whatever it costs, unless that replica is full or gone; then the least loaded. The weight outweighs any count in flight. */
-export const STICKY: Profile = { name: "sticky", weights: { ...NOTHING, inFlight: 1, away: 1_000_000 }, pick: "lowest-cost" };
-
-export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
-  "cache-aware": CACHE_AWARE,
-  "least-loaded": LEAST_LOADED,
-  "round-robin": ROUND_ROBIN,
-  random: RANDOM,
-  sticky: STICKY,
-};
+export const CACHE_AWARE = PROFILES["cache-aware"];

@@ -12,7 +12,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import type { ProfileName } from "../../src/decision/decision.ts";
+import type { ProfileName } from "../../src/decision/profiles.ts";
 import { startProduct } from "../e2e/started.ts";
 import { makeConversations, play } from "./conversations.ts";
 import { askedPlan, countedPlan, type Scale } from "./real/asked.ts";

@@ -1,6 +1,5 @@
 /** The simulator's fleet for replicas that share the cores of one machine: each step takes longer by how many compute when it begins. */
-import { PROFILES } from "../../../src/decision/profiles.ts";
-import type { ProfileName } from "../../../src/decision/decision.ts";
+import { type ProfileName, PROFILES } from "../../../src/decision/profiles.ts";
 import type { Arm } from "../../../simulator/arm.ts";
 import { streamOf } from "../../../simulator/chance.ts";
 import type { EngineConstants } from "../../../simulator/constants.ts";

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/decision/decide.ts";
 import type { CandidateView } from "../../../src/decision/decision.ts";
-import { CACHE_AWARE, LEAST_LOADED, PROFILES, RANDOM, ROUND_ROBIN, STICKY } from "../../../src/decision/profiles.ts";
+import { CACHE_AWARE, PROFILES } from "../../../src/decision/profiles.ts";
 import { anyDraw, anyRequest, anyView, candidate, RATES, request, viewOf } from "./views.ts";
 
 describe("cache-aware", () => {
@@ -157,12 +157,12 @@ describe("other profiles", () => {
   const view = viewOf(candidates);
 
   it("choose by their own measure", () => {
-    expect(decide(view, request(100), LEAST_LOADED, 0.9, 0).chosen).toBe(1);
-    expect([0, 1, 2, 3].map((turn) => decide(view, request(100), ROUND_ROBIN, 0, turn).chosen)).toEqual([0, 1, 2, 0]);
-    expect([0.1, 0.5, 0.9].map((draw) => decide(view, request(100), RANDOM, draw, 0).chosen)).toEqual([0, 1, 2]);
-    expect(decide(view, request(100, { stickyTo: 2 }), STICKY, 0, 0).chosen).toBe(2);
-    expect(decide(view, request(100, { stickyTo: 9 }), STICKY, 0, 0).chosen).toBe(1);
-    expect(decide(view, request(100), STICKY, 0, 0).chosen).toBe(1);
+    expect(decide(view, request(100), PROFILES["least-loaded"], 0.9, 0).chosen).toBe(1);
+    expect([0, 1, 2, 3].map((turn) => decide(view, request(100), PROFILES["round-robin"], 0, turn).chosen)).toEqual([0, 1, 2, 0]);
+    expect([0.1, 0.5, 0.9].map((draw) => decide(view, request(100), PROFILES.random, draw, 0).chosen)).toEqual([0, 1, 2]);
+    expect(decide(view, request(100, { stickyTo: 2 }), PROFILES.sticky, 0, 0).chosen).toBe(2);
+    expect(decide(view, request(100, { stickyTo: 9 }), PROFILES.sticky, 0, 0).chosen).toBe(1);
+    expect(decide(view, request(100), PROFILES.sticky, 0, 0).chosen).toBe(1);
   });
 });
 

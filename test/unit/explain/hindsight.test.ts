@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { hindsightOf, summaryOf } from "../../../src/explain/hindsight.ts";
-import { ROUND_ROBIN } from "../../../src/decision/profiles.ts";
+import { PROFILES } from "../../../src/decision/profiles.ts";
 import { recordOf } from "./records.ts";
 import { candidate, request, viewOf } from "../decision/views.ts";
 
@@ -24,7 +24,7 @@ describe("hindsight", () => {
   });
 
   it("takes the prompt's true length, and says what was given up knowingly", () => {
-    const record = recordOf(view, request(700), came(60), { profile: ROUND_ROBIN });
+    const record = recordOf(view, request(700), came(60), { profile: PROFILES["round-robin"] });
     const known = hindsightOf(record);
     expect(known).toEqual({ predictedMs: 50, actualMs: 60, bestMs: 20, best: "replica-1", regretMs: 40, foreseenMs: 30 });
   });
