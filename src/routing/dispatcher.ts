@@ -1,20 +1,20 @@
 /** From a request to a replica: look up, predict, choose and lease in one turn, or wait in line until a replica will soon start it. */
 import { type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { decide } from "./decide.ts";
-import type { Decision, Profile, ScoredCandidate } from "./decision.ts";
-import { hasReplicaFor } from "./exclusion.ts";
+import type { Profile } from "./decision.ts";
+import { hasReplicaFor, noteAnswered, noteFailure } from "./exclusion.ts";
 import { explain } from "./explain.ts";
 import { firstTokenMs } from "./first-token.ts";
-import { reuseInSight } from "./funnel.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { headsOf } from "./line-heads.ts";
+import { learnPlaced, watchReuse } from "./learn-placed.ts";
 import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./pool-state.ts";
-import { type Holdings, holdingsOf, scheduleEnds, viewFor } from "./pool-view.ts";
-import type { DecideAnswer, DecideRequest } from "./question.ts";
+import { type Holdings, holdingsOf, viewFor } from "./pool-view.ts";
+import type { DecideAnswer, DecideRequest, FailedAttempt } from "./question.ts";
 import { cannotMake, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { requestView } from "./request-view.ts";
-import { countPlaced, type Minter, reserve, type Trying } from "./reservation.ts";
+import { countPlaced, type Minter, reserve } from "./reservation.ts";
 import { isHeld, roomsOf } from "./rooms.ts";
 import { couldPull } from "./transfer-cost.ts";
 
@@ -65,7 +65,8 @@ export class Dispatcher {
 
   /** Null: the request waits in line; `answer` is called as soon as a replica is free, or `waitedEnough` ends the call. */
   decide(request: DecideRequest, nowMs: number, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
-    for (const { attempt } of request.failed ?? []) this.release({ id: request.id, attempt }, nowMs);
+    noteAnswered(this.#state, request.answered ?? []);
+    for (const failed of request.failed ?? []) this.#failed(request.id, failed, nowMs);
     if (request.elsewhere === true && !hasReplicaFor(this.#state, request, nowMs)) {
       return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
@@ -96,6 +97,17 @@ export class Dispatcher {
   leave(id: string): void {
     this.#held.delete(id);
     this.#state.line.drop(id);
+  }
+
+  /** Its replica failed it: its lease ends, and the replica is nearer to being left out. Who began a new epoch has not failed. */
+  #failed(id: string, failed: Pick<FailedAttempt, "attempt" | "replaced">, nowMs: number): void {
+    if (failed.replaced !== true) noteFailure(this.#state, id, failed, nowMs);
+    this.release({ id, attempt: failed.attempt }, nowMs);
+  }
+
+  /** Its replica failed it, and no other is asked. */
+  fail(key: LeaseKey, nowMs: number): void {
+    this.#failed(key.id, { attempt: key.attempt }, nowMs);
   }
 
   /** And the lease on the replica that prefills for it. */
@@ -250,38 +262,13 @@ export class Dispatcher {
     const answer = reserve(state, this.#options, trying, { replica, chosen, transfer });
     if (answer === null) return null;
     this.#turn++;
+    state.breaker.sent(replica.slot, replica.epoch, nowMs);
     const { id, tenant } = request;
-    const known = { ...this.#watchReuse(trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
+    const known = { ...watchReuse(state, trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
-    this.#learn(request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
+    learnPlaced(state, request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
     countPlaced(state, answer, request);
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
-  }
-
-  #learn({ session = null, salt }: DecideRequest, chosen: ScoredCandidate, declinedPull: boolean, atOnce: boolean, nowMs: number): void {
-    const { rates, sessions, line } = this.#state;
-    const { cachedTokens, deviceTokens, loadedTokens, replica, name, terms } = chosen;
-    if (cachedTokens > deviceTokens && loadedTokens === 0) rates.declinedLoad(replica);
-    if (declinedPull) rates.declinedTransfer(replica);
-    if (session !== null) sessions.served(salt, session, name);
-    // Those from the line are counted as they leave it.
-    if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);
-  }
-
-  /** What had come by before, for the funnel and the record. A retry does not come by again; what is only counted is computed by nobody. */
-  #watchReuse({ request, attempt, promptTokens }: Trying, decision: Decision): { seenTokens?: number } {
-    const { ring, seen, funnels } = this.#state;
-    const { id, tenant, chain, promptBytes, counts = false } = request;
-    if (counts) return {};
-    const before = ring.get(id);
-    const held = Math.min(
-      chain.length,
-      decision.candidates.reduce((most, { overlapSegments }) => Math.max(most, overlapSegments), 0),
-    );
-    const seenTokens = before?.seenTokens ?? seen.pass({ chain, promptBytes, promptTokens }, held, scheduleEnds(this.#state));
-    // An attempt whose end the edge never heard of has been counted.
-    if (before?.outcome.ended !== "settled") funnels.placed({ id, attempt }, tenant, reuseInSight(decision, seenTokens));
-    return { seenTokens };
   }
 
   /** One more than the last, and one that no lease was made for. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */
