@@ -50,6 +50,8 @@ export interface AnnounceOptions {
   onRefused(message: string): void;
   /** The pool can't reach this replica at its URL, and why; it tries again by itself. */
   onUnreached(message: string): void;
+  /** The pool sends it nothing for a while, as it has failed what it was sent. */
+  onLeftOut(message: string): void;
   /** Whether the pool sends it work: it is connected, and was reached at its URL. */
   onState(ready: boolean): void;
 }
@@ -202,6 +204,8 @@ class Announcement implements Announcer {
       case "unreached":
         this.#setReached(false);
         return this.#options.onUnreached(frame.message);
+      case "left_out":
+        return this.#options.onLeftOut(frame.message);
       case "time":
         return this.#options.onTime(frame.poolNowMs);
       case "refused":

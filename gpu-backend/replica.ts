@@ -141,6 +141,7 @@ export class Replica {
       },
       onRefused: (message) => process.stderr.write(`${this.config.name} was refused by its pool: ${message}\n`),
       onUnreached: (message) => process.stderr.write(`${this.config.name} has no way back: ${message}\n`),
+      onLeftOut: (message) => process.stderr.write(`${this.config.name} is left out by its pool: ${message}\n`),
       onState,
     });
     // What an earlier life left is asked for with the hello, not a heartbeat later.

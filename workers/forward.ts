@@ -24,7 +24,7 @@ async function forwardUntilContent(
   ticker: Ticker,
   reader: ReadableStreamDefaultReader<Uint8Array>,
   writer: WritableStreamDefaultWriter<Uint8Array>,
-): Promise<Forwarded | "content"> {
+): Promise<Forwarded | { type: "content"; first: Uint8Array }> {
   let { head } = placed.answer;
   let silentMs = 0;
   let reading = false;
@@ -54,7 +54,7 @@ async function forwardUntilContent(
       } catch {
         return { type: "client_gone" };
       }
-      if (hasContent(read.value)) return "content";
+      if (hasContent(read.value)) return { type: "content", first: read.value };
     }
   } finally {
     stop();
@@ -62,8 +62,8 @@ async function forwardUntilContent(
 }
 
 export interface ForwardHooks {
-  /** The first content has gone out. */
-  begun: () => void;
+  /** The first content has gone out, in these bytes. */
+  begun: (first: Uint8Array) => void;
   /** Asked now and then: whether the pool still hears of the request. */
   leaseAlive: () => Promise<boolean>;
 }
@@ -81,11 +81,11 @@ export async function forwardStream(
   const writer = writable.getWriter();
   const outcome = await forwardUntilContent(placed, ticker, reader, writer);
   writer.releaseLock();
-  if (outcome !== "content") {
+  if (outcome.type !== "content") {
     placed.cancel();
     return outcome;
   }
-  begun();
+  begun(outcome.first);
   reader.releaseLock();
   let ticks = 0;
   const stop = ticker.each(() => {

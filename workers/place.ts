@@ -2,8 +2,9 @@
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/router/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import type { ApiName } from "../src/wire/inner.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";
+import { takeAnswered } from "./answered.ts";
 import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
 import type { StoredResponse } from "./stored-response.ts";
@@ -46,7 +47,7 @@ export interface LostAttempt extends FailedAttempt {
 export interface Job extends ChosenPools {
   env: Env;
   path: string;
-  api: ApiName;
+  request: InnerRequest;
   /** For the replica, besides the id and the admission. */
   headers: Readonly<Record<string, string>>;
   /** Where the replica hands the result up. */
@@ -71,6 +72,8 @@ export const requestIdOf = (job: Job): string => job.targets[0].decide.id;
 
 /** replaced: the replica has begun a new epoch since the pool decided, and has not looked at the request. */
 type Tried = { type: "placed"; placed: Placed } | { type: "failed" } | { type: "replaced" };
+/** What a replica may refuse a request with, after it has looked at it. All else comes of something that went wrong there or on the way. */
+const REFUSALS: ReadonlySet<number> = new Set([400, 413, 415, 422]);
 const REPLACED_STATUS = apiError("epoch_replaced", "").status;
 
 /** For the replica alone, by the pool's word; a client's headers go no further than the edge. */
@@ -80,6 +83,11 @@ function sourceHeaders({ load, prefill, pull }: ReplicaAnswer): Record<string, s
   if (prefill !== undefined) headers[HEADER.prefill] = encodeSource(prefill);
   if (pull !== undefined) headers[HEADER.pull] = encodeSource(pull);
   return headers;
+}
+
+/** An answer of the kind that was asked for, or a refusal. */
+function isWord({ stream }: Job, { status, contentType }: ReplicaAnswerBody): boolean {
+  return status === 200 ? contentType.startsWith("text/event-stream") === stream : REFUSALS.has(status);
 }
 
 async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replaced: number): Promise<Tried> {
@@ -109,13 +117,12 @@ async function tryReplica(job: Job, pool: string, answer: ReplicaAnswer, replace
     heard();
     const { replica, epoch, attempt, cachedTokens } = answer;
     const accepted = { pool, replica, epoch, attempt, tries: attempt - replaced, cachedTokens };
-    if (response.ok) job.accepted(accepted);
+    if (response.status === 200) job.accepted(accepted);
     const said = await verdictOf(response, job.ticker, () => abort.abort());
     if (said === null) return { type: "failed" };
-    const { status } = said;
-    if (status >= 500 || (status >= 300 && status < 400) || status === 403 || status === REPLACED_STATUS) {
-      await said.body?.cancel();
-      return { type: status === REPLACED_STATUS ? "replaced" : "failed" };
+    if (!isWord(job, said)) {
+      abort.abort();
+      return { type: said.status === REPLACED_STATUS ? "replaced" : "failed" };
     }
     return { type: "placed", placed: { ...accepted, answer: said, cancel: () => abort.abort() } };
   } catch {
@@ -175,7 +182,12 @@ async function askPool(job: Job, target: PoolTarget, failed: readonly LostAttemp
   const lost = failed.filter((attempt) => attempt.pool === target.pool).map(({ pool: _pool, ...attempt }): FailedAttempt => attempt);
   const replaced = (): number => lost.filter((attempt) => attempt.replaced === true).length;
   while (lost.length - replaced() < MOST_TRIES && replaced() < MOST_REPLACED) {
-    const answer = await pool.decide({ ...askOf(job, target), failed: lost, ...(elsewhere ? { elsewhere } : {}) });
+    const answer = await pool.decide({
+      ...askOf(job, target),
+      failed: lost,
+      ...takeAnswered(target.pool),
+      ...(elsewhere ? { elsewhere } : {}),
+    });
     switch (answer.type) {
       case "stale_card":
         return answer;
@@ -202,7 +214,7 @@ async function askPool(job: Job, target: PoolTarget, failed: readonly LostAttemp
     }
   }
   const last = lost.at(-1);
-  if (last !== undefined) await pool.release(id, last.attempt);
+  if (last !== undefined) await pool.release(id, last.attempt, last.replaced !== true);
   return {
     type: "error",
     error: { ...apiError("overloaded", "No replica could take the request. Try again shortly."), retryAfterSeconds: 1 },

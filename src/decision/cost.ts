@@ -154,5 +154,6 @@ function barredBy(candidate: CandidateView, request: RequestView, newTokens: num
   if (candidate.prefills) return "prefill only";
   if (!candidate.eligible) return "not eligible";
   if (request.excluded.includes(candidate.replica)) return "excluded";
+  if (request.leftOut?.includes(candidate.replica) === true) return "left out";
   return isFull(candidate, newTokens, meanOutputTokens) ? "full" : null;
 }

@@ -8,6 +8,8 @@ export interface RequestView {
   segments: number;
   /** Replica slots that failed this request already. */
   excluded: readonly number[];
+  /** Replica slots that nothing is sent to for a while, as they failed every request lately (src/pool/breaker.ts); absent: none. */
+  leftOut?: readonly number[];
   /** Its tokens are counted and nothing more: nothing is fetched for it. */
   counts?: boolean;
   /** Its client wants tokens at least so often, ms; absent: it said nothing. */
@@ -156,7 +158,7 @@ export interface ScoredCandidate {
   plannedCost: number;
   terms: CostTerms;
   /** Why it could not be chosen; null when it could. */
-  barred: "not eligible" | "prefill only" | "excluded" | "full" | "too slow" | null;
+  barred: "not eligible" | "prefill only" | "excluded" | "left out" | "full" | "too slow" | null;
 }
 
 /** KV blocks that the chosen replica gets from another one. */

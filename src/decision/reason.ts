@@ -11,7 +11,7 @@ export function reasonFor(
 ): string {
   const winner = chosen === null ? undefined : candidates[chosen];
   if (winner === undefined) return whyNone(candidates, outcome);
-  return whyChosen(candidates, winner, request, profile) + howFetched(transfer);
+  return whyChosen(candidates, winner, request, profile) + howFetched(transfer) + whoIsLeftOut(candidates);
 }
 
 function whyChosen(candidates: readonly ScoredCandidate[], winner: ScoredCandidate, request: RequestView, profile: Profile): string {
@@ -46,10 +46,17 @@ export function howFetched(transfer: PlannedTransfer | null): string {
   return `; ${name} prefills the ${count(tokens)} missing (${millis(senderMs)}, and ${millis(transferMs)} to move them)`;
 }
 
+/** Nothing where nobody is. */
+function whoIsLeftOut(candidates: readonly ScoredCandidate[]): string {
+  const names = candidates.flatMap(({ barred, name }) => (barred === "left out" ? [name] : []));
+  if (names.length === 0) return "";
+  return `; ${names.join(", ")} ${names.length === 1 ? "is" : "are"} left out for failing every request lately`;
+}
+
 function whyNone(candidates: readonly ScoredCandidate[], outcome: Decision["outcome"]): string {
   const full = candidates.filter((candidate) => candidate.barred === "full");
   const excluded = candidates.filter((candidate) => candidate.barred === "excluded").length;
-  const failed = excluded === 0 ? "" : `; ${excluded} failed this request before`;
+  const failed = (excluded === 0 ? "" : `; ${excluded} failed this request before`) + whoIsLeftOut(candidates);
   const slow = candidates.filter((candidate) => candidate.barred === "too slow").length;
   if (outcome === "all-full" && slow > 0)
     return `waits: ${slow} of ${candidates.length} replicas decode too slowly for it now, ${full.length} have no place${failed}`;

@@ -48,8 +48,8 @@ export function couldPull({ candidates }: PoolView, { replica, cachedTokens }: S
   );
 }
 
-export function maySend({ transfers, eligible, prefills, replica }: CandidateView, { excluded }: RequestView): boolean {
-  return transfers && (eligible || prefills) && !excluded.includes(replica);
+export function maySend({ transfers, eligible, prefills, replica }: CandidateView, { excluded, leftOut }: RequestView): boolean {
+  return transfers && (eligible || prefills) && !excluded.includes(replica) && leftOut?.includes(replica) !== true;
 }
 
 /** Null: nothing is pulled, as too little is held elsewhere or it is sooner computed. `heldTokens`: what another one could send. */

@@ -84,6 +84,8 @@ export interface Lease extends LeaseKey {
   lostAtMs: number | null;
   endedAtMs: number | null;
   usage: Usage | null;
+  /** The edge has said that its replica failed it. */
+  failed?: boolean;
 }
 
 export type ReserveOutcome =

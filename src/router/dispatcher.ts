@@ -1,20 +1,20 @@
 /** From a request to a replica: look up, predict, choose and lease in one turn, or wait in line until a replica will soon start it. */
 import { type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { decide } from "../decision/decide.ts";
-import type { Profile, ScoredCandidate } from "../decision/decision.ts";
-import { hasReplicaFor } from "./exclusion.ts";
+import type { Profile } from "../decision/decision.ts";
+import { hasReplicaFor, noteAnswered, noteFailure } from "./exclusion.ts";
 import { explain } from "../explain/record.ts";
 import { firstTokenMs } from "../decision/first-token.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { headsOf } from "./line-heads.ts";
+import { learnPlaced, watchReuse } from "./learn-placed.ts";
 import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./state.ts";
 import { type Holdings, holdingsOf, viewFor } from "./view.ts";
-import type { DecideAnswer, DecideRequest } from "./question.ts";
+import type { DecideAnswer, DecideRequest, FailedAttempt } from "./question.ts";
 import { cannotMake, drained, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { isProbablyTooLong, requestView } from "./request-view.ts";
 import { countPlaced, type Minter, reserve } from "./reservation.ts";
-import { watchReuse } from "./reuse-watch.ts";
 import { isHeld, roomsOf } from "./room.ts";
 import { couldPull } from "../decision/transfer-cost.ts";
 
@@ -65,7 +65,8 @@ export class Dispatcher {
 
   /** Null: the request waits in line; `answer` is called as soon as a replica is free, or `waitedEnough` ends the call. */
   decide(request: DecideRequest, nowMs: number, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
-    for (const { attempt } of request.failed ?? []) this.release({ id: request.id, attempt }, nowMs);
+    noteAnswered(this.#state, request.answered ?? []);
+    for (const failed of request.failed ?? []) this.#failed(request.id, failed, nowMs);
     if (request.elsewhere === true && !hasReplicaFor(this.#state, request, nowMs)) {
       return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
@@ -96,6 +97,17 @@ export class Dispatcher {
   leave(id: string): void {
     this.#held.delete(id);
     this.#state.line.drop(id);
+  }
+
+  /** Its replica failed it: its lease ends, and the replica is nearer to being left out. Who began a new epoch has not failed. */
+  #failed(id: string, failed: Pick<FailedAttempt, "attempt" | "replaced">, nowMs: number): void {
+    if (failed.replaced !== true) noteFailure(this.#state, id, failed, nowMs);
+    this.release({ id, attempt: failed.attempt }, nowMs);
+  }
+
+  /** Its replica failed it, and no other is asked. */
+  fail(key: LeaseKey, nowMs: number): void {
+    this.#failed(key.id, { attempt: key.attempt }, nowMs);
   }
 
   /** And the lease on the replica that prefills for it. */
@@ -260,22 +272,13 @@ export class Dispatcher {
     const answer = reserve(state, this.#options, trying, { replica, chosen, transfer });
     if (answer === null) return null;
     this.#turn++;
+    state.breaker.sent(replica.slot, replica.epoch, nowMs);
     const { id, tenant } = request;
     const known = { ...watchReuse(state, trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
-    this.#learn(request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
+    learnPlaced(state, request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
     countPlaced(state, answer, request);
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
-  }
-
-  #learn({ session = null, salt }: DecideRequest, chosen: ScoredCandidate, declinedPull: boolean, atOnce: boolean, nowMs: number): void {
-    const { rates, sessions, line } = this.#state;
-    const { cachedTokens, deviceTokens, loadedTokens, replica, name, terms } = chosen;
-    if (cachedTokens > deviceTokens && loadedTokens === 0) rates.declinedLoad(replica);
-    if (declinedPull) rates.declinedTransfer(replica);
-    if (session !== null) sessions.served(salt, session, name);
-    // Those from the line are counted as they leave it.
-    if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);
   }
 
   /** One more than the last, and one that no lease was made for. An attempt that the edge does not name as failed is one whose answer it never got: its lease ends. */

@@ -268,7 +268,7 @@ export class AnnounceIntake {
   }
 
   #follow(effect: MembershipEffect, nowMs: number): void {
-    const { leases, index, rates, paths } = this.#state;
+    const { leases, index, rates, paths, breaker } = this.#state;
     switch (effect.kind) {
       case "replaced":
       case "expired": {
@@ -278,6 +278,7 @@ export class AnnounceIntake {
         rates.forgetReplica(slot);
         this.#decodes.forget(slot);
         paths.forgetReplica(slot);
+        breaker.forget(slot);
         this.#resyncs.forget(slot);
         if (effect.kind === "expired") this.#state.isDrained = effect.replica.draining && this.#state.membership.replicas.length === 0;
         return;

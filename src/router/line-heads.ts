@@ -1,6 +1,6 @@
 /** Who of the line is looked at. */
 import type { Claim } from "../pool/queue.ts";
-import { excludedFor } from "./exclusion.ts";
+import { barredFor, leftOutNow } from "./exclusion.ts";
 import type { PoolState } from "./state.ts";
 import type { DecideRequest } from "./question.ts";
 import { roomsOf } from "./room.ts";
@@ -22,9 +22,14 @@ export function headsOf(state: PoolState, requestOf: (id: string) => DecideReque
   const looked = new Set(heads);
   const mayGo = ({ id }: Readonly<Claim>, slot: number): boolean => {
     const request = requestOf(id);
-    return request !== undefined && !excludedFor(state, request, nowMs).includes(slot);
+    if (request === undefined) return false;
+    const { excluded, leftOut } = barredFor(state, request, nowMs);
+    return !excluded.includes(slot) && !leftOut.includes(slot);
   };
+  const out = leftOutNow(state, nowMs);
   for (const { slot } of roomsOf(state)) {
+    // Hardly anybody may go there: they are not looked for in the whole line.
+    if (out.includes(slot)) continue;
     if (heads.some((claim) => mayGo(claim, slot))) continue;
     for (const claim of line.heads(MOST_LOOKED_BEHIND, (other) => !looked.has(other) && mayGo(other, slot))) {
       looked.add(claim);

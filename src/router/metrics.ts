@@ -1,10 +1,11 @@
 import type { MetricFamily } from "../prometheus.ts";
+import { leftOutNow } from "./exclusion.ts";
 import type { PoolState } from "./state.ts";
 
 type Metric = [name: string, type: "counter" | "gauge", help: string, value: number];
 
 /** What one pool counts, each sample with its name. Names follow the field's routers where they mean the same. */
-export function poolMetrics(pool: string, state: PoolState): MetricFamily[] {
+export function poolMetrics(pool: string, state: PoolState, nowMs = 0): MetricFamily[] {
   const { counters: c, funnels, index, leases, line, membership } = state;
   const f = funnels.pool;
   const inState = (wanted: string): number => membership.replicas.filter((replica) => replica.state === wanted).length;
@@ -35,11 +36,14 @@ export function poolMetrics(pool: string, state: PoolState): MetricFamily[] {
     ["warmpath_funnel_held_tokens_total", "counter", "Of these, tokens that some replica held", f.heldTokens],
     ["warmpath_funnel_held_by_chosen_tokens_total", "counter", "Of these, tokens that the chosen replica held", f.chosenTokens],
     ["warmpath_funnel_reused_tokens_total", "counter", "Of these, tokens that it did not compute again", f.reusedTokens],
+    ["warmpath_replica_failures_total", "counter", "Attempts that a replica failed, by the edges' word", c.failures],
+    ["warmpath_replica_left_out_total", "counter", "Times a replica was left out because it failed every request", c.leftOut],
     ["warmpath_leases", "gauge", "Live leases", leases.size],
     ["warmpath_router_queue_pending_requests", "gauge", "Requests that wait for a replica", line.length],
     ["warmpath_replicas_ready", "gauge", "Replicas that take requests or prefill for others", inState("ready")],
     ["warmpath_replicas_joining", "gauge", "Replicas that the pool can't reach at their URLs, or not yet", inState("joining")],
     ["warmpath_replicas_suspect", "gauge", "Replicas not heard of lately", inState("suspect")],
+    ["warmpath_replicas_left_out", "gauge", "Ready replicas that are left out for failing every request", leftOutNow(state, nowMs).length],
     ["warmpath_index_entries", "gauge", "Entries of the segment index", index.size],
     ["warmpath_index_bytes", "gauge", "Bytes of the segment index", index.bytes],
     ["warmpath_index_evicted_total", "counter", "Entries thrown out for lack of room", index.evicted],

@@ -40,6 +40,14 @@ export interface DecideRequest {
   elsewhere?: boolean;
   /** Attempts that came to nothing, oldest first: their leases end and their replicas are not asked again for a while (exclusion.ts). */
   failed?: FailedAttempt[];
+  /** Replicas whose answers to other requests came to their end at this edge since it asked last. At most 64. */
+  answered?: AnsweredBy[];
+}
+
+/** A life of a replica. */
+export interface AnsweredBy {
+  replica: string;
+  epoch: number;
 }
 
 /** A request as an edge asks it: in durations, as the clocks of two machines may be an hour apart. */

@@ -1,6 +1,6 @@
 /** A request as decisions see it. */
 import type { RequestView } from "../decision/decision.ts";
-import { excludedFor } from "./exclusion.ts";
+import { barredFor } from "./exclusion.ts";
 import type { PoolState } from "./state.ts";
 import type { DecideRequest } from "./question.ts";
 
@@ -20,12 +20,14 @@ export function requestView(state: PoolState, request: DecideRequest, nowMs: num
   const { promptBytes, chain, counts = false, session = null, salt, tpotMs, arrivedAtMs } = request;
   const last = session === null ? undefined : sessions.last(salt, session);
   const stickyTo = last === undefined ? undefined : state.named(last)?.slot;
+  const { excluded, leftOut } = barredFor(state, request, nowMs);
   return {
     // What is longer is refused by its replica, and soon: nobody waits for it to be computed.
     promptTokens: Math.min(rates.promptTokens(promptBytes), state.longestContextTokens),
     promptBytes,
     segments: chain.length,
-    excluded: excludedFor(state, request, nowMs),
+    excluded,
+    ...(leftOut.length > 0 ? { leftOut } : {}),
     ...(counts ? { counts } : {}),
     ...(tpotMs !== undefined && nowMs - arrivedAtMs < PATIENCE_MS ? { tpotMs } : {}),
     ...(stickyTo === undefined ? {} : { stickyTo }),

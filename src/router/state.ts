@@ -1,4 +1,5 @@
 /** Everything one pool knows, and the card it shows. The dispatcher decides over it, the announce intake keeps it true. */
+import { Breaker, type LeftOut } from "../pool/breaker.ts";
 import { LeaseBook } from "../pool/lease-book.ts";
 import { emptyMembership, takesRequests, type MembershipState } from "../pool/membership.ts";
 import { WaitingLine } from "../pool/queue.ts";
@@ -45,6 +46,9 @@ export interface PoolCounters {
   strayReports: number;
   /** Reports with a number that can't be. */
   cutReports: number;
+  /** Attempts that a replica failed, by the edges' word, and how often one was left out for it. */
+  failures: number;
+  leftOut: number;
 }
 
 /** Unless the deployment says otherwise. */
@@ -61,6 +65,9 @@ export class PoolState {
   readonly #sketch: SketchKeeper;
   readonly #pace = new PaceMeter();
   readonly leases = new LeaseBook();
+  readonly breaker = new Breaker();
+  /** Replicas that were left out and have not been told; the shell takes them. At most a few a request. */
+  leftOutNews: LeftOut[] = [];
   readonly line = new WaitingLine();
   readonly rates = new RateBook();
   readonly paths = new PredictedPaths();
@@ -91,6 +98,8 @@ export class PoolState {
     checkpointBytes: 0,
     strayReports: 0,
     cutReports: 0,
+    failures: 0,
+    leftOut: 0,
   };
   /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */
   readonly remotePrefillTokens: number | null;

@@ -149,6 +149,7 @@ const RefusalReason = z.enum([
   "url",
   "wrong_pool",
   "malformed",
+  "too_fast",
 ]);
 export type RefusalReason = z.infer<typeof RefusalReason>;
 
@@ -168,6 +169,8 @@ const FromPool = z.discriminatedUnion("type", [
   z.object({ type: z.literal("reached") }),
   /** The pool can't reach it there, and sends it nothing until it can. */
   z.object({ type: z.literal("unreached"), message: z.string().max(1_024) }),
+  /** It failed every request lately, and gets none for a while. */
+  z.object({ type: z.literal("left_out"), message: z.string().max(1_024) }),
   /** Answers a heartbeat: the pool's clock, in which admissions expire. */
   z.object({ type: z.literal("time"), poolNowMs: z.number() }),
   z.object({ type: z.literal("refused"), reason: RefusalReason, message: z.string() }),

@@ -75,6 +75,7 @@ export async function startScriptedReplica(edge: SoakEdge): Promise<ScriptedRepl
     entryCount: () => 0,
     onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, Date.now()),
     onUnreached: (message) => process.stderr.write(`${message}\n`),
+    onLeftOut: (message) => process.stderr.write(`${message}\n`),
     onTime: () => undefined,
     onCancel: () => undefined,
     onRefused: (message) => process.stderr.write(`${message}\n`),

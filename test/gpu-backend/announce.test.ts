@@ -39,6 +39,7 @@ async function joining(): Promise<{ life: { epoch: number }; keys: string[]; tim
     onCancel: () => undefined,
     onRefused: () => undefined,
     onUnreached: (message) => states.push(message),
+    onLeftOut: (message) => states.push(message),
     onState: (ready) => states.push(ready),
   });
   return { life, keys, times, states };

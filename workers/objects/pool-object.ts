@@ -5,9 +5,9 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { prefillLease } from "../../src/pool/lease.ts";
+import { FrameBudgets } from "../../src/pool/frame-budget.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import { PoolClock } from "../../src/pool/pool-clock.ts";
-import type { Replica } from "../../src/pool/replica.ts";
 import type { MetricFamily } from "../../src/prometheus.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../src/router/intake.ts";
@@ -17,7 +17,7 @@ import type { RecordRow } from "../../src/explain/record.ts";
 import { poolMetrics } from "../../src/router/metrics.ts";
 import { PoolState } from "../../src/router/state.ts";
 import { PROFILES } from "../../src/decision/profiles.ts";
-import { CLOSE, type FromReplica, type Hello, parseFromReplica } from "../../src/wire/control.ts";
+import { CLOSE, type FromReplica, type Hello } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import { lookAtDisk } from "../disk-room.ts";
 import { type Config, configOf, type Env } from "../env.ts";
@@ -31,12 +31,17 @@ import {
   attachment,
   attachStranger,
   closeSaying,
+  frameOf,
   helloProblem,
   introductionOf,
   isAllowed,
+  isInBudget,
+  openerOf,
   refusalOf,
   refuse,
+  rejoinAll,
   say,
+  sayLeftOut,
   sayWayBack,
   strangersLeft,
   welcome,
@@ -53,6 +58,7 @@ export class PoolObject extends DurableObject<Env> {
   readonly #dispatcher: Dispatcher;
   /** By slot. */
   readonly #sockets = new Map<number, WebSocket>();
+  readonly #budgets = new FrameBudgets();
   readonly #keys = new AdmissionKeys();
   readonly #clock = new PoolClock(Date.now());
   #connections = Date.now();
@@ -74,12 +80,7 @@ export class PoolObject extends DurableObject<Env> {
     });
     this.#checkpoint.restore(this.#now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
-    for (const socket of ctx.getWebSockets()) {
-      const { key, rejoins } = attachment(socket);
-      if (key !== null) this.#keys.restore(key);
-      attachStranger(socket, this.#connections++, this.#now(), rejoins === true || key !== null);
-      say(socket, { type: "rejoin" });
-    }
+    this.#connections = rejoinAll(ctx.getWebSockets(), this.#keys, this.#connections, this.#now());
     this.#tickSoon();
   }
 
@@ -91,9 +92,12 @@ export class PoolObject extends DurableObject<Env> {
   /** A replica opens its socket. */
   override fetch(request: Request): Response {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response("expected websocket", { status: 426 });
+    const nowMs = this.#now();
+    const name = openerOf(request, this.#budgets, (known) => this.#state.named(known) !== undefined, nowMs);
+    if (name === null) return new Response("This replica opens too many sockets. Try again in some seconds.", { status: 429 });
     const pair = new WebSocketPair();
     this.ctx.acceptWebSocket(pair[1]);
-    attachStranger(pair[1], this.#connections++, this.#now());
+    attachStranger(pair[1], { connection: this.#connections++, name, openedAtMs: nowMs });
     this.#tickSoon();
     return new Response(null, { status: 101, webSocket: pair[0] });
   }
@@ -110,6 +114,7 @@ export class PoolObject extends DurableObject<Env> {
     if (request.fingerprint !== this.#state.membership.specFingerprint) return { type: "stale_card", card: this.card() };
     return new Promise((resolve) => {
       const answer = this.#dispatcher.decide(request, nowMs, resolve);
+      sayLeftOut(this.#state.leftOutNews.splice(0), this.#sockets);
       if (answer !== null) return resolve(answer);
       // Too late when it was answered meanwhile.
       setTimeout(() => resolve(this.#dispatcher.waitedEnough(request.id, resolve)), HOLD_MS);
@@ -123,13 +128,16 @@ export class PoolObject extends DurableObject<Env> {
     if (last !== undefined) this.release(id, last.attempt);
   }
 
-  release(id: string, attempt: number): void {
+  /** `failed`: its replica failed it, and no other is asked. */
+  release(id: string, attempt: number, failed = false): void {
     for (const key of [{ id, attempt }, prefillLease({ id, attempt })]) {
       const socket = this.#sockets.get(this.#state.leases.get(key)?.replica ?? -1);
       if (socket !== undefined) say(socket, { type: "cancel", ...key });
     }
     const nowMs = this.#now();
-    this.#dispatcher.release({ id, attempt }, nowMs);
+    if (failed) this.#dispatcher.fail({ id, attempt }, nowMs);
+    else this.#dispatcher.release({ id, attempt }, nowMs);
+    sayLeftOut(this.#state.leftOutNews.splice(0), this.#sockets);
     this.#dispatcher.dispatchWaiting(nowMs);
   }
 
@@ -148,21 +156,24 @@ export class PoolObject extends DurableObject<Env> {
   }
 
   metrics(): MetricFamily[] {
-    return poolMetrics(this.ctx.id.name ?? "", this.#state);
+    return poolMetrics(this.ctx.id.name ?? "", this.#state, this.#now());
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
     const nowMs = this.#now();
+    // What was under way when it was closed.
+    if (socket.readyState !== WebSocket.OPEN) return;
     const at = attachment(socket);
+    if (!isInBudget(socket, at, message, this.#budgets, nowMs)) return;
     // What comes late over a socket that was replaced or given up says nothing of who has the slot now.
     const slot = at.slot !== null && this.#state.replica(at.slot)?.connection === at.connection ? at.slot : null;
     if (at.slot === null && !isAllowed(socket, at, message, this.ctx.id.name ?? "", this.#config)) return;
     if (typeof message === "string") {
-      const parsed = parseFromReplica(message);
-      if (!parsed.ok) return refuse(socket, "malformed", `This frame is not understood: ${parsed.why}.`);
-      if (parsed.value.type === "hello") this.#hello(socket, at, parsed.value, nowMs);
+      const frame = frameOf(socket, message);
+      if (frame === null) return;
+      if (frame.type === "hello") this.#hello(socket, at, frame, nowMs);
       else if (slot === null) return;
-      else this.#heard(socket, at, slot, parsed.value, nowMs);
+      else this.#heard(socket, at, slot, frame, nowMs);
     } else if (slot !== null) {
       const frame = decodeResidencyFrame(message);
       if (frame === null) return refuse(socket, "malformed", "This residency frame is not understood.");
@@ -202,17 +213,12 @@ export class PoolObject extends DurableObject<Env> {
       this.#state.hashSpec = { ...hello.hashSpec, version: 1 };
       this.#state.createdAtSeconds = Math.floor(nowMs / 1000);
     }
-    this.#welcome(socket, at, replica, nowMs);
+    const key = this.#keys.of(replica.name, replica.epoch);
+    attach(socket, { ...at, slot: replica.slot, epoch: replica.epoch, key });
+    welcome(socket, replica, { sockets: this.#sockets, admissionKey: key.key, poolNowMs: nowMs });
     for (const key of this.#intake.reconcile(replica.slot, hello.running, nowMs)) say(socket, { type: "cancel", ...key });
     ask(socket, this.#intake.needAfterHello(replica.slot, hello.seq, nowMs));
     this.#checkpoint.changed(true);
-  }
-
-  #welcome(socket: WebSocket, at: Attachment, replica: Replica, nowMs: number): void {
-    const { slot, name, epoch } = replica;
-    const key = this.#keys.of(name, epoch);
-    attach(socket, { ...at, slot, epoch, key });
-    welcome(socket, replica, { sockets: this.#sockets, admissionKey: key.key, poolNowMs: nowMs });
   }
 
   #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {

@@ -1,13 +1,24 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
+import type { LeftOut } from "../../src/pool/breaker.ts";
+import { type FrameBudgets, kindOfText } from "../../src/pool/frame-budget.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica, ReplicaHello } from "../../src/pool/replica.ts";
 import { RETRY_MS } from "../../src/pool/way-back.ts";
 import { HASH_SPEC_VERSIONS, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
 import type { ResyncNeed } from "../../src/router/sync.ts";
-import { CLOSE, type FromPool, type Hello, PROTOCOL_VERSION, type RefusalReason } from "../../src/wire/control.ts";
+import {
+  CLOSE,
+  type FromPool,
+  type FromReplica,
+  type Hello,
+  parseFromReplica,
+  PROTOCOL_VERSION,
+  type RefusalReason,
+} from "../../src/wire/control.ts";
+import { HEADER } from "../../src/wire/headers.ts";
 import type { Config } from "../env.ts";
 import { replicaUrl, replicaUrlProblem } from "../replica-url.ts";
-import type { EpochKey } from "./admission-keys.ts";
+import type { AdmissionKeys, EpochKey } from "./admission-keys.ts";
 
 const HELLO_PATIENCE_MS = 5_000;
 /** A replica's clock may be ahead of the edge's by so much: with an epoch far in the future a name would be taken for good. */
@@ -19,6 +30,8 @@ const IS_HELLO = /"type"\s*:\s*"hello"/;
 const NAME = /"replica"\s*:\s*("(?:[^"\\]|\\.){1,512}")/;
 const TOKEN = /"token"\s*:\s*"([0-9A-Za-z_-]{1,128})"/;
 const FRAMES_PER_SECOND = 600;
+/** Of a name as a header has it, percent-encoded. */
+const MOST_NAME_LENGTH = 256;
 
 const notOurs = ({ tokenPerReplica }: Config): string =>
   tokenPerReplica ? "The join token is not this replica's in this pool." : "The join token is not this pool's.";
@@ -26,6 +39,8 @@ const notOurs = ({ tokenPerReplica }: Config): string =>
 /** What survives on a socket while the object is out of memory. */
 export interface Attachment {
   connection: number;
+  /** As its opener called itself; empty: it did not say. */
+  name: string;
   openedAtMs: number;
   /** Null until the hello was accepted. */
   slot: number | null;
@@ -41,8 +56,11 @@ export function attach(socket: WebSocket, value: Attachment): void {
 }
 
 /** A socket that is no replica's yet; `rejoins`: that was one's before this object lost its memory. */
-export function attachStranger(socket: WebSocket, connection: number, openedAtMs: number, rejoins = false): void {
-  attach(socket, { connection, openedAtMs, slot: null, epoch: 0, key: null, rejoins });
+export function attachStranger(
+  socket: WebSocket,
+  { connection, name, openedAtMs, rejoins = false }: Pick<Attachment, "connection" | "name" | "openedAtMs" | "rejoins">,
+): void {
+  attach(socket, { connection, name, openedAtMs, slot: null, epoch: 0, key: null, rejoins });
 }
 
 export function attachment(socket: WebSocket): Attachment {
@@ -81,6 +99,15 @@ export function sayWayBack(socket: WebSocket | undefined, effect: MembershipEffe
     const where = `The pool can't reach it at ${effect.replica.url}: ${effect.reason}.`;
     say(socket, { type: "unreached", message: `${where} It gets no requests; it is tried again in ${RETRY_MS / 1_000} s.` });
   } else if (effect.kind === "becameReady" || (effect.kind === "recovered" && effect.replica.admitted)) say(socket, { type: "reached" });
+}
+
+/** Tells each replica that gets nothing for a while that it has failed what it got. `sockets`: of all replicas, by slot. */
+export function sayLeftOut(news: readonly LeftOut[], sockets: ReadonlyMap<number, WebSocket>): void {
+  for (const { slot, failures, pauseMs } of news) {
+    const socket = sockets.get(slot);
+    const message = `Its last ${failures} requests came to nothing. It gets none for ${pauseMs / 1_000} s, then one that tries it.`;
+    if (socket !== undefined) say(socket, { type: "left_out", message });
+  }
 }
 
 export function refuse(socket: WebSocket, reason: RefusalReason, message: string): void {
@@ -135,6 +162,51 @@ export function isAllowed(socket: WebSocket, at: Attachment, message: string | A
   const isMember = config.isJoinToken(TOKEN.exec(message)?.[1] ?? "", pool, nameIn(message));
   if (!isMember) refuse(socket, "bad_token", notOurs(config));
   return isMember;
+}
+
+/**
+ * Whether a frame may be read: there are not more of its kind, nor longer ones, than a replica has reason to send. Else the socket is closed, and the frame stays
+ * unread. Budgets go by the name that the token was shown for when the socket was opened.
+ */
+export function isInBudget(
+  socket: WebSocket,
+  { name }: Pick<Attachment, "name">,
+  message: string | ArrayBuffer,
+  budgets: FrameBudgets,
+  nowMs: number,
+): boolean {
+  const [kind, length] = typeof message === "string" ? [kindOfText(message), message.length] : ["residency" as const, message.byteLength];
+  if (budgets.frame(name, kind, length, nowMs)) return true;
+  refuse(socket, "too_fast", `It sends more ${kind} frames, or longer ones, than a replica has reason to.`);
+  return false;
+}
+
+/** Null: the frame is none of a replica's, and its socket is closed. */
+export function frameOf(socket: WebSocket, message: string): FromReplica | null {
+  const parsed = parseFromReplica(message);
+  const kind = kindOfText(message);
+  if (!parsed.ok) refuse(socket, "malformed", `This frame is not understood: ${parsed.why}.`);
+  // It would be counted as the one and read as the other.
+  else if (kind !== "other" && kind !== parsed.value.type) refuse(socket, "malformed", "This frame names two types.");
+  else return parsed.value;
+  return null;
+}
+
+/** How the opener of a socket calls itself, "" when it does not say; null: it may open none now. */
+export function openerOf(request: Request, budgets: FrameBudgets, isMember: (name: string) => boolean, nowMs: number): string | null {
+  const name = (request.headers.get(HEADER.replica) ?? "").slice(0, MOST_NAME_LENGTH);
+  return budgets.socket(name, request.headers.get("cf-connecting-ip"), isMember(name), nowMs) ? name : null;
+}
+
+/** Sockets that are open while the object has lost its memory: all are to say hello again. The next connection's number. */
+export function rejoinAll(sockets: readonly WebSocket[], keys: Pick<AdmissionKeys, "restore">, connections: number, nowMs: number): number {
+  for (const socket of sockets) {
+    const { key, rejoins, name } = attachment(socket);
+    if (key !== null) keys.restore(key);
+    attachStranger(socket, { connection: connections++, name, openedAtMs: nowMs, rejoins: rejoins === true || key !== null });
+    say(socket, { type: "rejoin" });
+  }
+  return connections;
 }
 
 /** Empty: none that can be read. */

@@ -11,7 +11,7 @@ import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
-import { answerHeaders, answerWhole, isEventStream, pump } from "../answer.ts";
+import { answerHeaders, answerWhole, pump } from "../answer.ts";
 import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
 import { answerLate, answerLong } from "../late-answer.ts";
 import { Patience } from "../patience.ts";
@@ -118,7 +118,7 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   if (signal.aborted) clientLeft();
   else signal.addEventListener("abort", clientLeft);
   const client = { clientSignal: left.signal, clientLeft, background: background(c) };
-  return { env: c.env, path, api: request.api, headers, stored, body, stream, work, ...client };
+  return { env: c.env, path, request, headers, stored, body, stream, work, ...client };
 }
 
 /** The answer, or the pool's card where the one that the prompt was hashed by is old. */
@@ -128,7 +128,7 @@ async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted"
   let isLong = false;
   const goOn = (placed: Placed | null, writing: (writable: WritableStream<Uint8Array>) => Promise<void>): Response => {
     isLong = true;
-    const headers = answerHeaders(job, placed ?? patience.by, placed?.answer.contentType);
+    const headers = answerHeaders(job, placed ?? patience.by);
     return answerLong(c, { clientLeft: job.clientLeft, end: () => end(job) }, headers, writing);
   };
   try {
@@ -137,7 +137,7 @@ async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted"
       const result = await Promise.race([placing, patience.over]);
       const pumped = (writable: WritableStream<Uint8Array>): Promise<void> => pump(job, placing, writable);
       if (result === undefined) return goOn(null, pumped);
-      if (result.type === "placed" && isEventStream(result.placed)) return goOn(result.placed, pumped);
+      if (result.type === "placed" && result.placed.answer.status === 200) return goOn(result.placed, pumped);
     }
     const answering = whole(job, placing);
     const served = await Promise.race([answering, patience.over]);

@@ -170,6 +170,7 @@ function join(command: Extract<MockCommand, { type: "join" }>, index: number): A
     onCancel: () => undefined,
     onRefused: (message) => process.stderr.write(`mock-${index} was refused: ${message}\n`),
     onUnreached: (message) => process.stderr.write(`mock-${index} has no way back: ${message}\n`),
+    onLeftOut: (message) => process.stderr.write(`mock-${index} is left out: ${message}\n`),
     onState: (up) => (joined += up ? 1 : -1),
   });
 }

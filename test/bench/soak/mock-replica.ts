@@ -202,6 +202,7 @@ async function join({ join: address, token, pool, name, seed, truth }: Extract<M
     onCancel: (id, attempt) => live.get(`${id}/${attempt}`)?.lose(),
     onRefused: (message) => process.stderr.write(`${name} was refused by its pool: ${message}\n`),
     onUnreached: (message) => process.stderr.write(`${name} has no way back: ${message}\n`),
+    onLeftOut: (message) => process.stderr.write(`${name} is left out: ${message}\n`),
     onState: (up) => (joined = up),
   });
 }
