@@ -94,6 +94,7 @@ export class ModelPool {
 
   /** Rates are known from the start, as if it had run for a while. */
   teach(): void {
+    this.state.rates.reportPrompt(4_000, 1_000);
     for (const { model, slot } of this.replicas.values()) {
       for (let n = 1; n <= 20; n++) {
         const prefillMs = n * 100 * model.prefillMsPerToken;
