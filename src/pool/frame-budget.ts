@@ -26,7 +26,7 @@ const CHARACTERS: Bound = { perSecond: 1_000_000, burst: 4_000_000 };
 const RESIDENCY_BYTES: Bound = { perSecond: 1_000_000, burst: 32_000_000 };
 /** Sockets: a replica comes back once a second at most. */
 const SOCKETS_OF_NAME: Bound = { perSecond: 2, burst: 20 };
-/** From one address, of names that are not in the pool: 64 replicas at once may be behind it. */
+/** From one address, of names that are not in the pool: 64 replicas at once may be behind it. And of all openers that say no name. */
 const SOCKETS_OF_ADDRESS: Bound = { perSecond: 4, burst: 128 };
 /** Names and addresses that are remembered; the one that was heard of longest ago makes room. */
 const MOST_KEPT = 1_024;
@@ -77,14 +77,19 @@ export class FrameBudgets {
   /** Those used last come last. */
   readonly #names = new Map<string, Budget>();
   readonly #addresses = new Map<string, Bucket>();
+  readonly #nameless = new Bucket(SOCKETS_OF_ADDRESS, 0);
 
   /** Whether a frame of so many characters, or bytes of residency, may be read; else its socket is to be closed. */
   frame(name: string, kind: FrameKind, length: number, nowMs: number): boolean {
     return this.#of(name, nowMs).take(kind, length, nowMs);
   }
 
-  /** Whether a name may open another socket. `address`: of its sender, null where it is not known; `isMember`: the name is in the pool, and only its own bound counts. */
+  /**
+   * Whether a name may open another socket; "": it says none. `address`: of its sender, null where it is not known; `isMember`: the name is in the pool,
+   * and only its own bound counts.
+   */
   socket(name: string, address: string | null, isMember: boolean, nowMs: number): boolean {
+    if (name === "") return this.#nameless.take(1, nowMs);
     if (!this.#of(name, nowMs).sockets.take(1, nowMs)) return false;
     if (address === null || isMember) return true;
     return used(this.#addresses, address, () => new Bucket(SOCKETS_OF_ADDRESS, nowMs)).take(1, nowMs);

@@ -175,7 +175,7 @@ describe.concurrent("a replica", () => {
       }, SOON_MS);
     });
     const answer = await ask(CHAT, { ...chatOf(word), stream: true });
-    expect(answer.headers.get("content-type")).toBe("text/event-stream");
+    expect(answer.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
     expect(await answer.text()).toBe('data: {"a":1}\n\ndata: [DONE]\n\n');
   });
 

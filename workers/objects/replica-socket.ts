@@ -170,13 +170,14 @@ export function isAllowed(socket: WebSocket, at: Attachment, message: string | A
  */
 export function isInBudget(
   socket: WebSocket,
-  { name }: Pick<Attachment, "name">,
+  { name, connection }: Pick<Attachment, "name" | "connection">,
   message: string | ArrayBuffer,
   budgets: FrameBudgets,
   nowMs: number,
 ): boolean {
   const [kind, length] = typeof message === "string" ? [kindOfText(message), message.length] : ["residency" as const, message.byteLength];
-  if (budgets.frame(name, kind, length, nowMs)) return true;
+  // Whoever says no name has a budget for each socket.
+  if (budgets.frame(name === "" ? `socket ${connection}` : name, kind, length, nowMs)) return true;
   refuse(socket, "too_fast", `It sends more ${kind} frames, or longer ones, than a replica has reason to.`);
   return false;
 }

@@ -39,5 +39,7 @@ export const announce: Handler<AppEnv, "/announce/:pool"> = async (c) => {
     const message = "This is not the pool's join token. Replicas send it as `authorization: Bearer wpj_...` when they open the socket.";
     return refused(c, apiError("invalid_join_token", message));
   }
-  return poolStub(c.env, pool).fetch(c.req.raw);
+  const response = await poolStub(c.env, pool).fetch(c.req.raw);
+  // Headers are added to what is no socket; an object's own response takes none.
+  return response.status === 101 ? response : new Response(response.body, response);
 };
