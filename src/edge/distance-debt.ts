@@ -2,6 +2,7 @@
  * When a prefix that lies far away is computed nearby, too: once the ways there have cost as much as that would (the ski-rental rule, at most twice the
  * cost of knowing the future: Karlin et al. 1988, Competitive snoopy caching). Each request alone would go there for ever.
  */
+import { BoundedMap } from "../bounded-map.ts";
 
 /** By then what was near may be gone, and what was far, too. */
 const REMEMBERED_MS = 600_000;
@@ -15,7 +16,7 @@ interface Paid {
 /** Of one edge: what it has paid for going far, by prompt head and by conversation. */
 export class PaidWays {
   /** Oldest first. */
-  readonly #paid = new Map<bigint, Paid>();
+  readonly #paid = new BoundedMap<bigint, Paid>(MOST_KEPT);
 
   /** ms of way that prompts like this one have cost beyond the nearest pool's: a conversation's own once it has begun, else all of its head. */
   paidMs(conversation: bigint, head: bigint, nowMs: number): number {
@@ -40,9 +41,6 @@ export class PaidWays {
   }
 
   #set(key: bigint, ms: number, nowMs: number): void {
-    this.#paid.delete(key);
     this.#paid.set(key, { ms, atMs: nowMs });
-    const oldest = this.#paid.keys().next();
-    if (this.#paid.size > MOST_KEPT && oldest.done !== true) this.#paid.delete(oldest.value);
   }
 }

@@ -3,6 +3,7 @@
  * that the chosen one holds, and of these those that were really reused. Each step down has its own remedy: more cache, a better choice, a
  * better index.
  */
+import { BoundedMap } from "../bounded-map.ts";
 import type { LeaseKey } from "../pool/lease.ts";
 import type { Decision } from "../decision/decision.ts";
 import { type ExplainRecord, replay } from "./record.ts";
@@ -74,9 +75,9 @@ export function addFunnel(into: Funnel, more: Readonly<Funnel>): void {
 /** The pool's, and each tenant's; tenants not heard of for longest are forgotten first. In memory only, as the pool's counters are. */
 export class FunnelBook {
   readonly pool = emptyFunnel();
-  readonly #byTenant = new Map<string, Funnel>();
+  readonly #byTenant = new BoundedMap<string, Funnel>(MAX_FUNNELS);
   /** By request id: the attempt that was placed last. */
-  readonly #unsettled = new Map<string, { tenant: string; attempt: number; sight: ReuseInSight }>();
+  readonly #unsettled = new BoundedMap<string, { tenant: string; attempt: number; sight: ReuseInSight }>(MAX_UNSETTLED);
 
   get unsettled(): number {
     return this.#unsettled.size;
@@ -84,9 +85,7 @@ export class FunnelBook {
 
   /** Another attempt at the same request takes the place of the one before. */
   placed({ id, attempt }: LeaseKey, tenant: string, sight: ReuseInSight): void {
-    this.#unsettled.delete(id);
     this.#unsettled.set(id, { tenant, attempt, sight });
-    if (this.#unsettled.size > MAX_UNSETTLED) forgetOldest(this.#unsettled);
   }
 
   /** Counts a request once, whatever is reported again. A prewarm, which writes nothing, is not counted. */
@@ -105,13 +104,6 @@ export class FunnelBook {
     addFunnel(this.pool, funnel);
     const own = this.#byTenant.get(tenant) ?? emptyFunnel();
     addFunnel(own, funnel);
-    this.#byTenant.delete(tenant);
     this.#byTenant.set(tenant, own);
-    if (this.#byTenant.size > MAX_FUNNELS) forgetOldest(this.#byTenant);
   }
-}
-
-function forgetOldest(map: Map<string, unknown>): void {
-  const oldest = map.keys().next();
-  if (oldest.done !== true) map.delete(oldest.value);
 }

@@ -2,6 +2,7 @@
  * How many frames a replica may send over its socket: whoever sends more takes the thread that decides for everybody. Budgets are token buckets, one for each
  * kind and one for the length of all; a name's budget goes on over its sockets, so that a new socket brings no new one.
  */
+import { BoundedMap } from "../bounded-map.ts";
 
 export type FrameKind = "hello" | "heartbeat" | "leases" | "drain" | "residency" | "other";
 
@@ -75,8 +76,8 @@ class Budget {
 
 export class FrameBudgets {
   /** Those used last come last. */
-  readonly #names = new Map<string, Budget>();
-  readonly #addresses = new Map<string, Bucket>();
+  readonly #names = new BoundedMap<string, Budget>(MOST_KEPT);
+  readonly #addresses = new BoundedMap<string, Bucket>(MOST_KEPT);
   readonly #nameless = new Bucket(SOCKETS_OF_ADDRESS, 0);
 
   /** Whether a frame of so many characters, or bytes of residency, may be read; else its socket is to be closed. */
@@ -100,12 +101,9 @@ export class FrameBudgets {
   }
 }
 
-function used<T>(kept: Map<string, T>, key: string, make: () => T): T {
+function used<T>(kept: BoundedMap<string, T>, key: string, make: () => T): T {
   const value = kept.get(key) ?? make();
-  kept.delete(key);
   kept.set(key, value);
-  const oldest = kept.size > MOST_KEPT ? kept.keys().next() : null;
-  if (oldest?.done === false) kept.delete(oldest.value);
   return value;
 }
 

@@ -1,3 +1,4 @@
+import { BoundedMap } from "../bounded-map.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { EndOutcome, Lease, LeaseKey, Reservation, ReserveOutcome, Usage } from "./lease.ts";
 import { PrefillWatch } from "./prefill-watch.ts";
@@ -17,7 +18,7 @@ export class LeaseBook {
   readonly #live = new Map<string, Lease>();
   readonly #byReplica: Map<string, Lease>[] = Array.from({ length: MAX_REPLICAS }, () => new Map());
   /** Ended ones, oldest first, so that repeats and late usage are recognised. */
-  readonly #ended = new Map<string, Lease>();
+  readonly #ended: BoundedMap<string, Lease>;
   readonly #loads = new LoadBook();
   /** To be asked which prefills are overdue; only this book says what becomes of them. */
   readonly prefills = new PrefillWatch();
@@ -25,6 +26,7 @@ export class LeaseBook {
 
   constructor(maxLeases = MAX_LEASES) {
     this.#maxLeases = maxLeases;
+    this.#ended = new BoundedMap(maxLeases);
   }
 
   /** Live leases. */
@@ -264,10 +266,6 @@ export class LeaseBook {
     lease.state = state;
     lease.endedAtMs = nowMs;
     this.#ended.set(name, lease);
-    if (this.#ended.size > this.#maxLeases) {
-      const oldest = this.#ended.keys().next();
-      if (oldest.done !== true) this.#ended.delete(oldest.value);
-    }
     return lease;
   }
 

@@ -1,4 +1,5 @@
 /** Who was served how much lately, so that one tenant's burst does not hold up the others. */
+import { BoundedMap } from "../bounded-map.ts";
 
 /** What was served counts half after this. */
 const HALF_LIFE_MS = 30_000;
@@ -15,16 +16,12 @@ interface Served {
 
 export class SaltShares {
   /** Served longest ago first. */
-  readonly #served = new Map<string, Served>();
+  readonly #served = new BoundedMap<string, Served>(MAX_SALTS);
 
   /** `workMs`: predicted. */
   serve(salt: string, workMs: number, nowMs: number): void {
     const ms = this.servedMs(salt, nowMs) + Math.max(0, workMs);
-    this.#served.delete(salt);
     this.#served.set(salt, { ms, atMs: nowMs });
-    if (this.#served.size <= MAX_SALTS) return;
-    const oldest = this.#served.keys().next();
-    if (oldest.done !== true) this.#served.delete(oldest.value);
   }
 
   servedMs(salt: string, nowMs: number): number {

@@ -1,10 +1,11 @@
 /** Which replica served a session last. Names, not slots: a slot may be another's by the next request. */
+import { BoundedMap } from "../bounded-map.ts";
 
 export const MAX_SESSIONS = 8_192;
 
 export class SessionBook {
   /** Used longest ago first. */
-  readonly #replicas = new Map<string, string>();
+  readonly #replicas = new BoundedMap<string, string>(MAX_SESSIONS);
 
   /** Name of the replica that served it last. Tenants' sessions are told apart by their salt. */
   last(salt: string, session: string): string | undefined {
@@ -12,12 +13,7 @@ export class SessionBook {
   }
 
   served(salt: string, session: string, replica: string): void {
-    const key = keyOf(salt, session);
-    this.#replicas.delete(key);
-    this.#replicas.set(key, replica);
-    if (this.#replicas.size <= MAX_SESSIONS) return;
-    const oldest = this.#replicas.keys().next();
-    if (oldest.done !== true) this.#replicas.delete(oldest.value);
+    this.#replicas.set(keyOf(salt, session), replica);
   }
 }
 

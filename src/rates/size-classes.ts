@@ -4,6 +4,7 @@
  * Forgetting is bounded to what new reports speak of (R. Kulhavý, Restricted exponential forgetting in real-time identification, Automatica 23,
  * 1987), here by keeping a mean for each class that only its own reports replace.
  */
+import { BoundedMap } from "../bounded-map.ts";
 
 /** Reports in a class's mean, and how many it takes to believe half of it. */
 const MEMORY = 16;
@@ -34,7 +35,7 @@ export interface SizeClass {
 
 export class SizeClasses {
   /** Reported longest ago first. */
-  readonly #classes = new Map<number, SizeClass>();
+  readonly #classes = new BoundedMap<number, SizeClass>(MOST_CLASSES);
 
   /**
    * @param doubt in (0, 1]: less where the target is far from what was expected. It is asked only of the first report of a class; the next ones are measured by that one.
@@ -43,12 +44,8 @@ export class SizeClasses {
   add(features: readonly number[], target: number, trust: number, doubt: number, quick: boolean): void {
     const key = keyOf(features);
     const known = this.#classes.get(key);
-    this.#classes.delete(key);
     if (known === undefined) this.#classes.set(key, { key, reports: trust * doubt, features: [...features], target });
     else this.#classes.set(key, moved(known, features, target, trust, quick));
-    if (this.#classes.size <= MOST_CLASSES) return;
-    const oldest = this.#classes.keys().next();
-    if (oldest.done !== true) this.#classes.delete(oldest.value);
   }
 
   /** Times have changed: less is believed of all classes, until they are reported anew. */
