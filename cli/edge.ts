@@ -9,6 +9,7 @@ import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 import { takenPort } from "./port.ts";
+import { endOf } from "./voice.ts";
 import { readRegularSync } from "../gpu-backend/regular-file.ts";
 import { MOST_BYTES, writePrivately } from "./state-directory.ts";
 import type { DiskSpace } from "../src/records/disk-room.ts";
@@ -111,7 +112,7 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
     child.once("error", (error) => resolve({ type: "failed", message: `workerd did not start: ${error.message}` }));
     child.once("exit", (code, signal) => {
       const taken = /Address already in use/i.test(errors);
-      const why = [`it ended with ${signal ?? `code ${code}`}`, errors.trim()].filter((part) => part !== "").join("; ");
+      const why = [`it ended with ${endOf(code, signal)}`, errors.trim()].filter((part) => part !== "").join("; ");
       resolve({ type: "failed", taken, message: taken ? takenPort(options.port) : `workerd did not start: ${why}.` });
     });
     createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {

@@ -12,6 +12,7 @@ import { type ReplicaProcess, startReplica } from "./replica-process.ts";
 import { screen } from "./screen.ts";
 import type { Secrets } from "./secrets.ts";
 import { type Claim, isOfDirectory, unusable } from "./state-directory.ts";
+import { endOf, Voice } from "./voice.ts";
 import { Watchdog } from "./watchdog-process.ts";
 import { LINE_LEAVES_MS } from "../src/limits.ts";
 
@@ -32,6 +33,7 @@ export class Launcher {
   readonly #claim: Claim & { ok: true };
   readonly #watchdog: Watchdog;
   readonly #replicas: ReplicaProcess[] = [];
+  readonly #voice = new Voice();
   /** Of those that run and have joined. */
   readonly #urls = new Map<string, string>();
   /** What the edge runs in, from the moment it is spawned. */
@@ -55,10 +57,12 @@ export class Launcher {
   async run(port: number): Promise<void> {
     const startedMs = performance.now();
     const { stateDirectory, model } = this.#options;
-    const modelPath = model ?? (await ensureDemoModel(stateDirectory));
+    this.#voice.begins(`http://127.0.0.1:${port}`, this.#wanted, stateDirectory);
+    const modelPath = model ?? (await ensureDemoModel(stateDirectory, { making: () => this.#voice.making("the demo model") }));
     if (!existsSync(modelPath)) return this.stop(`There is no model file ${modelPath}. Give --model an existing GGUF file.`);
     this.#startReplicas(port, modelPath);
     if (!(await this.#startEdge(port))) return;
+    this.#voice.step("the edge listens");
     const joined = await Promise.race([
       new Promise<true>((resolve) => {
         this.#onJoined = () => this.#urls.size === this.#wanted && resolve(true);
@@ -144,11 +148,13 @@ export class Launcher {
         started: (_name, child) => this.#watchdog.watch(child.pid, "SIGINT"),
         joined: (joined, url) => {
           this.#urls.set(joined, url);
+          this.#voice.joined(joined, this.#urls.size, this.#wanted);
           this.#onJoined?.();
           this.#show();
         },
-        ended: (ended, pid) => {
+        ended: (ended, pid, how) => {
           this.#watchdog.forget(pid);
+          if (!this.#stopping && !this.#draining) this.#voice.died(ended, how);
           if (this.#urls.delete(ended)) this.#show();
         },
         failed: (_name, message, againMs) => this.#replicaFailed(message, againMs),
@@ -192,7 +198,10 @@ export class Launcher {
       await sleep(againMs);
       if (this.#stopping) return;
       const edge = await this.#tryEdge(port);
-      if (edge.type === "running") return this.#watchEdge(edge.process, port);
+      if (edge.type === "running") {
+        this.#voice.joined("The edge", 1, 1);
+        return this.#watchEdge(edge.process, port);
+      }
       if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
       process.stderr.write(`${edge.message} It is tried again.\n`);
     }
@@ -204,7 +213,7 @@ export class Launcher {
       this.#show();
       if (this.#stopping) return;
       if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
-      process.stderr.write("The edge ended; starting it again.\n");
+      this.#voice.died("The edge", endOf(edge.exitCode, edge.signalCode));
       void this.#restartEdge(port);
     };
     this.#show();
@@ -236,6 +245,7 @@ export class Launcher {
   /** An edge that died comes back as it was, whatever has become of the sources meanwhile. */
   async #startBundled(edgeOptions: EdgeOptions): Promise<EdgeProcess> {
     this.#bundle ??= await bundleEdge(edgeOptions.stateDirectory, (child) => {
+      this.#voice.making("the edge's bundle");
       this.#watchdog.watch(child.pid, "SIGTERM");
       child.once("exit", () => this.#watchdog.forget(child.pid));
     });
@@ -268,6 +278,7 @@ export class Launcher {
     const model = listed.data[0]?.id ?? "";
     this.#shown = { url, model };
     this.#wasReady = true;
+    this.#voice.ready();
     this.#show();
     const { replicas, pools, topology, model: given } = this.#options;
     const shown = { url, apiKey: this.#secrets.apiKey, model, replicas, pools, topology, readyMs, demo: given === null };

@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
 import { forkDyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { ROOT } from "./bundle.ts";
+import { endOf } from "./voice.ts";
 
 /** After a death that soon follows another: one is no pattern yet. Doubled for each more. */
 const RESTART_MS = 300;
@@ -28,7 +29,8 @@ export function replicaEnvironment(given: NodeJS.ProcessEnv, own: Record<string,
 export interface ReplicaEvents {
   started(name: string, child: ChildProcess): void;
   joined(name: string, url: string): void;
-  ended(name: string, pid: number): void;
+  /** `how`: a signal, or its exit code. */
+  ended(name: string, pid: number, how: string): void;
   /** It said why it can't begin, or died again and again. It is started again after `againMs`. */
   failed(name: string, message: string, againMs: number): void;
 }
@@ -68,8 +70,8 @@ export function startReplica(name: string, environment: Record<string, string>, 
       if (said.type === "joined") events.joined(name, said.url ?? "");
       if (said.type === "failed") message = said.message ?? "";
     });
-    started.once("exit", () => {
-      if (started.pid !== undefined) events.ended(name, started.pid);
+    started.once("exit", (code, signal) => {
+      if (started.pid !== undefined) events.ended(name, started.pid, endOf(code, signal));
       if (stopping) return gone.resolve();
       deaths = performance.now() - startedMs < EARLY_MS ? deaths + 1 : 0;
       const againMs = deaths <= 1 ? 0 : Math.min(MOST_RESTART_MS, RESTART_MS * 2 ** (deaths - 2));

@@ -88,7 +88,7 @@ async function measure(topology: string, decoders: PinnedReplica[], prefill: Pin
 
 const modelPath = await ensureDemoModel(
   process.env.WARMPATH_BENCH_CACHE ?? join(import.meta.dirname, "../../node_modules/.cache/warmpath-bench"),
-  SHAPE,
+  { shape: SHAPE },
 );
 const order = { modelPath, sequences: DECODES + 2, contextTokens: CONTEXT_TOKENS };
 const a = await startPinned(coresA, { ...order, name: "a" });

@@ -61,6 +61,9 @@ describe("a replica that dies again and again", () => {
       });
       expect([status, headers.get("x-warmpath-replica")]).toEqual([200, other]);
       await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2);
+      await until("it is said", () => product.output().includes(`${first} is back.`));
+      expect(product.output()).toContain(`${first} ended (SIGKILL). It is started again.`);
+      expect(product.output()).not.toContain(`${other} ended`);
     } finally {
       await product.stop();
     }
@@ -80,6 +83,8 @@ describe("an edge that dies", () => {
       }
       await until("it serves", async () => (await metric(product, "warmpath_replicas_ready").catch(() => null)) === 1);
       expect(product.launcher.exitCode).toBeNull();
+      expect(product.output()).toContain("The edge ended (SIGKILL). It is started again.");
+      expect(product.output()).toContain("The edge is back.");
     } finally {
       await product.stop();
     }

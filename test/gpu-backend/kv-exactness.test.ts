@@ -17,7 +17,7 @@ describe.each([
 ])("%s", (name, shape, lengths) => {
   let engines: LlamaEngine[] = [];
   beforeAll(async () => {
-    const modelPath = await ensureDemoModel(modelDirectory, shape);
+    const modelPath = await ensureDemoModel(modelDirectory, { shape });
     // Another number of sequences: state files name it.
     engines = await Promise.all([start(modelPath, 4), start(modelPath, 3)]);
   });

@@ -139,7 +139,7 @@ export async function measureLogits(): Promise<LogitRow[]> {
   for (const [model, shape, passes] of models) {
     const scratchDirectory = await mkdtemp(join(tmpdir(), "warmpath-logits-"));
     const booted = await boot({
-      modelPath: await ensureDemoModel(join(ROOT, "node_modules/.cache/warmpath-bench"), shape),
+      modelPath: await ensureDemoModel(join(ROOT, "node_modules/.cache/warmpath-bench"), { shape }),
       sequences: 1,
       contextTokens: 1_024,
       blockTokens: 32,

@@ -18,7 +18,7 @@ export const SHAPE: DemoShape = {
 };
 export const CONTEXT_TOKENS = 4_096;
 
-export const modelFile = (): Promise<string> => ensureDemoModel(join(ROOT, "node_modules/.cache/warmpath-bench"), SHAPE);
+export const modelFile = (): Promise<string> => ensureDemoModel(join(ROOT, "node_modules/.cache/warmpath-bench"), { shape: SHAPE });
 
 /** One sequence, so that any other prompt drives what it holds off the device. */
 export async function startEngine(modelPath: string): Promise<LlamaEngine> {

@@ -126,8 +126,14 @@ export function encodeDemoModel(corpus = demoCorpus(), shape = demoShape): Buffe
   return encodeGguf(metadataOf(vocabulary, shape), tensorsOf(vocabulary, shape));
 }
 
+export interface DemoModelOptions {
+  shape?: DemoShape;
+  /** Called when it is not there and is made. */
+  making?: () => void;
+}
+
 /** Path of the model in `directory`, which is made when missing. The name carries a hash of the recipe, so a changed recipe builds anew. */
-export async function ensureDemoModel(directory: string, shape = demoShape): Promise<string> {
+export async function ensureDemoModel(directory: string, { shape = demoShape, making }: DemoModelOptions = {}): Promise<string> {
   const corpus = demoCorpus();
   const recipe = JSON.stringify([recipeVersion, shape, specialTokens, chatMlTemplate, corpus]);
   const hash = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
@@ -137,6 +143,7 @@ export async function ensureDemoModel(directory: string, shape = demoShape): Pro
     () => false,
   );
   if (present) return file;
+  making?.();
   await mkdir(directory, { recursive: true });
   // Two processes may build at once: each writes its own file, and the last rename wins with the same bytes.
   const temporary = `${file}.${randomUUID()}`;
