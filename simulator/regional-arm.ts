@@ -4,10 +4,10 @@
  */
 import type { LeaseStep } from "../src/router/intake.ts";
 import { choosePool, type PoolSight } from "../src/edge/rank-pools.ts";
-import { PaidWays } from "../src/edge/distance-debt.ts";
+import { DistanceDebt } from "../src/edge/distance-debt.ts";
 import { headOf } from "../src/edge/rendezvous.ts";
 import type { PoolCard } from "../src/router/card.ts";
-import { SentPrompts } from "../src/edge/recently-sent.ts";
+import { RecentlySent } from "../src/edge/recently-sent.ts";
 import { Sketch } from "../src/residency/sketch.ts";
 import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
 import { type Draw, seededDraw } from "./chance.ts";
@@ -45,8 +45,8 @@ interface Region {
 
 /** What the edges of a region know by themselves: each region is taken for one edge. */
 interface Edge {
-  sent: SentPrompts;
-  paid: PaidWays;
+  sent: RecentlySent;
+  paid: DistanceDebt;
 }
 
 export class RegionalArm implements Arm {
@@ -73,7 +73,7 @@ export class RegionalArm implements Arm {
       bookedMs: new Float64Array(regions.shares.length),
       bookedRequests: new Float64Array(regions.shares.length),
     }));
-    this.#edges = regions.shares.map(() => ({ sent: new SentPrompts(), paid: new PaidWays() }));
+    this.#edges = regions.shares.map(() => ({ sent: new RecentlySent(), paid: new DistanceDebt() }));
     this.name = `warmpath ${regions.choice}`;
   }
 

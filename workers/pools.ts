@@ -4,9 +4,9 @@ import type { ApiError } from "../src/errors.ts";
 import { specFingerprint } from "../src/prefix/segment.ts";
 import { choosePool, type PoolSight, type RankedPool } from "../src/edge/rank-pools.ts";
 import type { Ask } from "../src/router/dispatcher.ts";
-import { PaidWays } from "../src/edge/distance-debt.ts";
+import { DistanceDebt } from "../src/edge/distance-debt.ts";
 import { headOf, rendezvous } from "../src/edge/rendezvous.ts";
-import { SentPrompts } from "../src/edge/recently-sent.ts";
+import { RecentlySent } from "../src/edge/recently-sent.ts";
 import { leastPromptBytes } from "../src/prefix/least-bytes.ts";
 import { contextLengthError, type PromptExcess } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
@@ -21,8 +21,8 @@ import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
 const NO_CHAIN = { hashes: new BigUint64Array(), ends: new Uint32Array() };
 
 /** Of this isolate. */
-const sent = new SentPrompts();
-const paid = new PaidWays();
+const sent = new RecentlySent();
+const paid = new DistanceDebt();
 
 export interface PoolTarget {
   pool: string;

@@ -14,7 +14,7 @@ interface Paid {
 }
 
 /** Of one edge: what it has paid for going far, by prompt head and by conversation. */
-export class PaidWays {
+export class DistanceDebt {
   /** Oldest first. */
   readonly #paid = new BoundedMap<bigint, Paid>(MOST_KEPT);
 

@@ -14,7 +14,7 @@ interface Sent {
   atMs: number;
 }
 
-export class SentPrompts {
+export class RecentlySent {
   /** By prompt head, oldest use first; each oldest first. */
   readonly #byHead = new Map<bigint, Sent[]>();
   #segments = 0;

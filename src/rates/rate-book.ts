@@ -2,7 +2,7 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { Rates } from "../decision/decision.ts";
 import { Evidence } from "./evidence.ts";
-import { PacedFits, type SavedFits } from "./shared-fit.ts";
+import { SharedFits, type SavedFits } from "./shared-fit.ts";
 import type { DecodeReport, PrefillReport } from "./rate-reports.ts";
 import { SideBySide } from "./side-by-side.ts";
 import { coldPrefill, PREFILL, prefillFeatures, prefillRates } from "./prefill-fit.ts";
@@ -59,10 +59,10 @@ export interface SavedRates {
 
 /** Rates learnt from replicas' own reports: of each replica, and bytes per token and output length of the pool. */
 export class RateBook {
-  readonly #prefill = new PacedFits(PREFILL);
-  readonly #decode = new PacedFits(3);
+  readonly #prefill = new SharedFits(PREFILL);
+  readonly #decode = new SharedFits(3);
   /** Time to the first token, by what queue and prefill add up to: steps, bookings and the network come on top. A slow replica's steps are slow, too. */
-  readonly #firstToken = new PacedFits(FIRST_TOKEN);
+  readonly #firstToken = new SharedFits(FIRST_TOKEN);
   /** By slot, of the last one, pool clock. */
   readonly #firstTokenAtMs: (number | undefined)[] = [];
   readonly #evidence = new Evidence();

@@ -55,7 +55,7 @@ export interface SavedFits {
  * A factor of all paces could as well be the fit's: the geometric mean of those who report is held at 1, both where reports are taken in and where
  * rates are given out. (A two-way layout's side condition; without it fit and paces multiply each other without end.)
  */
-export class PacedFits {
+export class SharedFits {
   readonly #pool: DecayingFit;
   readonly #reporting = new Set<number>();
   readonly #paces: Pace[] = Array.from({ length: MAX_REPLICAS }, freshPace);

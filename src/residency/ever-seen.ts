@@ -14,7 +14,7 @@ export interface PassingPrompt {
   promptTokens: number;
 }
 
-export class SeenPrompts {
+export class EverSeen {
   readonly #index: SegmentIndex;
 
   /** @param index of its own, nobody's residency in it. */

@@ -2,7 +2,7 @@
 import type { LeaseBook } from "../pool/lease-book.ts";
 import { liveKvTokens } from "../pool/load.ts";
 import { type MembershipState, takesRequests } from "../pool/membership.ts";
-import type { WaitingLine } from "../pool/queue.ts";
+import type { WaitingLine } from "../pool/waiting-line.ts";
 import type { HashSpec } from "../prefix/segment.ts";
 import { buildSketch, type SketchSource } from "../residency/sketch.ts";
 import { computeMs, decodeMs, displacementMs, stallMs } from "../decision/cost.ts";

@@ -33,7 +33,7 @@ const FULL = 2;
 const TOO_SLOW = 3;
 
 /** A row per waiter, a column per replica; costs without V, which the caller has. Infinity: cannot be. */
-export class LineWays {
+export class LineCosts {
   readonly #setting: WaysSetting;
   readonly #waiters: readonly Waiting[];
   readonly #views: readonly CandidateView[];

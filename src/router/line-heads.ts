@@ -1,5 +1,5 @@
 /** Who of the line is looked at. */
-import type { Claim } from "../pool/queue.ts";
+import type { Claim } from "../pool/waiting-line.ts";
 import { barredFor, leftOutNow } from "./exclusion.ts";
 import type { PoolState } from "./state.ts";
 import type { DecideRequest } from "./question.ts";

@@ -6,12 +6,12 @@
  * Example: one replica with W = 0 and a hold of 100 ms, and three in line of 80 ms each. The first is sent, then W = 80 and so is the second;
  * the third finds W = 160 and waits, for this replica or another.
  */
-import type { Claim } from "../pool/queue.ts";
+import type { Claim } from "../pool/waiting-line.ts";
 import type { Replica } from "../pool/replica.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { score, unscored } from "../decision/cost.ts";
 import type { CandidateView, Profile, RequestView } from "../decision/decision.ts";
-import { LineWays } from "./line-costs.ts";
+import { LineCosts } from "./line-costs.ts";
 import type { PoolState } from "./state.ts";
 import { PATIENCE_MS } from "./request-view.ts";
 import { followPaths, hold, type Holdings, loadedView } from "./view.ts";
@@ -50,7 +50,7 @@ export class LinePlan {
   readonly #waiters: readonly Waiter[];
   readonly #replicas: readonly Replica[];
   readonly #views: CandidateView[];
-  readonly #ways: LineWays;
+  readonly #ways: LineCosts;
   readonly #order: number[];
   /** V by slot, and by column. */
   readonly #planned = new Float64Array(MAX_REPLICAS);
@@ -70,7 +70,7 @@ export class LinePlan {
     this.#plannedOn = new Float64Array(this.#views.length);
     const { rates, remotePrefillTokens, line } = state;
     const setting = { profile, meanOutputTokens: rates.meanOutputTokens, remotePrefillTokens };
-    this.#ways = new LineWays(setting, waiters, this.#views, this.#plannedOn);
+    this.#ways = new LineCosts(setting, waiters, this.#views, this.#plannedOn);
     this.#order = line.inTurn(
       waiters.map(({ claim }) => claim),
       waiters.map((_, row) => this.#ways.leastWorkMs(row)),

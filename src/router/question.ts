@@ -1,5 +1,5 @@
 /** What an edge asks a pool and what it is answered, and what the pool puts under signatures. */
-import type { Priority } from "../pool/queue.ts";
+import type { Priority } from "../pool/waiting-line.ts";
 import type { PoolCard } from "./card.ts";
 
 export interface FailedAttempt {

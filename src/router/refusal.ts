@@ -1,6 +1,6 @@
 /** Whom it is better to refuse at once, before any work is done for it. */
 import { takesRequests } from "../pool/membership.ts";
-import type { Priority } from "../pool/queue.ts";
+import type { Priority } from "../pool/waiting-line.ts";
 import type { ScoredCandidate } from "../decision/decision.ts";
 import type { PoolState } from "./state.ts";
 import type { DecideAnswer, DecideRequest } from "./question.ts";

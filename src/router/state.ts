@@ -2,7 +2,7 @@
 import { Breaker, type LeftOut } from "../pool/breaker.ts";
 import { LeaseBook } from "../pool/lease-book.ts";
 import { emptyMembership, takesRequests, type MembershipState } from "../pool/membership.ts";
-import { WaitingLine } from "../pool/queue.ts";
+import { WaitingLine } from "../pool/waiting-line.ts";
 import type { Replica } from "../pool/replica.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
 import type { SegmentIndex } from "../residency/segment-index.ts";
@@ -12,7 +12,7 @@ import { FunnelBook } from "../explain/funnel.ts";
 import { PaceMeter, type PoolCard, poolLoad, promptLimitOf, SketchKeeper } from "./card.ts";
 import { RateBook } from "../rates/rate-book.ts";
 import { PredictedPaths } from "../pool/predicted-paths.ts";
-import { SEEN_PARTS, SeenPrompts } from "../residency/ever-seen.ts";
+import { SEEN_PARTS, EverSeen } from "../residency/ever-seen.ts";
 import { SessionBook } from "../pool/sessions.ts";
 
 export type { PoolCard } from "./card.ts";
@@ -73,7 +73,7 @@ export class PoolState {
   readonly paths = new PredictedPaths();
   readonly sessions = new SessionBook();
   readonly ring = new ExplainRing();
-  readonly seen = new SeenPrompts(createSegmentIndex({ maxParts: SEEN_PARTS }));
+  readonly seen = new EverSeen(createSegmentIndex({ maxParts: SEEN_PARTS }));
   readonly funnels = new FunnelBook();
   readonly counters: PoolCounters = {
     decisions: 0,

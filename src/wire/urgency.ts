@@ -1,6 +1,6 @@
 /** How urgent a request is: the client's headers, or OpenAI's `service_tier`. */
 import { type ApiError, apiError } from "../errors.ts";
-import type { Priority } from "../pool/queue.ts";
+import type { Priority } from "../pool/waiting-line.ts";
 import { HEADER } from "./headers.ts";
 
 const MOST_DEADLINE_MS = 600_000;

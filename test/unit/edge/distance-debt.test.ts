@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { PaidWays } from "../../../src/edge/distance-debt.ts";
+import { DistanceDebt } from "../../../src/edge/distance-debt.ts";
 
 const HEAD = 7n;
 
 describe("what ways have cost", () => {
   it("adds up over a head's conversations, and over the turns of each", () => {
-    const paid = new PaidWays();
+    const paid = new DistanceDebt();
     paid.went(1n, HEAD, 100, 0);
     paid.went(1n, HEAD, 100, 1);
     paid.went(2n, HEAD, 50, 2);
@@ -17,7 +17,7 @@ describe("what ways have cost", () => {
   });
 
   it("is spent by going near: by a conversation its own, by a new one its head's", () => {
-    const paid = new PaidWays();
+    const paid = new DistanceDebt();
     paid.went(1n, HEAD, 100, 0);
     paid.went(2n, HEAD, 100, 0);
     paid.went(1n, HEAD, 0, 1);
@@ -30,7 +30,7 @@ describe("what ways have cost", () => {
   });
 
   it("is forgotten after ten minutes, and where too many are kept the oldest first", () => {
-    const paid = new PaidWays();
+    const paid = new DistanceDebt();
     paid.went(1n, HEAD, 100, 0);
     expect(paid.paidMs(1n, HEAD, 600_000)).toBe(100);
     expect(paid.paidMs(1n, HEAD, 600_001)).toBe(0);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SentPrompts } from "../../../src/edge/recently-sent.ts";
+import { RecentlySent } from "../../../src/edge/recently-sent.ts";
 import { hashes } from "../residency/hashes.ts";
 
 const ends = (length: number): Uint32Array => Uint32Array.from({ length }, (_, depth) => (depth + 1) * 256);
@@ -11,7 +11,7 @@ function chainOf(shared: number, own: number, seed: number) {
 
 describe("what was sent lately", () => {
   it("is found as far as a prompt has it in common, in the pool that it went to", () => {
-    const sent = new SentPrompts();
+    const sent = new RecentlySent();
     sent.keep("a", chainOf(20, 5, 2), 0);
     expect(sent.overlap("a", chainOf(20, 5, 2), 10)).toBe(25);
     expect(sent.overlap("a", chainOf(20, 30, 3), 10)).toBe(20);
@@ -24,7 +24,7 @@ describe("what was sent lately", () => {
   });
 
   it("is forgotten when a sketch tells it", () => {
-    const sent = new SentPrompts();
+    const sent = new RecentlySent();
     sent.keep("a", chainOf(20, 5, 2), 0);
     expect(sent.overlap("a", chainOf(20, 5, 2), 5_000)).toBe(25);
     expect(sent.overlap("a", chainOf(20, 5, 2), 5_001)).toBe(0);
@@ -33,7 +33,7 @@ describe("what was sent lately", () => {
   });
 
   it("keeps the last prompts of a head, and no more segments than it may", () => {
-    const sent = new SentPrompts();
+    const sent = new RecentlySent();
     for (let seed = 2; seed < 30; seed++) sent.keep("a", chainOf(20, 5, seed), seed);
     expect(sent.overlap("a", chainOf(20, 5, 2), 30)).toBe(20);
     expect(sent.overlap("a", chainOf(20, 5, 29), 30)).toBe(25);
@@ -46,7 +46,7 @@ describe("what was sent lately", () => {
   });
 
   it("of an empty prompt is nothing", () => {
-    const sent = new SentPrompts();
+    const sent = new RecentlySent();
     const empty = { hashes: new BigUint64Array(), ends: new Uint32Array() };
     sent.keep("a", empty, 0);
     expect(sent.overlap("a", empty, 0)).toBe(0);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { PacedFits } from "../../../src/rates/shared-fit.ts";
+import { SharedFits } from "../../../src/rates/shared-fit.ts";
 import { coldPrefill, PREFILL, prefillFeatures, prefillRates } from "../../../src/rates/prefill-fit.ts";
 import { RateBook } from "../../../src/rates/rate-book.ts";
 import { dice } from "../decision/views.ts";
@@ -35,7 +35,7 @@ const timeOf = ([b, q, c]: Truth, tokens: number): number => b * tokens + (q * t
 const featuresOf = (tokens: number) => prefillFeatures({ tokens, pairs: (tokens * tokens) / 2 });
 const COLD = coldPrefill(1);
 
-function predict(fits: PacedFits, replica: number, tokens: number): number {
+function predict(fits: SharedFits, replica: number, tokens: number): number {
   const { perToken, perPair, fixedMs } = prefillRates(fits.of(replica) ?? []);
   return timeOf([perToken, perPair, fixedMs], tokens);
 }
@@ -50,7 +50,7 @@ describe("the time of a prefill", () => {
     for (const [at, truth] of TRUTHS.entries()) {
       for (const replicas of [1, 2, 8, 64]) {
         const roll = dice(97 * at + replicas);
-        const fits = new PacedFits(PREFILL);
+        const fits = new SharedFits(PREFILL);
         const settledAfter = 100 * replicas;
         let [least, most] = [Infinity, 0];
         for (let report = 0; report < REPORTS; report++) {
@@ -81,7 +81,7 @@ describe("the time of a prefill", () => {
   it("does not drift while only one length comes, and what was said of others is kept", () => {
     const truth: Truth = [0.5, 1e-4, 5];
     const roll = dice(7);
-    const fits = new PacedFits(PREFILL);
+    const fits = new SharedFits(PREFILL);
     const add = (tokens: number, report: number) =>
       fits.add(report % 2, featuresOf(tokens), timeOf(truth, tokens) * Math.exp(1.2 * (roll() - 0.5)), COLD, 1);
     for (let report = 0; report < 200; report++) add(8 + Math.floor(roll() * 4_000), report);
@@ -97,7 +97,7 @@ describe("the time of a prefill", () => {
     for (const changed of [[0], [0, 1]] as const) {
       for (const factor of [5, 0.2]) {
         const roll = dice(3);
-        const fits = new PacedFits(PREFILL);
+        const fits = new SharedFits(PREFILL);
         const add = (replica: number, times: number) => {
           const tokens = 500 + Math.floor(roll() * 500);
           const ms = timeOf([0.5, 1e-5, 5], tokens) * times * Math.exp(0.4 * (roll() - 0.5));
@@ -119,7 +119,7 @@ describe("the time of a prefill", () => {
     for (const said of odd) {
       for (const times of [1, 50]) {
         const roll = dice(11);
-        const fits = new PacedFits(PREFILL);
+        const fits = new SharedFits(PREFILL);
         const truth: Truth = [0.1, 2e-6, 5];
         for (let report = 0; report < times; report++) fits.add(0, featuresOf(12), said(roll), COLD, 1);
         for (let report = 0; report < 50; report++) {
@@ -141,14 +141,14 @@ describe("the time of a prefill", () => {
 
   it("comes back from a checkpoint nearly as it was", () => {
     const roll = dice(5);
-    const fits = new PacedFits(PREFILL);
+    const fits = new SharedFits(PREFILL);
     for (let report = 0; report < 300; report++) {
       const tokens = 10 + Math.floor(roll() * 3_000);
       fits.add(report % 3, featuresOf(tokens), timeOf([0.1, 1e-5, 9], tokens) * (1 + (report % 3)), COLD, 1);
     }
     const saved = fits.save();
     if (saved === null) throw new Error("nothing to save");
-    const restored = new PacedFits(PREFILL);
+    const restored = new SharedFits(PREFILL);
     restored.restore(structuredClone(saved));
     for (const replica of [0, 1, 2, 9]) {
       for (const tokens of [20, 500, 3_000]) {

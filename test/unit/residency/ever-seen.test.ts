@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import { SeenPrompts } from "../../../src/residency/ever-seen.ts";
+import { EverSeen } from "../../../src/residency/ever-seen.ts";
 
 const MIB = 1024 * 1024;
 const chainOf = (seed: number, length: number): BigUint64Array =>
@@ -8,7 +8,7 @@ const chainOf = (seed: number, length: number): BigUint64Array =>
 
 describe("prompts that came by", () => {
   it("are counted by the bytes of the segments that came before", () => {
-    const seen = new SeenPrompts(createSegmentIndex({ maxParts: 1 }));
+    const seen = new EverSeen(createSegmentIndex({ maxParts: 1 }));
     const prompt = { chain: chainOf(1, 3), promptBytes: 2_000, promptTokens: 500 };
     const ends = [256, 512, 1_536];
     expect(seen.pass({ ...prompt, chain: prompt.chain.slice(0, 2) }, 0, ends)).toBe(0);
@@ -20,7 +20,7 @@ describe("prompts that came by", () => {
   });
 
   it("count as far as replicas hold them without being looked for, and when they are given up", () => {
-    const seen = new SeenPrompts(createSegmentIndex({ maxParts: 1 }));
+    const seen = new EverSeen(createSegmentIndex({ maxParts: 1 }));
     const prompt = { chain: chainOf(1, 4), promptBytes: 4_000, promptTokens: 400 };
     expect(seen.pass(prompt, 2, [])).toBe(200);
     // Behind what was held all is remembered; the held ones were not, and nobody holds them now.
@@ -32,7 +32,7 @@ describe("prompts that came by", () => {
   });
 
   it("are forgotten when there is no room, those not seen for longest first", () => {
-    const seen = new SeenPrompts(createSegmentIndex({ maxParts: 1 }));
+    const seen = new EverSeen(createSegmentIndex({ maxParts: 1 }));
     const prompt = (seed: number) => ({ chain: chainOf(seed, 100), promptBytes: 10_000, promptTokens: 100 });
     for (let seed = 0; seed < 1_500; seed++) {
       seen.tick(seed);

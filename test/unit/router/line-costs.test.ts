@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { MAX_REPLICAS } from "../../../src/residency/segment-index.ts";
 import { decide } from "../../../src/decision/decide.ts";
 import type { CandidateView, PoolView, RequestView } from "../../../src/decision/decision.ts";
-import { LineWays, type Way } from "../../../src/router/line-costs.ts";
+import { LineCosts, type Way } from "../../../src/router/line-costs.ts";
 import type { Holdings } from "../../../src/router/view.ts";
 import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
 import { anyRequest, anyView, candidate, request, viewOf } from "../decision/views.ts";
@@ -30,7 +30,7 @@ function wayOf(view: PoolView, seen: RequestView, planned: readonly number[] = [
   const candidates = view.candidates.map((each) => ({ ...each, plannedMs: 0 }));
   const plannedMs = Float64Array.from(candidates, (_, column) => planned[column] ?? 0);
   const setting = { profile: CACHE_AWARE, meanOutputTokens, remotePrefillTokens };
-  return new LineWays(setting, [{ seen, holdings: holdingsOf(view) }], candidates, plannedMs).wayOf(0);
+  return new LineCosts(setting, [{ seen, holdings: holdingsOf(view) }], candidates, plannedMs).wayOf(0);
 }
 
 const decoder = (slot: number, extra: Partial<CandidateView> = {}) => candidate(slot, { transfers: true, decodeOnly: true, ...extra });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { WaitingLine } from "../../../src/pool/queue.ts";
+import { WaitingLine } from "../../../src/pool/waiting-line.ts";
 
 describe("the waiting line", () => {
   it("is first come, first served by arrival, also for one that brings its arrival back after a restart", () => {
