@@ -22,10 +22,9 @@ import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 import { type Sender, senderOf } from "./transfers.ts";
+import { BELOW_DEVICE, TIER } from "../src/residency/tiers.ts";
 
 /** Bit of the device tier, as announced, and those of all others. */
-const DEVICE = 1;
-const BELOW_DEVICE = 14;
 
 /** A request that the engine has accepted, or will when its KV is here. */
 export interface Run {
@@ -76,10 +75,10 @@ export class Replica {
     });
     this.#begin(this.#epoch);
     engine.kv?.onResidency((changes) => {
-      for (const { key, held } of changes) this.#held.blockChanged(key, DEVICE, held ? DEVICE : 0);
+      for (const { key, held } of changes) this.#held.blockChanged(key, TIER.device, held ? TIER.device : 0);
     });
     engine.onRestart(() => {
-      this.#held.tierCleared(DEVICE);
+      this.#held.tierCleared(TIER.device);
       this.#begin(Math.max(Date.now(), this.#epoch + 1));
       this.#announcer?.restart(this.#held.entries());
     });

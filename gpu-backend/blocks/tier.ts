@@ -4,11 +4,12 @@
  */
 import type { EngineKey } from "../engine/engine.ts";
 import { BLOCK_FAULTS, type BlockFault, type SealedBlock } from "./block.ts";
+import { TIER } from "../../src/residency/tiers.ts";
 
 export type TierName = "host" | "disk" | "store";
 
-/** Bits as they are announced: device is 1. */
-export const TIER_BIT: Readonly<Record<TierName, number>> = { host: 2, disk: 4, store: 8 };
+/** Bits as they are announced. */
+export const TIER_BIT: Readonly<Record<TierName, number>> = TIER;
 
 export type PutOutcome = "stored" | "present" | "refused";
 

@@ -1,5 +1,6 @@
 import { homeOf, packMeta, replicaOf, tiersOf, touchedOf, WRAP } from "./part.ts";
-import { MAX_REPLICAS, TIER, type Overlap } from "./segment-index.ts";
+import { MAX_REPLICAS, type Overlap } from "./segment-index.ts";
+import { TIER } from "./tiers.ts";
 
 const NO_GAP = -1;
 /** A constant of the loop: read off the object it costs as much as the compare. */

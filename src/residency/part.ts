@@ -1,3 +1,5 @@
+import { ALL_TIERS } from "./tiers.ts";
+
 /** Slots of one part: 65,536 of four 32-bit words, 1 MiB. */
 export const PART_SLOTS = 65_536;
 export const PART_BYTES = PART_SLOTS * 16;
@@ -11,7 +13,6 @@ export const WRAP = WORDS - 1;
 
 const REPLICA_MASK = 63;
 const TIER_SHIFT = 6;
-const TIER_MASK = 15;
 const TOUCHED_SHIFT = 10;
 /** Latest tick that an entry can carry (ages.ts). */
 export const MOST_TOUCHED = 2 ** 22 - 1;
@@ -24,7 +25,7 @@ export function replicaOf(meta: number): number {
   return meta & REPLICA_MASK;
 }
 export function tiersOf(meta: number): number {
-  return (meta >>> TIER_SHIFT) & TIER_MASK;
+  return (meta >>> TIER_SHIFT) & ALL_TIERS;
 }
 export function touchedOf(meta: number): number {
   return meta >>> TOUCHED_SHIFT;

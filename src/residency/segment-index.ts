@@ -13,10 +13,6 @@ import type { ChangeLog } from "./change-log.ts";
 /** Replica slots of one pool: 0 … 63. */
 export const MAX_REPLICAS = 64;
 
-/** Tiers as bits of an entry; an entry may lie on several. Four bits, never 0. */
-export const TIER = { device: 1, host: 2, disk: 4, store: 8 } as const;
-export const ALL_TIERS = 15;
-
 /** Leading segments held without a gap, by replica slot. The arrays belong to the index and are overwritten by the next call. */
 export interface Overlap {
   /** Leading segments held on any tier; length 64. */

@@ -1,4 +1,5 @@
-import { ALL_TIERS, MAX_REPLICAS, PAGES } from "./segment-index.ts";
+import { MAX_REPLICAS, PAGES } from "./segment-index.ts";
+import { ALL_TIERS } from "./tiers.ts";
 import type { Overlap, ResidencyEntry, SegmentIndex, StorableIndex } from "./segment-index.ts";
 import { Ages, type AgeState } from "./ages.ts";
 import { ChangeLog, ENTRY_BYTES } from "./change-log.ts";

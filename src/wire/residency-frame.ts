@@ -5,10 +5,12 @@
  * A delta's seq is one more than that of the frame before. A full resync is one or more frames of kind 2 with the same seq,
  * the first and the last marked; entries not named in it are no longer held.
  */
+import { ALL_TIERS } from "../residency/tiers.ts";
+
 export interface ResidencyEntry {
   hash: bigint;
   tokens: number;
-  /** 1 device, 2 host, 4 disk, 8 store; 0: gone. */
+  /** As src/residency/tiers.ts has them; 0: gone. */
   tierBits: number;
 }
 
@@ -54,7 +56,7 @@ export function decodeResidencyFrame(buffer: ArrayBuffer): ResidencyFrame | null
   for (let at = HEAD_BYTES; at < buffer.byteLength; at += ENTRY_BYTES) {
     const tierBits = view.getUint32(at + 12, true);
     const hash = view.getBigUint64(at, true);
-    if (tierBits > 15 || hash === 0n) return null;
+    if (tierBits > ALL_TIERS || hash === 0n) return null;
     entries.push({ hash, tokens: view.getUint32(at + 8, true), tierBits });
   }
   return {

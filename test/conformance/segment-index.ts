@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MAX_REPLICAS, TIER, type Overlap, type ResidencyIndex } from "../../src/residency/segment-index.ts";
+import { MAX_REPLICAS, type Overlap, type ResidencyIndex } from "../../src/residency/segment-index.ts";
+import { TIER } from "../../src/residency/tiers.ts";
 import { MapIndex } from "./map-index.ts";
 
 type Op =

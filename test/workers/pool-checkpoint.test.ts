@@ -3,7 +3,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, it } from "vitest";
 import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
-import { TIER } from "../../src/residency/segment-index.ts";
+import { TIER } from "../../src/residency/tiers.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import { CheckpointStore, type Saved } from "../../workers/objects/checkpoint-store.ts";
 import { MockReplica } from "./mock-replica.ts";

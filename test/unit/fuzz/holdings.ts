@@ -1,5 +1,5 @@
 /** What a replica holds: a device that evicts what was used longest ago, to a host tier where there is one, and entries that only fill the index. */
-import { TIER } from "../../../src/residency/segment-index.ts";
+import { TIER } from "../../../src/residency/tiers.ts";
 import { SEGMENT_TOKENS } from "./history.ts";
 import type { Prompt } from "./prompts.ts";
 

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type CheckpointPosition, IndexCheckpoint, type JournalRow } from "../../../src/residency/checkpoint.ts";
-import { MAX_REPLICAS, PAGES, type StorableIndex, TIER } from "../../../src/residency/segment-index.ts";
+import { MAX_REPLICAS, PAGES, type StorableIndex } from "../../../src/residency/segment-index.ts";
+import { TIER } from "../../../src/residency/tiers.ts";
 import { createStorableIndex } from "../../../src/residency/typed-array-index.ts";
 import { hashes } from "./hashes.ts";
 

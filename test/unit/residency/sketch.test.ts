@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { buildSketch, MAX_SKETCH_BYTES, Sketch, type SketchSource, SKETCH_VERSION } from "../../../src/residency/sketch.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import { TIER } from "../../../src/residency/segment-index.ts";
+import { TIER } from "../../../src/residency/tiers.ts";
 import { hashes } from "./hashes.ts";
 
 const HEADER_BYTES = 8;

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MOST_TOUCHED, PART_BYTES, PART_FULL } from "../../../src/residency/part.ts";
-import { TIER, type SegmentIndex } from "../../../src/residency/segment-index.ts";
+import type { SegmentIndex } from "../../../src/residency/segment-index.ts";
+import { TIER } from "../../../src/residency/tiers.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { hashes } from "./hashes.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { TIER } from "../../../src/residency/segment-index.ts";
+import { TIER } from "../../../src/residency/tiers.ts";
 import { Sketch } from "../../../src/residency/sketch.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
 import { AnnounceIntake } from "../../../src/router/intake.ts";
