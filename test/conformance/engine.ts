@@ -178,7 +178,10 @@ function describeLimits(given: () => Engine): void {
       const runs = await full();
       const [first, waiting] = [runs[0], runs[sequences]];
       if (first === undefined || waiting === undefined) throw new Error("no run waits");
-      const begun = first.events[Symbol.asyncIterator]();
+      const reading = runs.slice(0, sequences).map((run) => run.events[Symbol.asyncIterator]());
+      for (const events of reading) await until(events, "started");
+      const [begun, ...others] = reading;
+      if (begun === undefined) throw new Error("no run is running");
       await until(begun, "delta");
       expect(given().load()).toMatchObject({ running: sequences, queued: queueLimit });
       expect(given().load().usedKvTokens).toBeGreaterThan(0);
@@ -189,7 +192,8 @@ function describeLimits(given: () => Engine): void {
       for (const run of runs) run.abort();
       expect((await until(begun, "finished")).reason).toBe("cancelled");
       expect((await until(next, "finished")).reason).toBe("cancelled");
-      for (const run of runs) if (run !== first && run !== waiting) await seen(run);
+      for (const events of others) expect((await until(events, "finished")).reason).toBe("cancelled");
+      for (const run of runs.slice(sequences + 1)) await seen(run);
       expect(given().load()).toEqual(IDLE);
     });
 
