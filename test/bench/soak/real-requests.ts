@@ -14,8 +14,10 @@ import { type OffSummary, type Predicted, groupsOf, predictedOf, recordsOf, summ
 const REPLICAS = 2;
 const CALLERS = 6;
 const READY_MS = 90_000;
-const SAMPLE_EVERY = 40;
-const SAMPLE_RECORDS = 80;
+const SAMPLE_EVERY = 100;
+/** More than come between two samples and while the newest are left to end. */
+const SAMPLE_RECORDS = 400;
+const SAMPLED_AFTER_MS = 2_000;
 const FRONTS = 8;
 const FRONT_WORDS = 150;
 
@@ -124,7 +126,7 @@ async function play(edge: SoakEdge, model: string, requests: number): Promise<Re
   let lookedAtMs = Date.now();
   let sent = 0;
   const sample = async (): Promise<void> => {
-    const untilMs = Date.now() - 2_000;
+    const untilMs = Date.now() - SAMPLED_AFTER_MS;
     const records = await recordsOf(edge, SAMPLE_RECORDS);
     const fresh = records.filter(({ record }) => record.decidedAtMs > lookedAtMs && record.decidedAtMs <= untilMs);
     lookedAtMs = Math.max(lookedAtMs, untilMs);
@@ -147,7 +149,7 @@ async function play(edge: SoakEdge, model: string, requests: number): Promise<Re
   };
   await Promise.all(Array.from({ length: CALLERS }, caller));
   const seconds = Math.round((performance.now() - startedMs) / 1_000);
-  await sleep(2_500);
+  await sleep(SAMPLED_AFTER_MS + 500);
   await sample();
   return { requests, seconds, ...counts, messages, predictions: summaryOf(predicted), groups: groupsOf(predicted) };
 }
