@@ -187,16 +187,22 @@ test("requests that a frozen replica got before the pool knew are answered by an
   const started = fleet;
   const [frozenReplica, other] = started.replicas;
   if (frozenReplica === undefined || other === undefined) throw new Error("no replicas");
-  freeze([pidOf(frozenReplica)]);
-  const asked = Array.from({ length: 6 }, async (_, n) => {
-    const body = JSON.stringify({ model: started.model, max_tokens: 1, messages: [{ role: "user", content: `Question ${n}.` }] });
+  const random = seededRandom(12);
+  const ask = async (content: string) => {
+    const body = JSON.stringify({ model: started.model, max_tokens: 1, messages: [{ role: "user", content }] });
     const startedMs = performance.now();
     const answer = await fetch(`${started.url}/v1/chat/completions`, { method: "POST", headers: started.headers, body });
     await answer.json();
     const attempts = Number(answer.headers.get("x-warmpath-attempts"));
     return { status: answer.status, replica: answer.headers.get("x-warmpath-replica"), attempts, ms: performance.now() - startedMs };
+  };
+  // What it holds draws the requests to it, whatever is thought of its pace since it was frozen before.
+  const front = await until("the replica that will be frozen holds a prompt", async () => {
+    const words = wordsOf(random, 300);
+    return (await ask(words)).replica === frozenReplica.name ? words : null;
   });
-  const answers = await Promise.all(asked);
+  freeze([pidOf(frozenReplica)]);
+  const answers = await Promise.all(Array.from({ length: 6 }, (_, n) => ask(`${front} Question ${n}.`)));
   for (const { status, replica, attempts } of answers)
     expect({ status, replica, most: attempts <= 2 }).toEqual({ status: 200, replica: other.name, most: true });
   expect(answers.some(({ attempts }) => attempts === 2)).toBe(true);

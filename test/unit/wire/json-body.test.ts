@@ -39,6 +39,22 @@ test("a body of more objects, lists and fields than are ever needed is refused b
   });
 });
 
+test("strings of any length end where JSON has them end, whatever they escape", () => {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const fits = (values: readonly unknown[]): boolean => decodeJsonBody(new TextEncoder().encode(JSON.stringify(values)), decoder).ok;
+  const objects = (count: number): object[] => Array.from({ length: count }, () => ({}));
+  // Around each length at which the search changes its way. An end found too early or too late counts structures that are none, or leaves some out.
+  const said = Array.from({ length: 200 }, (_, length) =>
+    ["", '"', "\\", '\\"', "\\\\", '"{}', '\\{"['].flatMap((end) => [`${"a".repeat(length)}${end}`, "[{:"]),
+  ).flat();
+  expect(fits([...said, ...objects(MOST_STRUCTURES - 1)])).toBe(true);
+  expect(fits([...said, ...objects(MOST_STRUCTURES)])).toBe(false);
+  for (const unit of ["a", '"', "\\", 'a"']) {
+    expect(fits([unit.repeat(100_000), ...objects(MOST_STRUCTURES - 1)])).toBe(true);
+    expect(fits([unit.repeat(100_001), ...objects(MOST_STRUCTURES)])).toBe(false);
+  }
+});
+
 test("the error envelope has OpenAI's four keys and codes", () => {
   expect(openaiErrorBody(apiError("invalid_request", "m", "n"))).toEqual({
     error: { message: "m", type: "invalid_request_error", param: "n", code: null },
