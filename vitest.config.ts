@@ -10,8 +10,8 @@ const ALONE = ["truth", "faults", "kv-patience", "client-abort"].map((name) => `
 
 export default defineConfig({
   test: {
-    // On two cores the default is one, and half of what tests do is waiting.
-    maxWorkers: 2,
+    // On two cores the default is one, and most of what tests do is waiting.
+    maxWorkers: 3,
     projects: [
       // A busy machine takes ten times as long.
       // Pure code keeps no state, so files share their processes, and load each module once.

@@ -1,4 +1,5 @@
 /** A forwarded body: the client's own, behind the conversation so far where the edge keeps that. */
+import { setImmediate as others } from "node:timers/promises";
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { ChatMessage } from "../src/prefix/prompt.ts";
 import { parserOf } from "../src/wire/envelope.ts";
@@ -17,18 +18,19 @@ export interface BodyContext {
 
 export type ParsedBody = { ok: true; request: InnerRequest } | { ok: false; error: ApiError };
 
-export function parseBody(body: Uint8Array, { api, historyBytes, headers, counts }: BodyContext): ParsedBody {
+/** Of a long body in steps, so that the streams of others go on between them. */
+export async function parseBody(body: Uint8Array, { api, historyBytes, headers, counts }: BodyContext): Promise<ParsedBody> {
   if (!Number.isInteger(historyBytes) || historyBytes < 0 || historyBytes > body.byteLength) {
     return { ok: false, error: apiError("invalid_request", "The body is shorter than its history is said to be.") };
   }
   let history: ChatMessage[] = [];
   if (historyBytes > 0) {
-    const decoded = decodeJsonBody(body.subarray(0, historyBytes), decoder);
+    const decoded = await decodeJsonBody(body.subarray(0, historyBytes), decoder, others);
     if (!decoded.ok) return decoded;
     if (!Array.isArray(decoded.value)) return { ok: false, error: apiError("invalid_request", "The history is not an array of messages.") };
     // The edge's own, made here or in another replica by the same code.
     history = decoded.value as ChatMessage[];
   }
-  const json = decodeJsonBody(body.subarray(historyBytes), decoder);
+  const json = await decodeJsonBody(body.subarray(historyBytes), decoder, others);
   return json.ok ? parserOf(api)(json.value, { headers, history, counts }) : json;
 }

@@ -143,7 +143,7 @@ async function answer(
     send(errorStatus(api, error), errorBody(api, error, requestId));
   };
   const headers = (name: string): string | undefined => headerText(request, name);
-  const parsed = parseBody(body, { api, historyBytes, headers, counts: work === "count" });
+  const parsed = await parseBody(body, { api, historyBytes, headers, counts: work === "count" });
   if (!parsed.ok) return refuse(parsed.error);
   if (work === "count") {
     const counted = await replica.count(parsed.request);

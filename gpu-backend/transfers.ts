@@ -63,7 +63,7 @@ export function senderOf({ engine, prompts, source, report }: SenderParts): Send
       source: lazySource,
       async request(ask, body, ticket) {
         if (forwardedDigest(sha256, ask.historyBytes, sha256(body)) !== ticket.digest) return null;
-        const parsed = parseBody(body, { api: ask.api, historyBytes: ask.historyBytes, headers: () => undefined, counts: false });
+        const parsed = await parseBody(body, { api: ask.api, historyBytes: ask.historyBytes, headers: () => undefined, counts: false });
         if (!parsed.ok) return null;
         const opened = prompts.open(parsed.request, ticket.salt, ticket.chainTip);
         if (!opened.ok) return null;

@@ -52,7 +52,8 @@ export interface ApiError {
   retryAfterSeconds?: number;
 }
 
-const STATUS: Record<ErrorCode, number> = {
+/** HTTP status of each code. */
+export const ERROR_STATUS: Readonly<Record<ErrorCode, number>> = {
   invalid_request: 400,
   invalid_api_key: 401,
   invalid_join_token: 401,
@@ -84,7 +85,7 @@ function shortened(text: string, most: number): string {
 
 /** `message` is cut after 800 characters, `param` after 200. */
 export function apiError(code: ErrorCode, message: string, param: string | null = null): ApiError {
-  return { code, status: STATUS[code], message: shortened(message, MOST_MESSAGE), param: param === null ? null : shortParam(param) };
+  return { code, status: ERROR_STATUS[code], message: shortened(message, MOST_MESSAGE), param: param === null ? null : shortParam(param) };
 }
 
 /** A field's path as errors name it. */

@@ -21,8 +21,6 @@ import {
   unsupported,
 } from "./settings.ts";
 
-export { decodeJsonBody } from "./json-body.ts";
-
 export interface ParseOptions {
   /** The engine takes images, sound and files; else they are refused. */
   media?: boolean;

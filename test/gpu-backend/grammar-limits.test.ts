@@ -1,4 +1,6 @@
 /** What a schema may cost: counted, not timed. `npm run fuzz:grammar` has the clock. */
+import { readdirSync, readFileSync } from "node:fs";
+import { getPriority } from "node:os";
 import { expect, test } from "vitest";
 import { compileGrammar, type CompiledGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
 import { oneOfTexts, nothing } from "../../gpu-backend/engine/llama-cpp/grammar/rules.ts";
@@ -42,6 +44,19 @@ test("what costs too much is refused with the limit", () => {
     expect(made.type === "compiled" || made.message.length > 0, name).toBe(true);
     if (made.type === "compiled") expect(made.gbnf.length, name).toBeLessThan(1_000_000);
   }
+});
+
+test.runIf(process.platform === "linux")("a thread that compiles grammars gives way to the engine's", async () => {
+  // The 19th field of proc(5)'s stat; the second is a name in parentheses.
+  const nicenessOf = (task: string): number => {
+    const stat = readFileSync(`/proc/self/task/${task}/stat`, "utf8");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]);
+  };
+  const compiler = new GrammarCompiler("short");
+  await compiler.compile({ type: "json_schema", schema: { type: "integer" }, strict: true });
+  const levels = readdirSync("/proc/self/task").map(nicenessOf);
+  await compiler.close();
+  expect(levels.filter((level) => level > getPriority())).toHaveLength(1);
 });
 
 test("grammars are compiled in threads beside, the same for the same, refusals too", async () => {
