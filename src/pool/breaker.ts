@@ -2,7 +2,7 @@
  * Leaves a replica out that fails every request, as Envoy's outlier detection does with consecutive failures
  * (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier). Evidence are requests that edges have sent, never a prediction:
  *
- * - 3 failures in a row without a success between them leave it out for 1 s. Then one request tries it: a failure leaves it out for twice as long, up to 30 s;
+ * - 3 failures in a row without a success between them leave it out for 1 s. Then one request tries it: a failure leaves it out for twice as long, up to 10 s;
  *   until the outcome is known, nobody else goes there for as long as the last pause was.
  * - A success, or a new epoch, clears all.
  * - A request that was sent before the replica was left out shows nothing new.
@@ -11,7 +11,8 @@
 /** In a row. */
 export const FAILURES_ALLOWED = 3;
 export const FIRST_PAUSE_MS = 1_000;
-export const MOST_PAUSE_MS = 30_000;
+/** As long as a replica is excluded for a request that it failed. */
+export const MOST_PAUSE_MS = 10_000;
 
 /** A replica was left out just now. */
 export interface LeftOut {

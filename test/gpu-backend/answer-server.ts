@@ -17,6 +17,7 @@ import { DEFAULT_SCHEDULE, type HashSpec } from "../../src/prefix/segment.ts";
 import { encodeAdmission, forwardedDigest } from "../../src/wire/admission.ts";
 import { apiOfPath, parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
+import { parseVerdict, VERDICT_FOLLOWS } from "../../src/wire/verdict.ts";
 
 const xxh = await xxhash();
 const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
@@ -50,6 +51,16 @@ async function listen(server: Server): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** As an edge reads it: on a busy machine the verdict comes after the headers. */
+async function afterVerdict(response: Response): Promise<Response> {
+  if (response.headers.get(HEADER.verdict) !== VERDICT_FOLLOWS) return response;
+  const text = (await response.text()).trimStart();
+  const end = text.indexOf("\n");
+  const verdict = parseVerdict(text.slice(0, end));
+  if (verdict === null) throw new Error("no verdict follows");
+  return new Response(text.slice(end + 1), { status: verdict.status, headers: { "content-type": verdict.contentType } });
 }
 
 export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
@@ -109,14 +120,14 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
     const headers = { [HEADER.admission]: encodeAdmission(admission, mac), [HEADER.historyBytes]: String(history.byteLength) };
     return { headers: { ...headers, ...context.extraHeaders }, body: whole };
   };
-  const admittedFetch: typeof fetch = (input, init) => {
+  const admittedFetch: typeof fetch = async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     if (typeof init?.body !== "string") return fetch(input, init);
     const { headers, body } = admitted(url, init.body);
     const all = new Headers(init.headers);
     for (const [name, value] of Object.entries(headers)) all.set(name, value);
     all.delete("content-length");
-    return fetch(url, { ...init, headers: all, body: new Uint8Array(body) });
+    return afterVerdict(await fetch(url, { ...init, headers: all, body: new Uint8Array(body) }));
   };
   const context: AnswerServer = {
     url: baseURL,

@@ -1,5 +1,5 @@
 /** Edges: they ask the pool, hold their calls, forward to the replica that they are given, try again elsewhere, and give up when their clients do. */
-import { onPoolClock } from "../../../src/router/question.ts";
+import { type AnsweredBy, onPoolClock } from "../../../src/router/question.ts";
 import type { DecideAnswer, DecideRequest, ReplicaAnswer } from "../../../src/router/dispatcher.ts";
 import { type Ask, BYTES_PER_TOKEN } from "./history.ts";
 import type { Job } from "./jobs.ts";
@@ -48,9 +48,20 @@ export interface Request {
   hasFirstToken: boolean;
 }
 
+/** What edges said of a replica's life. */
+export interface Failures {
+  epoch: number;
+  count: number;
+  /** True time of the last. */
+  atMs: number;
+}
+
 export class Edge {
   readonly #world: World;
   readonly #open = new Map<number, Request>();
+  readonly #failures = new Map<Replica, Failures>();
+  /** Goes with the next question. */
+  #ended: AnsweredBy[] = [];
 
   constructor(world: World) {
     this.#world = world;
@@ -105,7 +116,15 @@ export class Edge {
     this.#call(request);
   }
 
+  /** Of its last life that failed a request. */
+  failuresOf(replica: Replica): Failures | undefined {
+    return this.#failures.get(replica);
+  }
+
   #note(request: Request, replica: Replica, attempt: number): void {
+    const before = this.#failures.get(replica);
+    const count = before?.epoch === replica.epoch ? before.count + 1 : 1;
+    this.#failures.set(replica, { epoch: replica.epoch, count, atMs: this.#world.nowMs });
     request.failures.push({ replica, attempt, epoch: replica.epoch, atMs: this.#world.nowMs });
     request.question.failed = request.failures.map((failure) => ({
       replica: failure.replica.name,
@@ -146,7 +165,8 @@ export class Edge {
     const { pool, nowMs } = this.#world;
     const waitedMs = nowMs - cameAtMs;
     const withinMs = deadlineMs === undefined ? undefined : deadlineMs - waitedMs;
-    return onPoolClock({ ...question, waitedMs, withinMs }, pool.nowMs());
+    const answered = this.#ended.splice(0);
+    return onPoolClock({ ...question, ...(answered.length > 0 ? { answered } : {}), waitedMs, withinMs }, pool.nowMs());
   }
 
   /** Calls that the pool held when it lost its memory are made again. */
@@ -210,7 +230,9 @@ export class Edge {
         if (current()) request.hasFirstToken = true;
       },
       ended: () => {
-        if (current()) this.#end(request);
+        if (!current()) return;
+        if (epoch !== undefined) this.#ended.push({ replica: replica.name, epoch });
+        this.#end(request);
       },
     };
     if (replica.epoch !== epoch) return broken();

@@ -6,6 +6,9 @@ import type { World } from "../world.ts";
 
 /** Exclusion ends after this, or with the replica's life. */
 const EXCLUDED_MS = 10_000;
+/** So many failures of one life are the least that leaves it out for everybody, and so long at most since the last, or since somebody tried it. */
+const FAILED_EVERYBODY = 3;
+const LEFT_OUT_MS = 10_000;
 /** How long an overdue prefill binds others, from when it began: its prediction. */
 export type Overdue = (predictedMs: number) => number;
 export const TEN_SECONDS: Overdue = (predictedMs) => predictedMs + 10_000;
@@ -27,6 +30,9 @@ export class Warmth {
   /** When a replica's prefills went on last: one was leased where none ran, or had its first token. True time. */
   readonly #turnSince = new Map<Replica, number>();
   readonly #lifeSince = new Map<Replica, number>();
+  readonly #placedAtMs = new Map<Replica, number>();
+  /** When the pool was last seen to leave it out, and had reason to; true time. */
+  readonly #outAtMs = new Map<Replica, number>();
 
   constructor(world: World) {
     this.#world = world;
@@ -36,6 +42,7 @@ export class Warmth {
     const went = (replica: Replica): void => void this.#turnSince.set(replica, this.#world.nowMs);
     return {
       placed: (_request, replica) => {
+        this.#placedAtMs.set(replica, this.#world.nowMs);
         const leases = [...this.#world.pool.state.leases.leasesOf(replica.slot)];
         if (leases.filter(({ firstTokenAtMs }) => firstTokenAtMs === null).length <= 1) went(replica);
       },
@@ -48,13 +55,24 @@ export class Warmth {
 
   /** True time since when it may go there. */
   maySince({ failures, waitsSinceMs }: Request, replica: Replica): number {
-    let sinceMs = waitsSinceMs;
+    let sinceMs = Math.max(waitsSinceMs, this.#backSinceMs(replica));
     for (const failure of failures) {
       if (failure.replica !== replica) continue;
       const isSameLife = failure.epoch === replica.epoch;
       sinceMs = Math.max(sinceMs, isSameLife ? failure.atMs + EXCLUDED_MS : (this.#lifeSince.get(replica) ?? Infinity));
     }
     return sinceMs;
+  }
+
+  /** It failed everybody, and is left out for a while: then the time has not begun yet. */
+  #backSinceMs(replica: Replica): number {
+    const { edge, nowMs, pool } = this.#world;
+    const failures = edge.failuresOf(replica);
+    if (failures === undefined || failures.epoch !== replica.epoch || failures.count < FAILED_EVERYBODY) return -Infinity;
+    const sinceMs = Math.max(failures.atMs, this.#placedAtMs.get(replica) ?? -Infinity);
+    const isOut = pool.state.breaker.isOut(replica.slot, replica.epoch, pool.nowMs());
+    if (isOut && nowMs - sinceMs <= LEFT_OUT_MS) this.#outAtMs.set(replica, nowMs);
+    return this.#outAtMs.get(replica) ?? -Infinity;
   }
 
   /** How long it may wait for another one, ms: while that one's prefills go on, and never much longer than the idle one would take itself. */
