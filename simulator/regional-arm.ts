@@ -3,12 +3,7 @@
  * the nearest. Replicas are dealt to regions in equal runs of their numbers.
  */
 import type { LeaseStep } from "../src/router/intake.ts";
-import { choosePool, type PoolSight } from "../src/edge/rank-pools.ts";
-import { DistanceDebt } from "../src/edge/distance-debt.ts";
-import { headOf } from "../src/edge/rendezvous.ts";
-import type { PoolCard } from "../src/router/card.ts";
-import { RecentlySent } from "../src/edge/recently-sent.ts";
-import { Sketch } from "../src/residency/sketch.ts";
+import { EdgeView, type PossiblePool } from "../src/edge/edge-view.ts";
 import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
 import { type Draw, seededDraw } from "./chance.ts";
 import type { PlannedRequest } from "./plan.ts";
@@ -35,18 +30,8 @@ const CARD_LIVES_MS = 1_000;
 interface Region {
   name: string;
   arm: ProductArm;
-  card: PoolCard | null;
-  cardAtMs: number;
-  sketch: Sketch | null;
-  /** Prefill, ms, and requests that the edges of each region have sent there since the card was made. */
-  bookedMs: Float64Array;
-  bookedRequests: Float64Array;
-}
-
-/** What the edges of a region know by themselves: each region is taken for one edge. */
-interface Edge {
-  sent: RecentlySent;
-  paid: DistanceDebt;
+  /** Null: none was made yet. */
+  cardAtMs: number | null;
 }
 
 export class RegionalArm implements Arm {
@@ -55,7 +40,8 @@ export class RegionalArm implements Arm {
   readonly #regions: Regions;
   readonly #replicas: number;
   readonly #pools: Region[];
-  readonly #edges: Edge[];
+  /** By region: what its edges know by themselves, as if they were one. */
+  readonly #edges: EdgeView[];
   /** Region whose pool was asked last, by request. */
   readonly #asked = new Map<number, Region>();
 
@@ -67,13 +53,13 @@ export class RegionalArm implements Arm {
     this.#pools = names.map((name) => ({
       name,
       arm: new ProductArm(setting, options),
-      card: null,
-      cardAtMs: 0,
-      sketch: null,
-      bookedMs: new Float64Array(regions.shares.length),
-      bookedRequests: new Float64Array(regions.shares.length),
+      cardAtMs: null,
     }));
-    this.#edges = regions.shares.map(() => ({ sent: new RecentlySent(), paid: new DistanceDebt() }));
+    this.#edges = regions.shares.map((_, origin) => {
+      const edge = new EdgeView();
+      for (const [at, { name }] of this.#pools.entries()) edge.measured(name, this.#rttTo(origin, at), 0);
+      return edge;
+    });
     this.name = `warmpath ${regions.choice}`;
   }
 
@@ -126,25 +112,14 @@ export class RegionalArm implements Arm {
     if (choice === "nearest") return this.#pools.slice(origin, origin + 1);
     const promptBytes = request.promptTokens * BYTES_PER_TOKEN;
     const chain = { hashes: request.chain, ends: this.#byteEnds(request) };
-    const sights = this.#pools.map((pool, at): PoolSight => {
-      const { card, ageMs, sketch } = this.#cardOf(pool);
-      const sentSegments = edge.sent.overlap(pool.name, chain, nowMs);
-      const rttMs = this.#rttTo(origin, at);
-      const booked = { bookedMs: pool.bookedMs[origin] ?? 0, bookedRequests: pool.bookedRequests[origin] ?? 0 };
-      return { card, region: pool.name, ageMs, rttMs, sketch, chain, ...booked, sentSegments };
+    const pools = this.#pools.flatMap((pool): PossiblePool | [] => {
+      this.#refreshCard(pool);
+      const known = edge.card(pool.name);
+      return known === undefined ? [] : { known, region: pool.name, chain };
     });
     const draw = sessionDraw(request)();
     const conversation = BigInt(Math.floor(draw * 2 ** 53));
-    const head = headOf(chain.hashes, chain.ends);
-    const paidMs = edge.paid.paidMs(conversation, head, nowMs);
-    const { order, extraWayMs } = choosePool(sights, { promptBytes, draw, goesOn: request.session !== null, paidMs });
-    edge.paid.went(conversation, head, extraWayMs, nowMs);
-    const first = this.#pools.find(({ name }) => name === order[0]?.pool);
-    if (first !== undefined) {
-      first.bookedMs[origin] = (first.bookedMs[origin] ?? 0) + (order[0]?.prefillMs ?? 0);
-      first.bookedRequests[origin] = (first.bookedRequests[origin] ?? 0) + 1;
-      edge.sent.keep(first.name, chain, nowMs);
-    }
+    const { order } = edge.choose(pools, { promptBytes, conversation, draw, goesOn: request.session !== null, warms: true }, nowMs);
     return order.flatMap(({ pool }) => this.#pools.find(({ name }) => name === pool) ?? []);
   }
 
@@ -152,16 +127,13 @@ export class RegionalArm implements Arm {
     return Uint32Array.from(path.subarray(0, promptSegments), (segment) => (this.#setting.tree.ends[segment] ?? 0) * BYTES_PER_TOKEN);
   }
 
-  #cardOf(pool: Region): { card: PoolCard; ageMs: number; sketch: Sketch | null } {
+  /** All edges get a new card at the same time. */
+  #refreshCard(pool: Region): void {
     const { nowMs } = this.#setting.timeline;
-    if (pool.card === null || nowMs - pool.cardAtMs >= CARD_LIVES_MS) {
-      pool.card = pool.arm.state.card(pool.name, 0, nowMs);
-      pool.cardAtMs = nowMs;
-      pool.bookedMs.fill(0);
-      pool.bookedRequests.fill(0);
-      pool.sketch = pool.card.sketch === undefined ? null : Sketch.parse(pool.card.sketch);
-    }
-    return { card: pool.card, ageMs: nowMs - pool.cardAtMs, sketch: pool.sketch };
+    if (pool.cardAtMs !== null && nowMs - pool.cardAtMs < CARD_LIVES_MS) return;
+    pool.cardAtMs = nowMs;
+    const card = pool.arm.state.card(pool.name, 0, nowMs);
+    for (const edge of this.#edges) edge.keepCard(card, nowMs);
   }
 
   #rttTo(origin: number, region: number): number {

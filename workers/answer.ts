@@ -4,7 +4,6 @@ import { HEADER } from "../src/wire/headers.ts";
 import { errorOfBody } from "../src/wire/envelope.ts";
 import { createdSecondsOf, lostAnswerEvents } from "../src/wire/lost-answer.ts";
 import { forwardStream, readWhole } from "./forward.ts";
-import { noteAnswered } from "./answered.ts";
 import { isJsonObject, jsonObjectOf } from "./json-answer.ts";
 import { writeWhile } from "./late-answer.ts";
 import { type Acceptance, type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
@@ -49,7 +48,7 @@ export async function answerWhole(job: Job, first: Placed): Promise<Response | A
     // What no engine runs, no replica reports the end of: its place would stay taken for seconds. A prewarm is over, whether that was told yet or not.
     if (job.work !== "generate" || status !== 200) await poolStub(job.env, placed.pool).release(requestIdOf(job), placed.attempt);
     if (body !== null) job.prefilled(placed.pool);
-    if (body !== null && status === 200) noteAnswered(placed);
+    if (body !== null && status === 200) job.edge.noteAnswered(placed.pool, placed);
     if (body !== null) return new Response(body, { status, headers: answerHeaders(job, placed, status) });
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (job.clientSignal.aborted) return new Response(null, { status: 499 });
@@ -98,7 +97,7 @@ export async function pump(job: Job, placing: Promise<PlaceResult>, writable: Wr
       leaseAlive: () => pool.leaseAlive(id, attempt),
     });
     if (forwarded.type === "done") {
-      noteAnswered(placed);
+      job.edge.noteAnswered(placed.pool, placed);
       return writable.close();
     }
     if (forwarded.type === "client_gone") return;

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { EdgeView } from "../src/edge/edge-view.ts";
 import { apiError } from "../src/errors.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
 import { likelyRoute } from "./likely-route.ts";
@@ -18,11 +19,15 @@ import { results } from "./routes/results.ts";
 
 const BASE_URLS = "The base URL of OpenAI clients ends in /v1, that of Anthropic clients does not.";
 
-/** The table of contents: middleware in its order, then the routes. */
-export function createApp(): Hono<AppEnv> {
+/** The table of contents: middleware in its order, then the routes. `edge`: what this isolate knows of its pools. */
+export function createApp(edge = new EdgeView()): Hono<AppEnv> {
   // A slash at a path's end is taken: some clients add one.
   const app = new Hono<AppEnv>({ strict: false });
 
+  app.use((c, next) => {
+    c.set("edge", edge);
+    return next();
+  });
   app.use(requestIds());
   app.use(crossOrigin());
 

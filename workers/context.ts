@@ -1,10 +1,11 @@
 import type { Context } from "hono";
+import type { EdgeView } from "../src/edge/edge-view.ts";
 import type { ApiError } from "../src/errors.ts";
 import { apiOfPath, type ErrorApi, errorBody, errorStatus } from "../src/wire/envelope.ts";
 import type { ApiName } from "../src/wire/inner.ts";
 import type { Config, Env } from "./env.ts";
 
-export type AppEnv = { Bindings: Env; Variables: { config: Config; tenant: string; requestId: string } };
+export type AppEnv = { Bindings: Env; Variables: { edge: EdgeView; config: Config; tenant: string; requestId: string } };
 
 /** `/v1/messages/count_tokens` speaks the API that it counts for. */
 const PREWARM = "/v1/prewarm";

@@ -1,10 +1,10 @@
 /** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost; in the next pool when one has none for it. */
+import type { EdgeView } from "../src/edge/edge-view.ts";
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/router/dispatcher.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";
-import { takeAnswered } from "./answered.ts";
 import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
 import type { StoredResponse } from "./stored-response.ts";
@@ -46,6 +46,7 @@ export interface LostAttempt extends FailedAttempt {
 
 export interface Job extends ChosenPools {
   env: Env;
+  edge: EdgeView;
   path: string;
   request: InnerRequest;
   /** For the replica, besides the id and the admission. */
@@ -185,7 +186,7 @@ async function askPool(job: Job, target: PoolTarget, failed: readonly LostAttemp
     const answer = await pool.decide({
       ...askOf(job, target),
       failed: lost,
-      ...takeAnswered(target.pool),
+      ...job.edge.takeAnswered(target.pool),
       ...(elsewhere ? { elsewhere } : {}),
     });
     switch (answer.type) {

@@ -2,27 +2,20 @@
 import type { Context } from "hono";
 import type { ApiError } from "../src/errors.ts";
 import { specFingerprint } from "../src/prefix/segment.ts";
-import { choosePool, type PoolSight, type RankedPool } from "../src/edge/rank-pools.ts";
+import type { KnownCard, PossiblePool } from "../src/edge/edge-view.ts";
+import type { RankedPool } from "../src/edge/rank-pools.ts";
 import type { Ask } from "../src/router/dispatcher.ts";
-import { DistanceDebt } from "../src/edge/distance-debt.ts";
-import { headOf, rendezvous } from "../src/edge/rendezvous.ts";
-import { RecentlySent } from "../src/edge/recently-sent.ts";
+import { rendezvous } from "../src/edge/rendezvous.ts";
 import { leastPromptBytes } from "../src/prefix/least-bytes.ts";
 import { contextLengthError, type PromptExcess } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import type { Urgency } from "../src/wire/urgency.ts";
 import { type AppEnv, background } from "./context.ts";
 import type { Config } from "./env.ts";
-import { book, type KnownCard, measureRoundTrip, poolCards, roundTripMs } from "./pool-card.ts";
+import { measureRoundTrip, poolCards } from "./pool-card.ts";
 import { conversationKey, promptChain, type PromptChain } from "./prompt-chain.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
-
-const NO_CHAIN = { hashes: new BigUint64Array(), ends: new Uint32Array() };
-
-/** Of this isolate. */
-const sent = new RecentlySent();
-const paid = new DistanceDebt();
 
 export interface PoolTarget {
   pool: string;
@@ -103,10 +96,10 @@ export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<Cho
   const config = c.get("config");
   const salt = config.saltOf(c.get("tenant"));
   const { request } = asked;
-  let served = resolve(config, await poolCards(c.env, background(c)), { request, salt });
+  let served = resolve(config, await poolCards(c.get("edge"), c.env, background(c)), { request, salt });
   // Its first replica may have come just now.
   if (served.cards.length === 0 && config.pools.length > 1)
-    served = resolve(config, await poolCards(c.env, background(c), true), { request, salt });
+    served = resolve(config, await poolCards(c.get("edge"), c.env, background(c), true), { request, salt });
   const excess = excessOf(served, asked);
   if (excess !== null) return contextLengthError(request, excess);
   const chains = new Map<string, PromptChain>();
@@ -139,49 +132,20 @@ function rank(
   chainFor: (card: KnownCard["card"]) => PromptChain,
   conversation: bigint,
   { request, counts }: Asked,
-): { order: RankedPool[]; reason: string; prefilled?: ChosenPools["prefilled"] } {
-  const nowMs = steadyNowMs();
+): { order: RankedPool[]; reason: string; prefilled: ChosenPools["prefilled"] } {
+  const edge = c.get("edge");
   const { regionOf } = c.get("config");
-  const known = cards.flatMap(({ card }) => roundTripMs(card.pool) ?? []);
-  const meanMs = known.reduce((sum, rttMs) => sum + rttMs, 0) / Math.max(1, known.length);
   let promptBytes = 0;
-  const sights = cards.map(({ card, madeAtMs, sketch, bookedMs, bookedRequests }): PoolSight => {
-    const { pool } = card;
-    measureRoundTrip(c.env, pool, background(c));
-    const made = chainFor(card);
+  const pools = cards.map((known): PossiblePool => {
+    const { pool } = known.card;
+    measureRoundTrip(edge, c.env, pool, background(c));
+    const made = chainFor(known.card);
     ({ promptBytes } = made);
-    return {
-      card,
-      region: regionOf(pool),
-      ageMs: nowMs - madeAtMs,
-      rttMs: roundTripMs(pool) ?? meanMs,
-      sketch,
-      bookedMs,
-      bookedRequests,
-      sentSegments: sent.overlap(pool, made.chain, nowMs),
-      chain: made.chain,
-    };
+    return { known, region: regionOf(pool), chain: made.chain };
   });
-  const { hashes, ends } = sights[0]?.chain ?? NO_CHAIN;
-  const head = headOf(hashes, ends);
-  const paidMs = paid.paidMs(conversation, head, nowMs);
-  const choice = choosePool(sights, { promptBytes, draw: Number(conversation >> 11n) / 2 ** 53, goesOn: request.session !== null, paidMs });
-  const [best] = choice.order;
-  // What is only counted warms nothing.
-  if (best === undefined || counts) return choice;
-  const keep = (pool: string, atMs: number): void => {
-    const sight = sights.find(({ card }) => card.pool === pool);
-    if (sight !== undefined) sent.keep(pool, sight.chain, atMs);
-  };
-  // Siblings that come before its answer follow it.
-  keep(best.pool, nowMs);
-  paid.went(conversation, head, choice.extraWayMs, nowMs);
-  const settle = book(best.pool, best.prefillMs);
-  const prefilled = (pool: string | null): void => {
-    settle();
-    if (pool !== null) keep(pool, steadyNowMs());
-  };
-  return { ...choice, prefilled };
+  const draw = Number(conversation >> 11n) / 2 ** 53;
+  const choice = edge.choose(pools, { promptBytes, conversation, draw, goesOn: request.session !== null, warms: !counts }, steadyNowMs());
+  return { ...choice, prefilled: (pool) => choice.prefilled(pool, steadyNowMs()) };
 }
 
 function decideRequest(

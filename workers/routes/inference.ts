@@ -16,11 +16,11 @@ import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from 
 import { answerLate, answerLong } from "../late-answer.ts";
 import { Patience } from "../patience.ts";
 import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../place.ts";
-import { keepCard } from "../pool-card.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
 import { MOST_BODY_BYTES, type ReadJson, readJson, refusalHeaders } from "../read-json.ts";
 import { sha256 } from "../sha256.ts";
+import { steadyNowMs } from "../steady-clock.ts";
 import { canStore, responseIdOf, resultTicket, storageFull, storedResponse } from "../stored-response.ts";
 import { unknownModel } from "./models.ts";
 
@@ -118,7 +118,7 @@ function jobOf(c: Context<AppEnv>, { request, body, historyBytes, work, pinMs }:
   if (signal.aborted) clientLeft();
   else signal.addEventListener("abort", clientLeft);
   const client = { clientSignal: left.signal, clientLeft, background: background(c) };
-  return { env: c.env, path, request, headers, stored, body, stream, work, ...client };
+  return { env: c.env, edge: c.get("edge"), path, request, headers, stored, body, stream, work, ...client };
 }
 
 /** The answer, or the pool's card where the one that the prompt was hashed by is old. */
@@ -174,7 +174,7 @@ export async function infer(c: Context<AppEnv>, read: ReadJson, arrivedAtMs: num
     common ??= jobOf(c, accepted);
     const served = await serve(c, { ...common, ...chosen }, new Ticker(arrivedAtMs));
     if (served instanceof Response) return served;
-    keepCard(served);
+    c.get("edge").keepCard(served, steadyNowMs());
   }
   return errorResponse(c, { ...apiError("overloaded", "The pool is changing its hash spec. Try again."), retryAfterSeconds: 1 });
 }

@@ -19,7 +19,7 @@ const leastOf = (contexts: readonly (number | null | undefined)[]): number | nul
 /** Every model and, behind them, every alias of one of these; each as old as its oldest pool. */
 async function served(c: Context<AppEnv>): Promise<Listed[]> {
   const config = c.get("config");
-  const cards = await poolCards(c.env, background(c), config.pools.length > 1);
+  const cards = await poolCards(c.get("edge"), c.env, background(c), config.pools.length > 1);
   const models = servedModels(config, cards).map(({ name, cards: own }): Listed => ({
     model: name,
     createdAtSeconds: Math.min(...own.map(({ card }) => card.createdAtSeconds)),
