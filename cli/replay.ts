@@ -125,7 +125,7 @@ function parseOptions(args: string[]): ReplayOptions | "help" {
   const { values, positionals } = parseArgs({ args, options: OPTIONS, allowPositionals: true });
   if (values.help) return "help";
   const [file] = positionals;
-  if (file === undefined || positionals.length > 1) throw new RangeError("Name one log.");
+  if (file === undefined || positionals.length > 1) throw new RangeError(`Name one log.\n${USAGE}`);
   const profile = Object.values(PROFILES).find(({ name }) => name === values.profile) ?? null;
   if (values.profile !== undefined && profile === null) throw new RangeError(`There is no profile ${JSON.stringify(values.profile)}.`);
   return { file, profile, why: values.why ?? null, json: values.json ?? null };

@@ -25,6 +25,19 @@ export function loadSecrets(stateDirectory: string): Secrets {
     deployment = randomBytes(32).toString("base64url");
     writePrivately(file, `${deployment}\n`);
   }
+  return checkedSecrets(file, deployment);
+}
+
+/** Of a state directory that was used before. Makes nothing. Throws a RangeError, fit for the user, where there is no secret or it is too short. */
+export function readSecrets(stateDirectory: string): Secrets {
+  const file = join(stateDirectory, "secret");
+  const deployment = readSecret(file);
+  if (deployment === "")
+    throw new RangeError(`There is no secret in ${file}. Set WARMPATH_SECRET, or name a state directory with --state.`);
+  return checkedSecrets(file, deployment);
+}
+
+function checkedSecrets(file: string, deployment: string): Secrets {
   if (deployment.length < LEAST_CHARACTERS)
     throw new RangeError(`The secret in ${file} is too short: it needs ${LEAST_CHARACTERS} characters. Delete the file to have one made.`);
   return secretsOf(deployment);

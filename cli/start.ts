@@ -16,7 +16,7 @@ function options(): StartOptions {
     const parsed = parseOptions(process.argv.slice(2));
     if (parsed !== "help") return parsed;
   } catch (error) {
-    fail(`${error instanceof Error ? error.message : "The options are not understood."}\n\n${USAGE}`);
+    fail(`${error instanceof Error ? error.message : "The options are not understood."}\nnpm start -- --help lists the options.`);
   }
   process.stdout.write(`${USAGE}\n`);
   process.exit(0);

@@ -5,11 +5,13 @@ import process from "node:process";
 const USAGE = `warmpath <command> [options]
   simulate    routing policies on simulated replicas (warmpath simulate --help)
   replay      logged decisions decided again (warmpath replay --help)
+  key         the development key of a deployment (warmpath key --help)
   join-token  the token with which replicas join a pool (warmpath join-token --help)`;
 
 const COMMANDS: Readonly<Record<string, () => Promise<{ main(args: string[]): number | Promise<number> }>>> = {
   simulate: () => import("./simulate.ts"),
   replay: () => import("./replay.ts"),
+  key: () => import("./key.ts"),
   "join-token": () => import("./join-token.ts"),
 };
 

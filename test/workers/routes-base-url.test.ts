@@ -117,6 +117,11 @@ describe("keys", () => {
     }
   });
 
+  it("a request without a key is refused in words that say so", async () => {
+    const answer = await ask("GET", "/v1/models", {});
+    expect((await answer.json<Refusal>()).error.message).toContain("provided: the request has no key.");
+  });
+
   it.each(["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Token abc"])(
     "authorization %j leaves the word to x-api-key",
     async (authorization) => {

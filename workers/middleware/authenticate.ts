@@ -20,7 +20,10 @@ export const authenticate = () =>
     const config = configOf(c.env);
     const presented = presentedKey(c);
     if (presented === undefined) {
-      return errorResponse(c, apiError("invalid_api_key", `${INCORRECT}: there is none. Send it as \`Authorization: Bearer YOUR_KEY\`.`));
+      return errorResponse(
+        c,
+        apiError("invalid_api_key", `${INCORRECT}: the request has no key. Send it as \`Authorization: Bearer YOUR_KEY\`.`),
+      );
     }
     const key = parseKey(presented, config.mac, sameText);
     if (key === null)
