@@ -28,11 +28,12 @@ function jumpWatch(world: World): { jumped: () => void; readonly isRecent: boole
   };
 }
 
-function idle(name: string, says: string, overdue: Overdue): Invariant {
+/** `overdue`: how long a warm replica's prefill excuses who waits for it; null: nothing does. */
+function idle(name: string, says: string, overdue: Overdue | null): Invariant {
   return { name, says, watch: (world, fail) => besideIdle(world, fail, overdue) };
 }
 
-function besideIdle(world: World, fail: (message: string) => void, overdue: Overdue): Watch {
+function besideIdle(world: World, fail: (message: string) => void, overdue: Overdue | null): Watch {
   const idleSince = new Map<Replica, number>();
   const jumps = jumpWatch(world);
   const warmth = new Warmth(world);
@@ -40,7 +41,9 @@ function besideIdle(world: World, fail: (message: string) => void, overdue: Over
     for (const request of world.edge.waiting()) {
       const forMs = world.nowMs - Math.max(sinceMs, warmth.maySince(request, replica));
       if (forMs <= SOON_MS || (request.ask.tpotMs !== undefined && forMs <= 10_000)) continue;
-      const excusedMs = warmth.excusedMs(request, replica, overdue);
+      // Whom it can't serve in time may rather wait.
+      if (overdue === null && (request.ask.deadlineMs !== undefined || request.ask.tpotMs !== undefined)) continue;
+      const excusedMs = overdue === null ? 0 : warmth.excusedMs(request, replica, overdue);
       if (forMs > SOON_MS + excusedMs)
         fail(`${request.id} waits for ${forMs} ms beside ${replica.name}, which is idle; excused for ${Math.round(excusedMs)} ms`);
     }
@@ -198,6 +201,11 @@ export const WAITING: readonly Invariant[] = [
     "idle replica",
     "nobody waits over 1 s beside an idle ready replica that it may go to, at most 10 s longer than a warm one should have taken",
     TEN_SECONDS,
+  ),
+  idle(
+    "idle replica gets somebody",
+    "a replica that is idle for over 1 s gets somebody of those who may go there, whatever they wait for",
+    null,
   ),
   idle("overdue prefill", "a prefill binds its followers for three times its prediction at most", THREE_TIMES),
   sequences,
