@@ -161,7 +161,7 @@ export const hanging: Theme = (random) => {
     pass(tokens),
     { do: "hang", replica: 0, ms: random.pick([3_000, 120_000]) },
     { do: "hang", replica: random.pick([0, 1]), ms: 120_000 },
-    ask(200, tokens + random.int(100, 3_000), { conversation: 7, sharedTokens: tokens }),
+    ask(200, tokens + random.size(300, 20_000), { conversation: 7, sharedTokens: tokens }),
     pass(100),
     ask(201, tokens + 200, { conversation: 7, sharedTokens: tokens, count: random.int(1, 12) }),
     pass(random.int(15_000, 60_000)),
