@@ -77,6 +77,8 @@ interface Leased {
   chain: BigUint64Array;
   id: string;
   attempt: number;
+  /** Hashes whose announcement says that its end has come: its last, and the one before where that was news after the lease. */
+  ends: readonly bigint[];
   /** After its first token its replica has announced its end. */
   named: boolean;
 }
@@ -89,8 +91,6 @@ function shared(left: BigUint64Array, right: BigUint64Array): number {
   while (at < left.length && at < right.length && left[at] === right[at]) at++;
   return at;
 }
-
-const endsOf = (chain: BigUint64Array): (bigint | undefined)[] => [chain.at(-1), chain.at(-2)];
 
 const paths: Invariant = {
   name: "announced paths",
@@ -112,7 +112,9 @@ const paths: Invariant = {
     const follow = (replica: Replica, chain: BigUint64Array, key: LeaseKey): void => {
       if (replica.setup.silent === true || replica.setup.hostile === true || chain.length === 0) return;
       const all = leased.get(replica) ?? [];
-      all.push({ chain, id: key.id, attempt: key.attempt, named: false });
+      const [last, before] = [chain.at(-1), chain.at(-2)];
+      const ends = [last, before === undefined || held(replica, before) ? undefined : before].filter((hash) => hash !== undefined);
+      all.push({ chain, ends, id: key.id, attempt: key.attempt, named: false });
       if (all.length > 512) all.shift();
       leased.set(replica, all);
     };
@@ -143,7 +145,7 @@ const paths: Invariant = {
       reported: (replica, step) => {
         if (step.event !== "decoding") return;
         const path = leased.get(replica)?.findLast(({ id, attempt }) => id === step.id && attempt === step.attempt);
-        if (path !== undefined && endsOf(path.chain).some((hash) => hash !== undefined && held(replica, hash))) path.named = true;
+        if (path !== undefined && path.ends.some((hash) => held(replica, hash))) path.named = true;
       },
       framed: (replica, { entries }, need) => {
         // A frame after a gap is not taken; what is asked for instead says the same.
@@ -152,7 +154,7 @@ const paths: Invariant = {
         const { leases } = world.pool.state;
         for (const path of leased.get(replica) ?? []) {
           if (path.named || typeof leases.get(path)?.firstTokenAtMs !== "number") continue;
-          path.named = endsOf(path.chain).some((hash) => hash !== undefined && named.has(hash));
+          path.named = path.ends.some((hash) => named.has(hash));
         }
       },
     };
