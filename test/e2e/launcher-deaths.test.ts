@@ -47,7 +47,7 @@ describe("a replica that dies again and again", () => {
       const otherPid = replicaPid(product, other);
       let before: number | undefined;
       for (let death = 0; death < 6; death++) {
-        await until("it is started again", () => ![undefined, before].includes(replicaPid(product, first)));
+        await until("it is started again", () => ![undefined, before].includes(replicaPid(product, first)), 30_000);
         before = replicaPid(product, first);
         process.kill(before ?? 0, "SIGKILL");
       }
@@ -60,7 +60,7 @@ describe("a replica that dies again and again", () => {
         body: JSON.stringify({ model: product.model, max_tokens: 4, messages: [{ role: "user", content: "Go on." }] }),
       });
       expect([status, headers.get("x-warmpath-replica")]).toEqual([200, other]);
-      await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2);
+      await until("it comes back", async () => (await metric(product, "warmpath_replicas_ready")) === 2, 60_000);
       await until("it is said", () => product.output().includes(`${first} is back.`));
       expect(product.output()).toContain(`${first} ended (SIGKILL). It is started again.`);
       expect(product.output()).not.toContain(`${other} ended`);
