@@ -13,6 +13,7 @@ import { decisionList, decisions } from "./routes/decisions.ts";
 import { health, metrics } from "./routes/health.ts";
 import { inference } from "./routes/inference.ts";
 import { model, models } from "./routes/models.ts";
+import { replicas } from "./routes/replicas.ts";
 import { cancelResponse, deleteResponse, getResponse, inputItems } from "./routes/responses.ts";
 import { results } from "./routes/results.ts";
 
@@ -51,6 +52,7 @@ export function createApp(): Hono<AppEnv> {
   app.post("/v1/responses/:id/cancel", cancelResponse);
   app.get("/v1/models", models);
   app.get("/v1/models/:id{.+}", model);
+  app.get("/v1/replicas", replicas);
   app.get("/v1/decisions", decisionList);
   app.get("/v1/decisions/:id", decisions);
 

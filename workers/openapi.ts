@@ -204,6 +204,9 @@ const PATHS: Record<string, Json> = {
     get: says("listModels", "The models served; with `anthropic-version` in Anthropic's shape", "The models.", ref("List")),
   },
   "/v1/models/{id}": { get: says("getModel", "One model", "The model.") },
+  "/v1/replicas": {
+    get: says("listReplicas", "The replicas of all pools: who is there, what waits, how full each tier is", "A pool each.", ref("List")),
+  },
   "/v1/decisions": {
     get: {
       ...says(
@@ -216,7 +219,11 @@ const PATHS: Record<string, Json> = {
     },
   },
   "/v1/decisions/{id}": {
-    get: says("getDecision", "Why a request went where it went", "Every attempt in words, with each candidate's numbers."),
+    get: says(
+      "getDecision",
+      "Why a request went where it went, by its id or its answer's",
+      "Every attempt in words, with each candidate's numbers.",
+    ),
   },
 };
 
