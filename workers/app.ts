@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { apiError } from "../src/errors.ts";
+import { about, consoleFile } from "./console/console.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
 import { likelyRoute } from "./likely-route.ts";
 import { authenticate } from "./middleware/authenticate.ts";
@@ -27,7 +28,8 @@ export function createApp(): Hono<AppEnv> {
   app.use(requestIds());
   app.use(crossOrigin());
 
-  app.get("/", (c) => c.json({ name: "warmpath", apis: ["openai", "anthropic"], openapi: "/openapi.json", models: "/v1/models" }));
+  app.get("/", about);
+  app.get("/console/:file", consoleFile);
   app.get("/openapi.json", openapi);
   app.get("/healthz", health);
   app.get("/health", health);

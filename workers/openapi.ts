@@ -138,7 +138,8 @@ const says = (operationId: string, summary: string, description: string, schema:
 });
 
 const PATHS: Record<string, Json> = {
-  "/": { get: open(says("about", "What this is", "A few words.")) },
+  "/": { get: open(says("about", "What this is; to a browser, which accepts HTML, the console", "A few words.")) },
+  "/console/{file}": { get: open(says("consoleFile", "What the console loads", "A script, a style sheet or an icon.")) },
   "/openapi.json": { get: open(says("openapi", "This document", "OpenAPI 3.1.")) },
   "/healthz": { get: open(says("health", "Whether replicas are there; 503 while there are none", "The pools and their replicas.")) },
   "/health": { get: open(says("healthAlias", "The same", "The pools and their replicas.")) },

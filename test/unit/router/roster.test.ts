@@ -5,10 +5,8 @@ import { rosterOf } from "../../../src/router/roster.ts";
 import { PoolState } from "../../../src/router/state.ts";
 
 const capacity = { sequences: 2, kvTokens: 1_000, blockTokens: 16, contextTokens: 1_000, queueLimit: 1 };
-const helloOf = (name: string, epoch: number) => ({
-  ...{ name, epoch, url: `http://${name}`, roles: ["decode"] as const, model: "m", specFingerprint: "v1" },
-  capacity,
-});
+const same = { roles: ["decode"] as const, model: "m", specFingerprint: "v1", capacity };
+const helloOf = (name: string, epoch: number) => ({ name, epoch, url: `http://${name}`, ...same });
 const tiers = [
   { tier: "device", usedTokens: 320, roomTokens: 1_000 },
   { tier: "host", usedTokens: 640, roomTokens: 4_000 },
