@@ -44,7 +44,8 @@ interface Told {
   attempts: { candidates: Candidate[]; decision: { chosen: number | null } }[];
 }
 
-async function coldMsOf(key: string, requestId: string): Promise<number | null> {
+async function coldMsOf(key: string, requestId: string | null): Promise<number | null> {
+  if (requestId === null) return null;
   const told = await ask<Told>(key, `/v1/decisions/${encodeURIComponent(requestId)}`);
   const last = told.ok ? told.value.attempts.at(-1) : undefined;
   return last === undefined ? null : coldMs(last.candidates, last.decision.chosen);
@@ -83,7 +84,7 @@ export async function runTurn(
       }
     }
     changed(failure === null ? { state: "done" } : { state: "failed", message: failure });
-    changed({ coldMs: await coldMsOf(key, response.headers.get("x-request-id") ?? "") });
+    changed({ coldMs: await coldMsOf(key, response.headers.get("x-request-id")) });
   } catch {
     changed(signal.aborted ? { state: "stopped" } : { state: "failed", message: "The connection to the edge broke off." });
   }
