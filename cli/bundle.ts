@@ -3,7 +3,7 @@ import { type ChildProcess, execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
@@ -15,6 +15,8 @@ export const WRANGLER = join(dirname(require.resolve("wrangler/package.json")), 
 /** Nothing asks the network, nothing is written outside the state directory. */
 export const quietWrangler = (stateDirectory: string): NodeJS.ProcessEnv => ({
   ...withoutOurs(process.env),
+  // The build of the console runs under this Node.
+  PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH ?? ""}`,
   CI: "1",
   WRANGLER_SEND_METRICS: "false",
   WRANGLER_WRITE_LOGS: "false",
@@ -30,9 +32,16 @@ function sourcesHash(): string {
   const files = ["src", "workers"].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name)),
+      .map((entry) => join(entry.parentPath, entry.name))
+      // Made of the others by the build itself.
+      .filter((file) => !file.startsWith(join(ROOT, "workers/console/built/"))),
   );
-  for (const file of [...files.toSorted(), join(ROOT, "wrangler.toml"), join(ROOT, "package-lock.json")]) {
+  for (const file of [
+    ...files.toSorted(),
+    join(ROOT, "tools/build-console.ts"),
+    join(ROOT, "wrangler.toml"),
+    join(ROOT, "package-lock.json"),
+  ]) {
     hash.update(file.slice(ROOT.length)).update("\0").update(readFileSync(file)).update("\0");
   }
   return hash.digest("hex").slice(0, 16);

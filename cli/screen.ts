@@ -33,6 +33,7 @@ export function screen(facts: ScreenFacts): string {
   return `
   Warmpath is ready: ${facts.replicas} replica${facts.replicas === 1 ? "" : "s"}${poolsOf(facts)} of ${facts.model}, in ${(facts.readyMs / 1000).toFixed(1)} s${rolesLine(facts)}
 
+  Page  ${facts.url}/#key=${facts.apiKey}
   URL   ${facts.url}/v1
   Key   ${facts.apiKey}
 

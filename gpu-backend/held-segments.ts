@@ -5,6 +5,7 @@
  * the block); the segment is held where any of them is. Anchors live while a run needs them or their block is held anywhere.
  */
 import type { EngineKey } from "./engine/engine.ts";
+import { TIER } from "../src/residency/tiers.ts";
 import type { ResidencyEntry } from "../src/wire/residency-frame.ts";
 
 export interface Anchor {
@@ -30,9 +31,12 @@ interface Segment {
   tierBits: number;
 }
 
+const onDevice = (tierBits: number): number => ((tierBits & TIER.device) === 0 ? 0 : 1);
+
 export class HeldSegments {
   readonly #blocks = new Map<EngineKey, Block>();
   readonly #segments = new Map<bigint, Segment>();
+  #deviceBlocks = 0;
   readonly #changed: (entry: ResidencyEntry) => void;
 
   constructor(changed: (entry: ResidencyEntry) => void) {
@@ -41,6 +45,11 @@ export class HeldSegments {
 
   get size(): number {
     return this.#segments.size;
+  }
+
+  /** Blocks on the device, those that no segment ends in too. */
+  get deviceBlocks(): number {
+    return this.#deviceBlocks;
   }
 
   *entries(): Generator<ResidencyEntry> {
@@ -76,6 +85,7 @@ export class HeldSegments {
     const block = this.#block(key);
     const before = block.tierBits;
     block.tierBits = (before & ~mask) | (tierBits & mask);
+    this.#deviceBlocks += onDevice(block.tierBits) - onDevice(before);
     if (block.tierBits === before) return this.#dropUnused(key, block);
     for (const [hash, tokens] of block.segments) {
       if (block.tierBits === 0) this.#letGo(hash, block);

@@ -21,6 +21,7 @@ import { type OpenedTiers, openTiers } from "./open-tiers.ts";
 import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
+import { tierFills } from "./tier-fills.ts";
 import { type Sender, senderOf } from "./transfers.ts";
 import { BELOW_DEVICE, TIER } from "../src/residency/tiers.ts";
 
@@ -123,7 +124,7 @@ export class Replica {
       join: this.config.join,
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
       running: () => [...[...this.#live.values()].map(({ running }) => running), ...this.sender.running()],
-      load: () => this.#engine.load(),
+      load: () => ({ ...this.#engine.load(), tiers: tierFills(this.#engine, this.#held.deviceBlocks, this.#tiers?.tiers ?? []) }),
       entries: () => this.#held.entries(),
       entryCount: () => this.#held.size,
       onWelcome: ({ admissionKey, poolNowMs }) => {

@@ -66,6 +66,7 @@ const patternOf = (room: string): string => `**/${room.slice(room.lastIndexOf("/
 
 /** What lies in `src` itself is open to all, so it imports nothing. */
 const OPEN = "src/*.ts";
+const BELOW = "/**/*.{ts,tsx}";
 const ENGINE = { group: ["**/engine/*/**"], message: "an engine's folder is its own: open-engine chooses it, the rest knows the contract" };
 
 function overrideOf(room: string, { not, why }: Room): object {
@@ -76,7 +77,7 @@ function overrideOf(room: string, { not, why }: Room): object {
     "no-restricted-globals": ["error", "Date", "setTimeout", "setInterval", "fetch", "crypto", "performance", "process"],
     "no-restricted-properties": ["error", { object: "Math", property: "random" }],
   };
-  return { files: [room === OPEN ? OPEN : `${room}/**/*.ts`], rules: isPure(room) ? { ...walls, ...pure } : walls };
+  return { files: [room === OPEN ? OPEN : `${room}${BELOW}`], rules: isPure(room) ? { ...walls, ...pure } : walls };
 }
 
 const FILE = join(import.meta.dirname, "../.oxlintrc.json");
@@ -85,7 +86,7 @@ const FILE = join(import.meta.dirname, "../.oxlintrc.json");
 export function withWalls(config: string): string {
   const rules = JSON.parse(config) as { overrides: { files: string[] }[] };
   const isWall = ({ files }: { files: string[] }): boolean =>
-    files.every((file) => file === OPEN || Object.hasOwn(ROOMS, file.replace("/**/*.ts", "")));
+    files.every((file) => file === OPEN || Object.hasOwn(ROOMS, file.replace(BELOW, "")));
   const others = rules.overrides.filter((override) => !isWall(override));
   const made = [
     overrideOf(OPEN, core("what is open to all imports nothing")),

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { EdgeView } from "../src/edge/edge-view.ts";
 import { apiError } from "../src/errors.ts";
+import { about, consoleFile } from "./console/console.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
 import { likelyRoute } from "./likely-route.ts";
 import { authenticate } from "./middleware/authenticate.ts";
@@ -14,6 +15,7 @@ import { decisionList, decisions } from "./routes/decisions.ts";
 import { health, metrics } from "./routes/health.ts";
 import { inference } from "./routes/inference.ts";
 import { model, models } from "./routes/models.ts";
+import { replicas } from "./routes/replicas.ts";
 import { cancelResponse, deleteResponse, getResponse, inputItems } from "./routes/responses.ts";
 import { results } from "./routes/results.ts";
 
@@ -31,7 +33,8 @@ export function createApp(edge = new EdgeView()): Hono<AppEnv> {
   app.use(requestIds());
   app.use(crossOrigin());
 
-  app.get("/", (c) => c.json({ name: "warmpath", apis: ["openai", "anthropic"], openapi: "/openapi.json", models: "/v1/models" }));
+  app.get("/", about);
+  app.get("/console/:file", consoleFile);
   app.get("/openapi.json", openapi);
   app.get("/healthz", health);
   app.get("/health", health);
@@ -56,6 +59,7 @@ export function createApp(edge = new EdgeView()): Hono<AppEnv> {
   app.post("/v1/responses/:id/cancel", cancelResponse);
   app.get("/v1/models", models);
   app.get("/v1/models/:id{.+}", model);
+  app.get("/v1/replicas", replicas);
   app.get("/v1/decisions", decisionList);
   app.get("/v1/decisions/:id", decisions);
 

@@ -138,7 +138,8 @@ const says = (operationId: string, summary: string, description: string, schema:
 });
 
 const PATHS: Record<string, Json> = {
-  "/": { get: open(says("about", "What this is", "A few words.")) },
+  "/": { get: open(says("about", "What this is; to a browser, which accepts HTML, the console", "A few words.")) },
+  "/console/{file}": { get: open(says("consoleFile", "What the console loads", "A script, a style sheet or an icon.")) },
   "/openapi.json": { get: open(says("openapi", "This document", "OpenAPI 3.1.")) },
   "/healthz": { get: open(says("health", "Whether replicas are there; 503 while there are none", "The pools and their replicas.")) },
   "/health": { get: open(says("healthAlias", "The same", "The pools and their replicas.")) },
@@ -204,6 +205,9 @@ const PATHS: Record<string, Json> = {
     get: says("listModels", "The models served; with `anthropic-version` in Anthropic's shape", "The models.", ref("List")),
   },
   "/v1/models/{id}": { get: says("getModel", "One model", "The model.") },
+  "/v1/replicas": {
+    get: says("listReplicas", "The replicas of all pools: who is there, what waits, how full each tier is", "A pool each.", ref("List")),
+  },
   "/v1/decisions": {
     get: {
       ...says(
@@ -216,7 +220,11 @@ const PATHS: Record<string, Json> = {
     },
   },
   "/v1/decisions/{id}": {
-    get: says("getDecision", "Why a request went where it went", "Every attempt in words, with each candidate's numbers."),
+    get: says(
+      "getDecision",
+      "Why a request went where it went, by its id or its answer's",
+      "Every attempt in words, with each candidate's numbers.",
+    ),
   },
 };
 

@@ -34,3 +34,19 @@ export const poolOfRequest = (id: string): string | null => SHAPE.exec(id)?.[1] 
 
 /** Of the day on which a placed request came, 0 … 31. */
 export const dayPlaceOfRequest = (id: string): number => Number.parseInt(SHAPE.exec(id)?.[2]?.slice(0, 2) ?? "0", 16);
+
+/** Ids of answers and of their parts end like their request's id (src/wire/answer-event.ts). */
+const ANSWER = /^(?:chatcmpl-|cmpl-|msg_|rs_|fc_)([0-9a-f]{20})([0-9a-f]{12})(?:_\d{1,6})?$/;
+const RESPONSE = "resp_";
+
+/**
+ * The request that an answer's id came from: `chatcmpl-…`, `cmpl-…`, `msg_…` or `resp_…`. Its pool is the one whose tag fits, so no pool is
+ * asked. An id of another kind, or of another tenant, comes back as it is.
+ */
+export function requestOfAnswer(config: Config, tenant: string, id: string): string {
+  if (id.startsWith(RESPONSE)) return `req_${id.slice(RESPONSE.length)}`;
+  const [, chance = "", tag = ""] = ANSWER.exec(id) ?? [];
+  if (chance === "") return id;
+  const pool = config.pools.find((each) => sameText(tag, tagOf(config, tenant, each, chance)));
+  return pool === undefined ? id : `req_${pool}_${chance}${tag}`;
+}

@@ -14,7 +14,7 @@ import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { adopt } from "./adoption.ts";
 import { DecodeWatch, type RunningDecode } from "../rates/decode-watch.ts";
 import type { TransferOutcome } from "../explain/record.ts";
-import { believed, believedOutput, type DecodingStep, type LeaseStep, type SettledStep } from "./lease-report.ts";
+import { believed, believedOutput, type DecodingStep, type HeartbeatReport, type LeaseStep, type SettledStep } from "./lease-report.ts";
 import type { PoolState } from "./state.ts";
 import { type ResyncNeed, Resyncs } from "./sync.ts";
 
@@ -113,12 +113,7 @@ export class AnnounceIntake {
   }
 
   /** `seq` and `entries`: as the replica counts them. A lost last frame shows here, and so does an index that differs. */
-  heartbeat(
-    slot: number,
-    epoch: number,
-    said: { seq: number; entries: number; usedKvTokens?: number; running: readonly RunningDecode[] },
-    nowMs: number,
-  ): { effects: MembershipEffect[]; need: ResyncNeed } {
+  heartbeat(slot: number, epoch: number, said: HeartbeatReport, nowMs: number): { effects: MembershipEffect[]; need: ResyncNeed } {
     const { leases, counters, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
     const replica = this.#state.replica(slot);
@@ -127,6 +122,7 @@ export class AnnounceIntake {
     const running = this.#running(slot, said.running);
     counters.expired += leases.heartbeat(slot, running, nowMs).length;
     leases.usedKv(slot, said.usedKvTokens ?? 0);
+    this.#state.fills.set(slot, epoch, said.tiers ?? []);
     const decoded = this.#decodes.heard(slot, running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#resyncs.of(slot);

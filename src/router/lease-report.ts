@@ -4,6 +4,8 @@
  */
 import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
 import type { LeaseKey } from "../pool/lease.ts";
+import type { TierFill } from "../pool/tier-fill.ts";
+import type { RunningDecode } from "../rates/decode-watch.ts";
 import type { TransferOutcome } from "../explain/record.ts";
 
 /** A measured time lies between these, or is 0, ms. */
@@ -11,6 +13,16 @@ export const LEAST_MEASURED_MS = 0.001;
 export const MOST_MEASURED_MS = 3_600_000;
 /** Answers to one prompt, each as long as the context at most. */
 const MOST_CHOICES = 128;
+
+/** What a heartbeat says besides that its replica lives. */
+export interface HeartbeatReport {
+  /** Sequence number of the last residency frame, and how many entries the replica counts. */
+  seq: number;
+  entries: number;
+  usedKvTokens?: number;
+  tiers?: readonly TierFill[] | undefined;
+  running: readonly RunningDecode[];
+}
 
 export type LeaseStep = { event: "started" | "refused"; id: string; attempt: number } | DecodingStep | SettledStep;
 

@@ -55,7 +55,16 @@ const Capacity = z.object({
   longestTokenBytes: count.min(1).optional(),
 });
 
-const Load = z.object({ running: count, queued: count, usedKvTokens: count });
+const Load = z.object({
+  running: count,
+  queued: count,
+  usedKvTokens: count,
+  /** What each of its tiers holds and has room for, tokens. Absent: its engine does not say. */
+  tiers: z
+    .array(z.object({ tier: z.enum(["device", "host", "disk", "store"]), usedTokens: count, roomTokens: count }))
+    .max(4)
+    .optional(),
+});
 export type ReplicaLoad = z.infer<typeof Load>;
 
 /** How a transfer went that the edge's headers asked for, as its receiver saw it. */

@@ -84,3 +84,18 @@ test("a segment is announced with the tiers of its block, and a cleared tier is 
   held.blockChanged(keyOf(1), 2, 0);
   expect(log.map(({ tierBits }) => tierBits)).toEqual([1, 3, 2, 0]);
 });
+
+test("blocks on the device are counted once each, whatever else changes, and none is left when the device is cleared", () => {
+  const { held } = listen();
+  held.blockChanged(keyOf(1), 1, 1);
+  held.blockChanged(keyOf(1), 1, 1);
+  held.blockChanged(keyOf(2), 14, 2);
+  held.blockChanged(keyOf(2), 1, 1);
+  held.blockChanged(keyOf(2), 14, 6);
+  expect(held.deviceBlocks).toBe(2);
+  held.blockChanged(keyOf(1), 1, 0);
+  expect(held.deviceBlocks).toBe(1);
+  held.tierCleared(1);
+  held.blockChanged(keyOf(2), 14, 0);
+  expect(held.deviceBlocks).toBe(0);
+});

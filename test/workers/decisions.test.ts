@@ -6,8 +6,13 @@ import { describe, expect, it } from "vitest";
 import { decodeRecord, type EncodedRecord, replay } from "../../src/explain/record.ts";
 import type { Funnel } from "../../src/explain/funnel.ts";
 import { formatKey } from "../../src/tenancy/key.ts";
+import { ChatStream } from "../../src/wire/chat-answer.ts";
+import { CompletionStream } from "../../src/wire/completion-answer.ts";
+import { MessageStream } from "../../src/wire/messages-answer.ts";
+import { itemId, responseId } from "../../src/wire/response-object.ts";
 import { createApp } from "../../workers/app.ts";
-import type { Env } from "../../workers/env.ts";
+import { configOf, type Env } from "../../workers/env.ts";
+import { mintPlacedRequestId } from "../../workers/request-id.ts";
 import { MockReplica } from "./mock-replica.ts";
 import { chainOf, TestPool, useClock } from "./support.ts";
 
@@ -36,6 +41,7 @@ interface Listed {
   data: (EncodedRecord & { pool: string })[];
 }
 const listed = async (...asked: Parameters<typeof list>): Promise<Listed> => (await list(...asked)).json<Listed>();
+const idIn = (event: string): string => /"id":"([^"]+)"/.exec(event)?.[1] ?? "";
 const idsOf = ({ data }: Listed): string[] => data.map(({ id }) => id);
 
 /** Placed, run to its end, and reported. */
@@ -103,6 +109,32 @@ describe("the list of decisions", () => {
     );
     expect(told.attempts[0]?.hindsight).toMatchObject({ best: "r0", regretMs: 0 });
     expect(await pool.stub.explain("told", "rival")).toBeNull();
+    replica.close();
+  });
+
+  it("finds one by its answer's id, whichever API gave it, for its own tenant only", async () => {
+    const pool = new TestPool("one");
+    const replica = await MockReplica.join("one");
+    for (const bindings of [only, two]) {
+      const id = mintPlacedRequestId(configOf(bindings), "acme", "one");
+      await served(pool, replica, id);
+      const head = { requestId: id, createdS: 0, model: "demo" };
+      const shown = [
+        id,
+        idIn(new ChatStream(head, { includeUsage: false, n: 1 }).open()),
+        idIn(new CompletionStream(head, { includeUsage: false }).event({ type: "text", choice: 0, text: "Hi", logprobs: null })),
+        idIn(new MessageStream(head).open()),
+        responseId(head),
+        itemId(head, "text", 0),
+        itemId(head, "reasoning", 1),
+      ];
+      expect(shown.map((each) => /^[a-z]+[_-]/.exec(each)?.[0])).toEqual(["req_", "chatcmpl-", "cmpl-", "msg_", "resp_", "msg_", "rs_"]);
+      for (const each of shown) {
+        const answer = await list(`/${each}`, { bindings });
+        expect([each, answer.status, await answer.json()]).toEqual([each, 200, expect.objectContaining({ id, pool: "one" })]);
+        expect([each, (await list(`/${each}`, { bindings, tenant: "rival" })).status]).toEqual([each, 404]);
+      }
+    }
     replica.close();
   });
 

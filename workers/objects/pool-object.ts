@@ -4,7 +4,6 @@
  * came after is asked of the replicas again. The thinking is in src/; here are sockets, rows and timers.
  */
 import { DurableObject } from "cloudflare:workers";
-import { prefillLease } from "../../src/pool/lease.ts";
 import { FrameBudgets } from "../../src/pool/frame-budget.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import { PoolClock } from "../../src/pool/pool-clock.ts";
@@ -15,6 +14,7 @@ import { type Ask, type DecideAnswer, Dispatcher, onPoolClock, type PoolCard } f
 import type { Funnel } from "../../src/explain/funnel.ts";
 import type { RecordRow } from "../../src/explain/record.ts";
 import { poolMetrics } from "../../src/router/metrics.ts";
+import { type PoolRoster, rosterOf } from "../../src/router/roster.ts";
 import { PoolState } from "../../src/router/state.ts";
 import { PROFILES } from "../../src/decision/profiles.ts";
 import { CLOSE, type FromReplica, type Hello } from "../../src/wire/control.ts";
@@ -41,6 +41,7 @@ import {
   refuse,
   rejoinAll,
   say,
+  sayCancelled,
   sayLeftOut,
   sayWayBack,
   strangersLeft,
@@ -130,10 +131,7 @@ export class PoolObject extends DurableObject<Env> {
 
   /** `failed`: its replica failed it, and no other is asked. */
   release(id: string, attempt: number, failed = false): void {
-    for (const key of [{ id, attempt }, prefillLease({ id, attempt })]) {
-      const socket = this.#sockets.get(this.#state.leases.get(key)?.replica ?? -1);
-      if (socket !== undefined) say(socket, { type: "cancel", ...key });
-    }
+    sayCancelled({ id, attempt }, this.#state.leases, this.#sockets);
     const nowMs = this.#now();
     if (failed) this.#dispatcher.fail({ id, attempt }, nowMs);
     else this.#dispatcher.release({ id, attempt }, nowMs);
@@ -153,6 +151,10 @@ export class PoolObject extends DurableObject<Env> {
   /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
   decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: RecordRow[] } {
     return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#decisions.lastOf(tenant, limit, mostBytes) };
+  }
+
+  roster(): PoolRoster {
+    return rosterOf(this.#state, this.#now());
   }
 
   metrics(): MetricFamily[] {
@@ -224,7 +226,7 @@ export class PoolObject extends DurableObject<Env> {
   #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {
     switch (frame.type) {
       case "heartbeat": {
-        const { effects, need } = this.#intake.heartbeat(slot, at.epoch, { ...frame, usedKvTokens: frame.load.usedKvTokens }, nowMs);
+        const { effects, need } = this.#intake.heartbeat(slot, at.epoch, { ...frame.load, ...frame }, nowMs);
         say(socket, { type: "time", poolNowMs: nowMs });
         ask(socket, need);
         this.#carryOut(effects);

@@ -1,6 +1,8 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
 import type { LeftOut } from "../../src/pool/breaker.ts";
 import { type FrameBudgets, kindOfText } from "../../src/pool/frame-budget.ts";
+import type { LeaseBook } from "../../src/pool/lease-book.ts";
+import { type LeaseKey, prefillLease } from "../../src/pool/lease.ts";
 import type { MembershipEffect } from "../../src/pool/membership.ts";
 import type { Replica, ReplicaHello } from "../../src/pool/replica.ts";
 import { RETRY_MS } from "../../src/pool/way-back.ts";
@@ -118,6 +120,14 @@ export function refuse(socket: WebSocket, reason: RefusalReason, message: string
 /** Least time between two frames of a replica, ms: all together send so many a second, and each gets its share. */
 function intervalMs(sockets: number): number {
   return Math.max(1, Math.ceil((1_000 * Math.max(1, sockets)) / FRAMES_PER_SECOND));
+}
+
+/** To whoever computes the request, and to whoever prefills for it. */
+export function sayCancelled(key: LeaseKey, leases: Pick<LeaseBook, "get">, sockets: ReadonlyMap<number, WebSocket>): void {
+  for (const leased of [key, prefillLease(key)]) {
+    const socket = sockets.get(leases.get(leased)?.replica ?? -1);
+    if (socket !== undefined) say(socket, { type: "cancel", ...leased });
+  }
 }
 
 /** A hello as membership takes it. */

@@ -4,7 +4,7 @@ import { encodedOfRow } from "../../src/explain/record.ts";
 import { type KeptDecisions, tellAll } from "../../src/explain/listing.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
 import { poolStub } from "../pool-stub.ts";
-import { isRequestOf, poolOfRequest } from "../request-id.ts";
+import { isRequestOf, poolOfRequest, requestOfAnswer } from "../request-id.ts";
 
 /** So many pools may have been asked for one request. */
 const MOST_POOLS = 16;
@@ -32,14 +32,14 @@ async function toldBySeveral(c: Context<AppEnv>, id: string, pool: string): Prom
 
 /** Why a request went where it went, told to its own tenant only. */
 export const decisions: Handler<AppEnv, "/v1/decisions/:id"> = async (c) => {
-  const id = c.req.param("id");
+  const id = requestOfAnswer(c.get("config"), c.get("tenant"), c.req.param("id"));
   const pool = poolOfRequest(id);
   const none = (): Response =>
     errorResponse(
       c,
       apiError(
         "not_found",
-        "No such decision is kept. The id is that of `x-request-id`; a tenant's last hundred are kept, and more while there is room.",
+        "No such decision is kept. The id is that of `x-request-id`, or the answer's own. A tenant's last hundred are kept, and more while there is room.",
         "id",
       ),
     );

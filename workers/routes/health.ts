@@ -31,7 +31,10 @@ function pagesOf(env: Env): Pages {
 }
 
 /** Null of a pool that fails or is late. */
-async function eachPool<T>(env: Env, ask: (stub: ReturnType<typeof poolStub>) => Promise<T>): Promise<{ pool: string; said: T | null }[]> {
+export async function eachPool<T>(
+  env: Env,
+  ask: (stub: ReturnType<typeof poolStub>) => Promise<T>,
+): Promise<{ pool: string; said: T | null }[]> {
   const one = async (pool: string): Promise<{ pool: string; said: T | null }> => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), ANSWER_MS)));

@@ -25,6 +25,8 @@ describe("--topology", () => {
   });
 
   it("is on the screen when it is not the usual one", () => {
+    const addresses = screen({ ...facts, replicas: 2, topology: "aggregated" }).match(/https?:\S+/g);
+    expect(addresses?.slice(0, 2)).toEqual([`${facts.url}/#key=${facts.apiKey}`, `${facts.url}/v1`]);
     expect(screen({ ...facts, replicas: 3, topology: "disaggregated" })).toContain("Topology  disaggregated: 1 prefill, 2 decode");
     expect(screen({ ...facts, replicas: 2, topology: "aggregated" })).not.toContain("Topology");
   });

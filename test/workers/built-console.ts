@@ -1,0 +1,1 @@
+export { buildConsole as setup } from "../../tools/build-console.ts";
