@@ -6,7 +6,7 @@ import { reasonFor } from "./reason.ts";
 /**
  * Chooses a replica. Pure: the same arguments give the same decision.
  *
- * Each candidate is scored (cost.ts), with the transfer that makes it cheapest (disaggregate.ts), and the lowest cost is chosen. Profiles that
+ * Each candidate is scored (cost.ts), with the transfer that makes it cheapest (transfers.ts), and the lowest cost is chosen. Profiles that
  * weigh no prefill choose without, and only then see where the chosen one gets blocks from. Full replicas are chosen never: when all are
  * full the caller waits. So it does where a replica that decodes too slowly now for what its client wants would be cheaper, the wait counted.
  *

@@ -18,7 +18,7 @@ export interface RequestView {
   stickyTo?: number;
 }
 
-/** Learnt from the replica's own reports (predict.ts). A prefill of u tokens behind h takes B*u + Q*u*(h + u/2) ms. */
+/** Learnt from the replica's own reports (rate-book.ts). A prefill of u tokens behind h takes B*u + Q*u*(h + u/2) ms. */
 export interface Rates {
   /** B: ms per uncached prompt token. */
   prefillMsPerToken: number;
@@ -99,7 +99,7 @@ export interface PoolView {
   remotePrefillTokens: number | null;
 }
 
-/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (disaggregate.ts). */
+/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (transfers.ts). */
 export interface CostTerms {
   /** W + V: the prefills ahead of it, leased and planned. */
   queueMs: number;

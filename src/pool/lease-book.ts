@@ -6,11 +6,11 @@ import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaL
 import { RESERVED_LIVES_MS } from "../limits.ts";
 
 /** By then a replica has taken up what was sent to it, and a heartbeat has named it. One that nobody has heard of weighs nothing until it is heard of: its client may have left. */
-export const DOUBTED_AFTER_MS = 1_500;
+const DOUBTED_AFTER_MS = 1_500;
 /** Leases of a lost replica live on for this long. */
-export const LOST_LIVES_MS = 3_000;
+const LOST_LIVES_MS = 3_000;
 /** A lease that its replica has taken up dies when so many heartbeats in a row omit it. */
-export const OMISSIONS_ALLOWED = 2;
+const OMISSIONS_ALLOWED = 2;
 export const MAX_LEASES = 8_192;
 
 /** Timed claims on replicas' capacity. Every step may be repeated; time is the caller's (pool clock, ms). */

@@ -13,7 +13,7 @@ export const PATH_LIVES_MS = 10_000;
 /** Dead ones are thrown out when there are so many in all: every decision looks at each. */
 const SWEPT_FROM = 8;
 /** A path that a replica was found to hold although it had announced less. */
-export const REPAIRED_LIVES_MS = 60_000;
+const REPAIRED_LIVES_MS = 60_000;
 /** Of one replica; the oldest is dropped. */
 export const MOST_PATHS = 256;
 /** How a silent replica's modelled size moves when it reused less, or more, than the model said. */

@@ -6,8 +6,8 @@ const HALF_LIFE_MS = 30_000;
 /** Of a service beyond the others', so much counts against who waits, ms per ms. */
 const EXCESS_WEIGHT = 1;
 /** No more than this: whoever waits overtakes it by waiting (waiting-line.ts). */
-export const MOST_SETBACK_MS = 2_000;
-export const MAX_SALTS = 1_024;
+const MOST_SETBACK_MS = 2_000;
+const MAX_SALTS = 1_024;
 
 interface Served {
   ms: number;

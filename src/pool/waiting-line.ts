@@ -2,11 +2,11 @@ import type { ErrorCode } from "../errors.ts";
 import { SaltShares } from "./salt-shares.ts";
 import { CLAIM_LIVES_MS } from "../limits.ts";
 
-export const MAX_CLAIMS = 1_024;
+const MAX_CLAIMS = 1_024;
 /** Whoever waits is at most so many classes down, and a class higher after each such time. */
-export const CLASS_AGES_MS = 20_000;
+const CLASS_AGES_MS = 20_000;
 /** A second waited counts as half a second of prefill less. */
-export const WAITED_WEIGHT = 0.5;
+const WAITED_WEIGHT = 0.5;
 /** The pace at which the line moves is that of the last half minute in which somebody waited, about. */
 const PACE_MS = 30_000;
 /** From so many departures on its pace is evidence. */

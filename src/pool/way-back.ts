@@ -15,7 +15,7 @@ export const TRY_MS = 2_000;
 /** Between tries of an open way, ms. */
 export const CHECK_MS = 4_000;
 /** After the first failure of a way that was open, ms. */
-export const SECOND_TRY_MS = 1_000;
+const SECOND_TRY_MS = 1_000;
 /** Between tries of a way that is not open, ms. */
 export const RETRY_MS = 10_000;
 /** A Durable Object waits for the headers of at most 6 fetches at once; more would queue there. */

@@ -1,4 +1,4 @@
-/** How the time of a prefill is fitted (paced-fits.ts): B*u + Q*u*(h + u/2) + what every prefill takes, for u tokens behind h others. */
+/** How the time of a prefill is fitted (shared-fit.ts): B*u + Q*u*(h + u/2) + what every prefill takes, for u tokens behind h others. */
 import type { FitShape } from "./least-squares.ts";
 import type { Work } from "./side-by-side.ts";
 

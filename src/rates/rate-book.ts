@@ -16,8 +16,8 @@ const COLD_LOAD_SHARE = 0.25;
 export const COLD_TRANSFER_MS_PER_TOKEN = 0.02;
 /** Of the prefill rate: one more sequence is one more token to compute; reading one more token of context is far less. */
 const COLD_CONTEXT_SHARE = 1 / 1_000;
-export const COLD_BYTES_PER_TOKEN = 4;
-export const COLD_MEAN_OUTPUT_TOKENS = 256;
+const COLD_BYTES_PER_TOKEN = 4;
+const COLD_MEAN_OUTPUT_TOKENS = 256;
 /** A decode of fewer tokens says little of a step's time. */
 const LEAST_DECODED_TOKENS = 8;
 const FULLY_TRUSTED_TOKENS = 64;

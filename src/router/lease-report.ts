@@ -9,8 +9,8 @@ import type { RunningDecode } from "../rates/decode-watch.ts";
 import type { TransferOutcome } from "../explain/record.ts";
 
 /** A measured time lies between these, or is 0, ms. */
-export const LEAST_MEASURED_MS = 0.001;
-export const MOST_MEASURED_MS = 3_600_000;
+const LEAST_MEASURED_MS = 0.001;
+const MOST_MEASURED_MS = 3_600_000;
 /** Answers to one prompt, each as long as the context at most. */
 const MOST_CHOICES = 128;
 

@@ -1,5 +1,5 @@
 /**
- * Where each of the line would be cheapest, as disaggregate.ts chooses for one: on a replica alone, with a pull, or prefilled by another one.
+ * Where each of the line would be cheapest, as transfers.ts chooses for one: on a replica alone, with a pull, or prefilled by another one.
  * Costs are kept by waiter and replica and filled anew for replicas whose load has changed, as a plan asks for them many times.
  */
 import { score, unscored } from "../decision/cost.ts";

@@ -6,7 +6,7 @@ import type { DecideRequest } from "./question.ts";
 import { roomsOf } from "./room.ts";
 
 /** So many of the line, first of all. */
-export const MOST_LOOKED_AT = 64;
+const MOST_LOOKED_AT = 64;
 /** And so many of those behind, for each replica with room that none of the first may go to. */
 const MOST_LOOKED_BEHIND = 8;
 

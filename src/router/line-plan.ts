@@ -1,7 +1,7 @@
 /**
  * Late binding: who of the line goes where now. Each in turn takes the replica where it costs least, the prefills
  * planned before it included; where W + V is below the replica's hold it is sent, else its prefill is added to V, a plan that binds nobody. Where
- * it is cheapest with its prompt prefilled by another replica (disaggregate.ts), W, V and hold are that one's.
+ * it is cheapest with its prompt prefilled by another replica (transfers.ts), W, V and hold are that one's.
  *
  * Example: one replica with W = 0 and a hold of 100 ms, and three in line of 80 ms each. The first is sent, then W = 80 and so is the second;
  * the third finds W = 160 and waits, for this replica or another.

@@ -1,4 +1,4 @@
-/** OpenAI's chat completions API: the request, and the envelope of errors. Answers are in openai-answer.ts. */
+/** OpenAI's chat completions API: the request, and the envelope of errors. Answers are in chat-answer.ts. */
 import { z } from "zod";
 import type { ApiError, ErrorCode } from "../errors.ts";
 import type { ChatMessage, ChatPrompt, Tool } from "../prefix/prompt.ts";

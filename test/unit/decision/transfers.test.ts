@@ -75,6 +75,18 @@ describe("roles", () => {
     expect([at(900, 2_000), at(5_000, 2_000)]).toEqual(["prefill", undefined]);
   });
 
+  it("look at the two prefill replicas that would be done first, and at no third one", () => {
+    // A replica starts soon while its queue is shorter than its hold; the decoder prefers one that does, among those looked at.
+    const late = (slot: number, queuedPrefillMs: number) => prefiller(slot, { queuedPrefillMs });
+    const soon = (slot: number, queuedPrefillMs: number) => prefiller(slot, { queuedPrefillMs, holdMs: 2_000 });
+    const sender = (...senders: CandidateView[]) => {
+      const view = viewOf([decoder(0, { queuedPrefillMs: 5_000 }), ...senders], { remotePrefillTokens: 512 });
+      return decide(view, request(4_000), CACHE_AWARE, 0, 0).transfer?.replica;
+    };
+    expect(sender(late(1, 900), soon(2, 1_000))).toBe(2);
+    expect(sender(late(1, 900), late(2, 950), soon(3, 1_000))).toBe(1);
+  });
+
   it("fetch nothing for a count, nor from a replica that failed the request", () => {
     const view = viewOf([decoder(0), prefiller(1)], { remotePrefillTokens: 512 });
     expect(decide(view, request(1_000, { counts: true }), CACHE_AWARE, 0, 0).transfer).toBeNull();
