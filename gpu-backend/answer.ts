@@ -41,6 +41,8 @@ export async function* answerSteps(request: InnerRequest, head: AnswerHead, sour
           yield { type: "lost", message: event.message ?? "The engine failed while it wrote this answer." };
           return;
         }
+        // Some engines know only at the end how long the prompt was, and what of it they found cached.
+        if (choice === 0) ({ promptTokens: usage.promptTokens, cachedTokens: usage.cachedTokens } = event);
         usage.outputTokens += event.outputTokens;
         usage.reasoningTokens += answer.reasoningTokens;
         yield* answer.finish(event, event.reason);

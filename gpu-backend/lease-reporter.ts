@@ -56,6 +56,8 @@ export class LeaseReporter {
         this.running.outputTokens += event.tokens;
         return this.running.state === "started" ? this.#firstToken() : null;
       case "finished":
+        // Some engines know only at the end what they found cached.
+        if (choice === 0 && event.reason !== "cancelled" && event.reason !== "error") this.#cachedTokens = event.cachedTokens;
         this.#usage = sum(this.#usage, event);
         this.#open -= 1;
         if (this.#open === 0) this.#settle({ ...this.#usage, promptTokens: this.#promptTokens, cachedTokens: this.#told });

@@ -4,6 +4,7 @@ import type { OpenedEngine, OpenEngine } from "./engine.ts";
 
 const ENGINES: Readonly<Record<string, () => Promise<{ open: OpenEngine }>>> = {
   "llama-cpp": () => import("./llama-cpp/open.ts"),
+  openai: () => import("./openai/open.ts"),
 };
 const DEFAULT_ENGINE = "llama-cpp";
 

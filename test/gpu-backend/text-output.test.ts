@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { TextOutput } from "../../gpu-backend/engine/llama-cpp/text-output.ts";
+import { TextOutput } from "../../gpu-backend/engine/text-output.ts";
 import { prefillPiece } from "../../gpu-backend/engine/llama-cpp/plan.ts";
 
 describe("text output", () => {

@@ -6,7 +6,7 @@ import type { ChildRequest, Failed } from "./messages.ts";
 import type { CheckedRestore } from "./restore.ts";
 import type { RunSampler } from "./sampling.ts";
 import type { Sequence } from "./sequences.ts";
-import { TextOutput } from "./text-output.ts";
+import { TextOutput } from "../text-output.ts";
 
 /** The run ends with its first token, and its KV goes elsewhere. */
 export interface HandOver {

@@ -1,0 +1,110 @@
+/** What a server that speaks OpenAI's API says of itself: its kind, model, context, template and tokenizer. */
+import { z } from "zod";
+import type { LinkFailure, ServerLink } from "./server-link.ts";
+
+/** other: nothing is known beyond the API that all share. */
+export type ServerKind = "vllm" | "llama-cpp" | "other";
+
+export interface Found {
+  type: "found";
+  kind: ServerKind;
+  version: string | null;
+  /** Name by which the server knows it. */
+  model: string;
+  /** All that it lists. */
+  models: readonly string[];
+  contextTokens: number | null;
+  /** Of one prompt with one answer each; null: not said. */
+  sequences: number | null;
+  /** Jinja source. */
+  chatTemplate: string | null;
+  /** Whether /tokenize counts prompts. */
+  tokenizes: boolean;
+}
+
+/** `message`: a sentence that says what to do, without the address and the key. */
+export type Discovered = Found | { type: "unavailable"; message: string };
+
+const PROBE_MS = 5_000;
+const MOST_TEMPLATE = 1_000_000;
+const size = z.number().int().min(1).optional().catch(undefined);
+const text = z.string().min(1).optional().catch(undefined);
+
+const Models = z.object({
+  data: z
+    .array(z.object({ id: z.string().min(1), max_model_len: size, meta: z.object({ n_ctx: size }).optional().catch(undefined) }))
+    .min(1)
+    .max(10_000),
+});
+/** vLLM's. */
+const Version = z.object({ version: z.string().min(1).max(100) });
+/** llama.cpp's. */
+const Props = z.object({
+  default_generation_settings: z.object({ n_ctx: size }).optional().catch(undefined),
+  total_slots: size,
+  chat_template: text,
+  build_info: text,
+});
+const Tokenized = z.object({ tokens: z.array(z.number().int().min(0).max(0xffff_ffff)) });
+
+export async function discover(link: ServerLink, wanted: string | null): Promise<Discovered> {
+  const listed = await link.call({ path: "/v1/models", ms: PROBE_MS });
+  if (listed.type === "failed") return unavailable(failureSentence(listed));
+  if (listed.status === 401 || listed.status === 403) {
+    return unavailable("The engine's server refuses the key: set WARMPATH_ENGINE_KEY to one that it takes.");
+  }
+  const models = Models.safeParse(listed.body);
+  if (listed.status !== 200 || !models.success) {
+    return unavailable(`The engine's server does not list its models: GET /v1/models gave ${listed.status}. Check WARMPATH_ENGINE_URL.`);
+  }
+  const names = models.data.data.map(({ id }) => id);
+  const listing = models.data.data.find(({ id }) => wanted === null || id === wanted);
+  if (listing === undefined) {
+    const some = names.slice(0, 5).join(", ");
+    return unavailable(`The engine's server has no model ${JSON.stringify(wanted)} (WARMPATH_ENGINE_MODEL); it has ${some}.`);
+  }
+  const [version, props] = await Promise.all([read(link, "/version", Version), read(link, "/props", Props)]);
+  const kind = props !== null && props.default_generation_settings !== undefined ? "llama-cpp" : version === null ? "other" : "vllm";
+  const context = kind === "llama-cpp" ? props?.default_generation_settings?.n_ctx : listing.max_model_len;
+  const chatTemplate = kind === "llama-cpp" ? (props?.chat_template ?? null) : null;
+  return {
+    type: "found",
+    kind,
+    version: (kind === "llama-cpp" ? props?.build_info : version?.version) ?? null,
+    model: listing.id,
+    models: names,
+    contextTokens: context ?? listing.max_model_len ?? listing.meta?.n_ctx ?? null,
+    sequences: props?.total_slots ?? null,
+    chatTemplate: chatTemplate !== null && chatTemplate.length <= MOST_TEMPLATE ? chatTemplate : null,
+    tokenizes: (await tokenize(link, listing.id, { text: "Hello", opens: true }, PROBE_MS)) !== null,
+  };
+}
+
+/** `opens`: it begins the prompt, so that the server puts before it what its model wants there. */
+export interface Piece {
+  text: string;
+  opens: boolean;
+}
+
+/** Null: the server does not tokenize, or not in time. Both known shapes of /tokenize are asked for at once: each server reads its own. */
+export async function tokenize(link: ServerLink, model: string, { text: prompt, opens }: Piece, ms: number): Promise<number[] | null> {
+  const vllm = { model, prompt, add_special_tokens: opens };
+  const llamaCpp = { content: prompt, add_special: opens, parse_special: true };
+  const answer = await link.call({ path: "/tokenize", body: { ...vllm, ...llamaCpp }, ms });
+  if (answer.type === "failed" || answer.status !== 200) return null;
+  return Tokenized.safeParse(answer.body).data?.tokens ?? null;
+}
+
+async function read<T>(link: ServerLink, path: string, schema: z.ZodType<T>): Promise<T | null> {
+  const answer = await link.call({ path, ms: PROBE_MS });
+  return answer.type === "answer" && answer.status === 200 ? (schema.safeParse(answer.body).data ?? null) : null;
+}
+
+function failureSentence({ why }: LinkFailure): string {
+  if (why === "timeout") return `The engine's server did not answer within ${PROBE_MS / 1_000} s (WARMPATH_ENGINE_URL).`;
+  return "The engine's server can't be reached: start it, or mend WARMPATH_ENGINE_URL.";
+}
+
+function unavailable(message: string): Discovered {
+  return { type: "unavailable", message };
+}

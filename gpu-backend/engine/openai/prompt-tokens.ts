@@ -1,0 +1,74 @@
+/** A prompt as the server reads it: as tokens where it tokenizes, else as text of a length that is estimated. */
+import { COUNTED_BEYOND_CONTEXT, type EngineRequest } from "../engine.ts";
+import { tokenize } from "./discovery.ts";
+import type { ServerLink } from "./server-link.ts";
+
+export interface ReadPrompt {
+  prompt: string | number[];
+  promptTokens: number;
+  /** False: estimated. */
+  exact: boolean;
+}
+
+const TOKENIZE_MS = 5_000;
+/** Of English in the vocabularies of today, about. */
+const BYTES_PER_TOKEN = 4;
+/** A learnt figure outside of this is no tokenizer's. */
+const LEAST_BYTES = 0.5;
+const MOST_BYTES = 16;
+/** Weight of one request in the learnt figure. */
+const LEARN = 0.1;
+/** Of shorter prompts what the server adds is most. */
+const LEAST_LEARNT_TOKENS = 64;
+/** Pieces of one prompt that are tokenized apart. */
+const MOST_CUTS = 256;
+
+export class PromptTokens {
+  readonly #link: ServerLink;
+  readonly #model: string;
+  readonly #tokenizes: boolean;
+  #bytesPerToken = BYTES_PER_TOKEN;
+
+  constructor(link: ServerLink, model: string, tokenizes: boolean) {
+    this.#link = link;
+    this.#model = model;
+    this.#tokenizes = tokenizes;
+  }
+
+  /** Null: the server tokenizes and does not now. */
+  async read({ prompt, cuts, tokens }: Pick<EngineRequest, "prompt" | "cuts" | "tokens">): Promise<ReadPrompt | null> {
+    if (tokens !== undefined) return { prompt: Array.from(tokens), promptTokens: tokens.length, exact: true };
+    if (!this.#tokenizes) return { prompt, promptTokens: this.#estimate(prompt), exact: false };
+    const found = await this.#tokenize(prompt, cuts ?? []);
+    return found === null ? null : { prompt: found, promptTokens: found.length, exact: true };
+  }
+
+  /** A prompt as text had so many tokens. */
+  learn(prompt: string, promptTokens: number): void {
+    if (promptTokens < LEAST_LEARNT_TOKENS) return;
+    const bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, Buffer.byteLength(prompt) / promptTokens));
+    this.#bytesPerToken += (bytes - this.#bytesPerToken) * LEARN;
+  }
+
+  #estimate(prompt: string): number {
+    return Math.max(1, Math.ceil(Buffer.byteLength(prompt) / this.#bytesPerToken));
+  }
+
+  async #tokenize(prompt: string, cuts: readonly number[]): Promise<number[] | null> {
+    if (cuts.length > MOST_CUTS) return null;
+    const ends = [...cuts, prompt.length];
+    const pieces = ends.map((end, index) => ({ text: prompt.slice(ends[index - 1] ?? 0, end), opens: index === 0 }));
+    const parts: number[] = [];
+    for (const piece of pieces) {
+      const tokens = await tokenize(this.#link, this.#model, piece, TOKENIZE_MS);
+      if (tokens === null) return null;
+      for (const token of tokens) parts.push(token);
+    }
+    return parts;
+  }
+}
+
+/** As a caller is told it. */
+export function countedTokens(promptTokens: number, contextTokens: number): number {
+  return Math.min(promptTokens, contextTokens + COUNTED_BEYOND_CONTEXT + 1);
+}
