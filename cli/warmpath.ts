@@ -3,12 +3,14 @@
 import process from "node:process";
 
 const USAGE = `warmpath <command> [options]
+  replica     a replica that joins a pool (warmpath replica --help)
   simulate    routing policies on simulated replicas (warmpath simulate --help)
   replay      logged decisions decided again (warmpath replay --help)
   key         the development key of a deployment (warmpath key --help)
   join-token  the token with which replicas join a pool (warmpath join-token --help)`;
 
 const COMMANDS: Readonly<Record<string, () => Promise<{ main(args: string[]): number | Promise<number> }>>> = {
+  replica: () => import("./replica.ts"),
   simulate: () => import("./simulate.ts"),
   replay: () => import("./replay.ts"),
   key: () => import("./key.ts"),

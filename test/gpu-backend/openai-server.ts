@@ -1,7 +1,7 @@
 /** A server that speaks OpenAI's API as vLLM 0.32 does, over the embedded engine: what it answers is computed. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { EngineEvent, EngineRefusal, EngineRequest } from "../../gpu-backend/engine/engine.ts";
+import type { EngineEvent, EngineRefusal, EngineRequest, EngineRun } from "../../gpu-backend/engine/engine.ts";
 import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { plainSampling } from "../conformance/engine-runs.ts";
 import { startDemo } from "./engine-runs.ts";
@@ -81,6 +81,11 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
     if (request.url === "/v1/models")
       return send(response, { object: "list", data: [{ id: MODEL, object: "model", max_model_len: contextTokens }] });
     if (request.url === "/version" && isVllm) return send(response, { version: "0.32.0" });
+    if (request.url === "/metrics" && isVllm) {
+      const { blockTokens, kvTokens } = engine.card;
+      const labels = `block_size="${blockTokens}",engine="0",num_gpu_blocks="${kvTokens / blockTokens}",prefix_caching_hash_algo="sha256"`;
+      return void response.end(`# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{${labels}} 1.0\n`);
+    }
     if (request.url === "/tokenize" && isVllm) return tokenized(body, response);
     if (request.url === "/v1/completions") return completions(body, response);
     return send(response, { detail: "Not Found" }, 404);
@@ -99,6 +104,7 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
     const run = await engine.run(engineRequest(body));
     if (run.type === "refused") return refuse(response, run);
     response.on("close", () => run.abort());
+    if (body["stream"] !== true) return whole(run, response);
     response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
     response.flushHeaders();
     let [promptTokens, outputTokens] = [0, 0];
@@ -115,7 +121,31 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
     response.end("data: [DONE]\n\n");
   }
 
+  async function whole(run: EngineRun, response: ServerResponse): Promise<void> {
+    let [text, usage]: [string, object] = ["", {}];
+    for await (const event of run.events) {
+      if (event.type === "delta") text += event.text;
+      if (event.type === "finished") usage = usageOf(event, reportsCached);
+    }
+    send(response, {
+      id: "cmpl-1",
+      object: "text_completion",
+      model: MODEL,
+      choices: [{ index: 0, text, finish_reason: "length" }],
+      usage,
+    });
+  }
+
   return server;
+}
+
+function usageOf({ promptTokens, outputTokens, cachedTokens }: EngineEvent & { type: "finished" }, reportsCached: boolean): object {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: outputTokens,
+    total_tokens: promptTokens + outputTokens,
+    prompt_tokens_details: reportsCached ? { cached_tokens: cachedTokens } : null,
+  };
 }
 
 function* textsOf(event: EngineEvent, usage: object | null, reportsCached: boolean): Generator<string> {
@@ -134,15 +164,9 @@ function* textsOf(event: EngineEvent, usage: object | null, reportsCached: boole
     yield chunk([{ index: 0, text: event.text, logprobs, finish_reason: null, stop_reason: null }], usage);
   }
   if (event.type !== "finished") return;
-  const { promptTokens, outputTokens, cachedTokens } = event;
   const reason = event.reason === "stop" || event.reason === "length" ? event.reason : "abort";
   yield chunk([{ index: 0, text: "", logprobs: null, finish_reason: reason, stop_reason: null }], usage);
-  yield chunk([], {
-    prompt_tokens: promptTokens,
-    completion_tokens: outputTokens,
-    total_tokens: promptTokens + outputTokens,
-    ...(reportsCached ? { prompt_tokens_details: { cached_tokens: cachedTokens } } : {}),
-  });
+  yield chunk([], usageOf(event, reportsCached));
 }
 
 /** vLLM's body as the embedded engine's request. */

@@ -20,31 +20,44 @@ export interface Found {
   chatTemplate: string | null;
   /** Whether /tokenize counts prompts. */
   tokenizes: boolean;
+  cache: CacheFacts;
+}
+
+/** What vLLM's metrics say of its prefix cache; null: not said. */
+export interface CacheFacts {
+  blockTokens: number | null;
+  kvTokens: number | null;
+  hashAlgorithm: string | null;
 }
 
 /** `message`: a sentence that says what to do, without the address and the key. */
 export type Discovered = Found | { type: "unavailable"; message: string };
 
 const PROBE_MS = 5_000;
+/** Others may be computed first. */
+const COMPLETION_MS = 30_000;
 const MOST_TEMPLATE = 1_000_000;
 const size = z.number().int().min(1).optional().catch(undefined);
 const text = z.string().min(1).optional().catch(undefined);
+/** Shown on a terminal. */
+const name = z.string().regex(/^[^\p{Cc}]{1,256}$/u);
 
 const Models = z.object({
   data: z
-    .array(z.object({ id: z.string().min(1), max_model_len: size, meta: z.object({ n_ctx: size }).optional().catch(undefined) }))
+    .array(z.object({ id: name, max_model_len: size, meta: z.object({ n_ctx: size }).optional().catch(undefined) }))
     .min(1)
     .max(10_000),
 });
 /** vLLM's. */
-const Version = z.object({ version: z.string().min(1).max(100) });
+const Version = z.object({ version: name });
 /** llama.cpp's. */
 const Props = z.object({
   default_generation_settings: z.object({ n_ctx: size }).optional().catch(undefined),
   total_slots: size,
   chat_template: text,
-  build_info: text,
+  build_info: name.optional().catch(undefined),
 });
+const Usage = z.object({ usage: z.object({ prompt_tokens_details: z.object({ cached_tokens: z.number().nullish() }).nullish() }) });
 const Tokenized = z.object({ tokens: z.array(z.number().int().min(0).max(0xffff_ffff)) });
 
 export async function discover(link: ServerLink, wanted: string | null): Promise<Discovered> {
@@ -76,8 +89,37 @@ export async function discover(link: ServerLink, wanted: string | null): Promise
     contextTokens: context ?? listing.max_model_len ?? listing.meta?.n_ctx ?? null,
     sequences: props?.total_slots ?? null,
     chatTemplate: chatTemplate !== null && chatTemplate.length <= MOST_TEMPLATE ? chatTemplate : null,
+    cache: kind === "vllm" ? await cacheFacts(link) : NO_FACTS,
     tokenizes: (await tokenize(link, listing.id, { text: "Hello", opens: true }, PROBE_MS)) !== null,
   };
+}
+
+const NO_FACTS: CacheFacts = { blockTokens: null, kvTokens: null, hashAlgorithm: null };
+
+/** Of `vllm:cache_config_info{block_size="16",num_gpu_blocks="1000",…}`; of several engines behind one server the first. */
+async function cacheFacts(link: ServerLink): Promise<CacheFacts> {
+  const answer = await link.call({ path: "/metrics", ms: PROBE_MS });
+  if (answer.type === "failed" || answer.status !== 200) return NO_FACTS;
+  const labels = /^vllm:cache_config_info\{([^\n]*)\}/m.exec(answer.text)?.[1] ?? "";
+  const label = (name: string): string | null => new RegExp(`(?:^|,)${name}="([^"]{1,64})"`).exec(labels)?.[1] ?? null;
+  const whole = (name: string): number | null => size.parse(Number(label(name) ?? NaN)) ?? null;
+  const [blockTokens, blocks] = [whole("block_size"), whole("num_gpu_blocks")];
+  const kvTokens = whole("kv_cache_size_tokens") ?? (blockTokens === null || blocks === null ? null : blockTokens * blocks);
+  return { blockTokens, kvTokens, hashAlgorithm: label("prefix_caching_hash_algo") };
+}
+
+/** What one answer of one token shows; null: the server does not complete a text. */
+export interface CompletionFacts {
+  /** Whether `usage` says what was cached. */
+  reportsCached: boolean;
+}
+
+/** Costs the server a prompt and an answer of a token. */
+export async function tryCompletion(link: ServerLink, model: string): Promise<CompletionFacts | null> {
+  const answer = await link.call({ path: "/v1/completions", body: { model, prompt: "Hello", max_tokens: 1 }, ms: COMPLETION_MS });
+  if (answer.type === "failed" || answer.status !== 200) return null;
+  const usage = Usage.safeParse(answer.body);
+  return { reportsCached: usage.success && usage.data.usage.prompt_tokens_details?.cached_tokens != null };
 }
 
 /** `opens`: it begins the prompt, so that the server puts before it what its model wants there. */

@@ -10,6 +10,8 @@ import { type OpenAiSettings, readSettings } from "./settings.ts";
 
 /** Connections beside those of runs: to count, to tokenize, to probe. */
 const MORE_CONNECTIONS = 8;
+/** vLLM's on GPUs. */
+const USUAL_BLOCK_TOKENS = 16;
 
 export async function open(environment: Environment): Promise<OpenedEngine> {
   const read = readSettings(environment);
@@ -32,9 +34,9 @@ async function openOn(link: ServerLink, settings: OpenAiSettings): Promise<Opene
   const card: EngineCard = {
     model: found.model,
     contextTokens,
-    blockTokens: settings.blockTokens,
+    blockTokens: settings.blockTokens ?? found.cache.blockTokens ?? USUAL_BLOCK_TOKENS,
     sequences,
-    kvTokens: settings.kvTokens ?? sequences * contextTokens,
+    kvTokens: settings.kvTokens ?? found.cache.kvTokens ?? sequences * contextTokens,
     queueLimit: settings.queueLimit,
     chatTemplate: template,
     // The server itself puts before a prompt what its model wants there.

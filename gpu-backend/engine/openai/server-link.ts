@@ -12,6 +12,7 @@ export type LinkFailure = { type: "failed"; why: "unreachable" | "timeout" | "ab
 export interface LinkAnswer {
   type: "answer";
   status: number;
+  text: string;
   body: unknown;
 }
 
@@ -110,9 +111,10 @@ async function wholeOf(status: number, chunks: AsyncIterable<Uint8Array>): Promi
     if (bytes > MOST_BODY_BYTES) return { type: "failed", why: "malformed" };
     parts.push(part);
   }
+  const text = Buffer.concat(parts).toString();
   try {
-    return { type: "answer", status, body: JSON.parse(Buffer.concat(parts).toString()) as unknown };
+    return { type: "answer", status, text, body: JSON.parse(text) as unknown };
   } catch {
-    return { type: "answer", status, body: undefined };
+    return { type: "answer", status, text, body: undefined };
   }
 }

@@ -24,8 +24,9 @@ const Settings = z.object({
   WARMPATH_QUEUE_LIMIT: z.coerce.number().int().min(0).max(4_096).default(32),
   /** By default what the server says. */
   WARMPATH_CONTEXT_TOKENS: z.coerce.number().int().min(128).max(16_777_216).optional(),
-  WARMPATH_BLOCK_TOKENS: z.coerce.number().int().min(1).max(4_096).default(16),
-  /** What its cache holds; by default one context for each of the sequences. */
+  /** By default what the server says, else 16. */
+  WARMPATH_BLOCK_TOKENS: z.coerce.number().int().min(1).max(4_096).optional(),
+  /** What its cache holds; by default what the server says, else one context for each of the sequences. */
   WARMPATH_KV_TOKENS: z.coerce.number().int().min(128).optional(),
 });
 
@@ -37,7 +38,7 @@ export interface OpenAiSettings {
   sequences: number;
   queueLimit: number;
   contextTokens: number | null;
-  blockTokens: number;
+  blockTokens: number | null;
   kvTokens: number | null;
 }
 
@@ -55,7 +56,7 @@ export function readSettings(environment: Environment): EnvironmentRead<OpenAiSe
       sequences: values.WARMPATH_SEQUENCES,
       queueLimit: values.WARMPATH_QUEUE_LIMIT,
       contextTokens: values.WARMPATH_CONTEXT_TOKENS ?? null,
-      blockTokens: values.WARMPATH_BLOCK_TOKENS,
+      blockTokens: values.WARMPATH_BLOCK_TOKENS ?? null,
       kvTokens: values.WARMPATH_KV_TOKENS ?? null,
     },
   };

@@ -1,0 +1,95 @@
+/** `warmpath replica`: a replica on this machine that joins a pool, with an engine here or one that runs already. */
+import { discover, tryCompletion } from "../gpu-backend/engine/openai/discovery.ts";
+import { ServerLink } from "../gpu-backend/engine/openai/server-link.ts";
+import { readSettings } from "../gpu-backend/engine/openai/settings.ts";
+import { attachScreen } from "./attach-screen.ts";
+import { edgeProblem } from "./edge-probe.ts";
+import { parseReplicaOptions, type ReplicaOptions, USAGE } from "./replica-options.ts";
+import { startReplica } from "./replica-process.ts";
+
+/** A sentence for the user. */
+interface Problem {
+  problem: string;
+}
+
+/** Exit status: 2 for what is not understood, 1 for what can't be. Resolves when the replica has gone. */
+export async function main(args: string[]): Promise<number> {
+  let options: ReplicaOptions | "help";
+  try {
+    options = parseReplicaOptions(args, process.env);
+  } catch (error) {
+    console.error(
+      `${error instanceof Error ? error.message : "The options are not understood."}\nwarmpath replica --help lists the options.`,
+    );
+    return 2;
+  }
+  if (options === "help") {
+    console.log(USAGE);
+    return 0;
+  }
+  const { join, pool, name, environment } = options;
+  const [door, screen] = await Promise.all([
+    edgeProblem({ join, pool, name, token: environment["WARMPATH_JOIN_TOKEN"] ?? "" }),
+    options.engine === "llama-cpp" ? `\n  Pool      ${pool} at ${new URL(join).host}, as ${name}\n\n` : attach(options),
+  ]);
+  const problem = door ?? (typeof screen === "string" ? null : screen.problem);
+  if (problem !== null || typeof screen !== "string") {
+    console.error(problem);
+    return 1;
+  }
+  process.stdout.write(screen);
+  return run(options);
+}
+
+/** What the server is, as a screen. */
+async function attach({ engine, environment, pool, join, name }: ReplicaOptions): Promise<string | Problem> {
+  const read = readSettings({ ...process.env, ...environment });
+  if (!read.ok) return { problem: read.message };
+  const link = new ServerLink(read.values.url, read.values.key, 4);
+  try {
+    const found = await discover(link, read.values.model);
+    if (found.type === "unavailable") return { problem: found.message };
+    if (engine === "vllm" && found.kind !== "vllm") return { problem: "What answers at --engine-url is no vLLM: use --engine openai." };
+    if (found.chatTemplate === null && read.values.templatePath === null) {
+      return { problem: "The engine's server does not give its model's chat template: name a file that has it with --template." };
+    }
+    const completion = await tryCompletion(link, found.model);
+    if (completion === null)
+      return { problem: "The engine's server does not complete a text at /v1/completions, which this engine needs." };
+    return attachScreen({ found, completion, pool, join, name });
+  } finally {
+    await link.close();
+  }
+}
+
+function run({ name, environment }: ReplicaOptions): Promise<number> {
+  return new Promise((resolve) => {
+    let wasHere = false;
+    let status = 0;
+    const replica = startReplica(name, environment, {
+      started: () => undefined,
+      joined: (_, url) => {
+        console.log(`${name} ${wasHere ? "is back" : "has joined"} at ${url}. Ctrl-C ends it.`);
+        wasHere = true;
+      },
+      ended: () => undefined,
+      failed: (_, message) => {
+        console.error(message);
+        // What never began can't begin as it is told to.
+        if (!wasHere) end(1);
+      },
+    });
+    const end = (code: number): void => {
+      status = code;
+      void replica.drain().then(() => resolve(status));
+    };
+    let isEnding = false;
+    const onSignal = (): void => {
+      if (isEnding) replica.cut();
+      else end(0);
+      isEnding = true;
+    };
+    process.on("SIGTERM", onSignal);
+    process.on("SIGINT", onSignal);
+  });
+}
