@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { CONNECTION_ENDS } from "../src/wire/connection-ends.ts";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
 import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
@@ -104,9 +105,10 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
   child.once("close", () => disk.close());
   options.spawned?.(child);
   let errors = "";
-  child.stderr?.on("data", (text: Buffer) => {
-    errors = (errors + text.toString()).slice(-4_000);
-    if (child.exitCode === null) process.stderr.write(text);
+  createInterface({ input: child.stderr as Readable }).on("line", (line) => {
+    if (line.includes(CONNECTION_ENDS)) return;
+    errors = `${errors}${line}\n`.slice(-4_000);
+    if (child.exitCode === null) process.stderr.write(`${line}\n`);
   });
   return new Promise((resolve) => {
     child.once("error", (error) => resolve({ type: "failed", message: `workerd did not start: ${error.message}` }));

@@ -8,8 +8,8 @@ import { edgePid, familyOf, replicaPid } from "./processes.ts";
 import { isAlive, metric, preparedStateDirectory, startProduct, until } from "./started.ts";
 import { streamOf } from "./streamed.ts";
 
-/** From the end of a drain. */
-const DRAINED_MS = 5_000;
+/** From the end of a drain. It takes 5 s at most on a free machine. */
+const DRAINED_MS = 10_000;
 
 describe("npm", () => {
   it("may be ended: what runs under it ends whole, and nothing is left", async () => {

@@ -1,8 +1,9 @@
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
-import { type AppEnv, errorResponse } from "../context.ts";
+import { type AppEnv, background, errorResponse } from "../context.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import { configOf } from "../env.ts";
+import { lastOfConnection } from "../last-of-connection.ts";
 import { poolStub } from "../pool-stub.ts";
 import { Strangers } from "../strangers.ts";
 
@@ -20,7 +21,8 @@ function replicaIn(header = ""): string {
 
 async function refused(c: Context<AppEnv>, error: ApiError): Promise<Response> {
   await strangers.wait();
-  return errorResponse(c, error);
+  const answer = errorResponse(c, error);
+  return configOf(c.env).isLoopbackOnly ? lastOfConnection(answer, background(c)) : answer;
 }
 
 /**
