@@ -25,9 +25,15 @@ export type MembershipEvent =
   | { kind: "drain"; slot: number; epoch: number }
   | { kind: "tick" };
 
+/** Why a replica does not get in. `reason`: for whoever runs it; it holds names of the replica's own. */
+export interface JoinRefusal {
+  code: "hash_spec" | "model" | "pool_full" | "older_epoch";
+  reason: string;
+}
+
 export type MembershipEffect =
   /** Close its socket with the reason. */
-  | { kind: "refused"; name: string; reason: string }
+  | ({ kind: "refused"; name: string } & JoinRefusal)
   /** New here: ask for all it holds. */
   | { kind: "joined"; replica: Replica }
   /** Same epoch over a new socket: close `oldConnection`, reconcile leases, resync what is missing after `replica.seq`. */
@@ -138,9 +144,9 @@ function applyToReplica(state: MembershipState, replica: Replica, event: Replica
 function applyHello(state: MembershipState, hello: ReplicaHello, connection: number, admitted: boolean, nowMs: number): MembershipStep {
   const known = state.replicas.find((replica) => replica.name === hello.name);
   if (known !== undefined && hello.epoch < known.epoch)
-    return refuse(state, hello, `a newer epoch of ${hello.name} is here (${known.epoch}, this one is ${hello.epoch})`);
+    return refuse(state, hello, "older_epoch", `a newer epoch of ${hello.name} is here (${known.epoch}, this one is ${hello.epoch})`);
   const { state: fitting, effects, refusal } = adopt(state, hello, known);
-  if (refusal !== null) return refuse(state, hello, refusal);
+  if (refusal !== null) return refuse(state, hello, refusal.code, refusal.reason);
   if (known !== undefined && hello.epoch === known.epoch) {
     const capacity = boundedCapacity(hello.capacity);
     const url = hello.url;
@@ -160,7 +166,7 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
     return { state: put(fitting, next), effects: [...effects, { kind: "reconnected", replica: next, oldConnection: known.connection }] };
   }
   const slot = known?.slot ?? freeSlot(fitting);
-  if (slot === null) return refuse(state, hello, `the pool is full: ${MAX_REPLICAS} replicas are here already`);
+  if (slot === null) return refuse(state, hello, "pool_full", `the pool is full: ${MAX_REPLICAS} replicas are here already`);
   const { name, epoch, url, roles, transfers, machine } = hello;
   const capacity = boundedCapacity(hello.capacity);
   const identity = { slot, name, epoch, url, roles, capacity, transfers, machine };
@@ -185,15 +191,15 @@ function adopt(
   state: MembershipState,
   hello: ReplicaHello,
   known: Replica | undefined,
-): { state: MembershipState; effects: MembershipEffect[]; refusal: string | null } {
+): { state: MembershipState; effects: MembershipEffect[]; refusal: JoinRefusal | null } {
   const { model, specFingerprint } = hello;
   if (state.model === model && state.specFingerprint === specFingerprint) return { state, effects: [], refusal: null };
   const others = state.replicas.filter((replica) => replica !== known);
   if (others.some((replica) => replica.connection !== null)) {
-    const refusal =
+    const refusal: JoinRefusal =
       state.model === model
-        ? `the pool's hash spec is ${state.specFingerprint}, this replica's is ${specFingerprint}`
-        : `the pool serves ${state.model}, this replica serves ${model}`;
+        ? { code: "hash_spec", reason: `the pool's hash spec is ${state.specFingerprint}, this replica's is ${specFingerprint}` }
+        : { code: "model", reason: `the pool serves ${state.model}, this replica serves ${model}` };
     return { state, effects: [], refusal };
   }
   const reason = `the pool now serves ${model} with hash spec ${specFingerprint}`;
@@ -238,6 +244,6 @@ function freeSlot(state: MembershipState): number | null {
   return null;
 }
 
-function refuse(state: MembershipState, hello: ReplicaHello, reason: string): MembershipStep {
-  return { state, effects: [{ kind: "refused", name: hello.name, reason }] };
+function refuse(state: MembershipState, hello: ReplicaHello, code: JoinRefusal["code"], reason: string): MembershipStep {
+  return { state, effects: [{ kind: "refused", name: hello.name, code, reason }] };
 }

@@ -37,7 +37,6 @@ import {
   isAllowed,
   isInBudget,
   openerOf,
-  refusalOf,
   refuse,
   rejoinAll,
   say,
@@ -204,7 +203,7 @@ export class PoolObject extends DurableObject<Env> {
     const said = { kind: "hello", hello: introductionOf(hello), connection: at.connection, admitted: false } as const;
     const effects = this.#intake.membership(said, nowMs);
     const refused = effects.find((effect) => effect.kind === "refused");
-    if (refused !== undefined) return refuse(socket, refusalOf(refused.reason), `Refused: ${refused.reason}.`);
+    if (refused !== undefined) return refuse(socket, refused.code, `Refused: ${refused.reason}.`);
     // Before the first decision: no replica, no decision.
     this.#decisions.restore();
     // Before the welcome: whoever is forgotten may have had the slot that is this replica's now.

@@ -153,13 +153,6 @@ export function strangersLeft(sockets: readonly WebSocket[], nowMs: number): num
   return left;
 }
 
-/** Of membership's words, by how they begin: the names in them are the replica's own. */
-export function refusalOf(words: string): RefusalReason {
-  if (words.startsWith("the pool is full")) return "pool_full";
-  if (words.startsWith("a newer epoch")) return "older_epoch";
-  return words.startsWith("the pool's hash spec") ? "hash_spec" : "model";
-}
-
 /**
  * Whether a frame over a socket that has no replica yet may be parsed: it is a hello of bounded length with a token that may join. Else
  * the socket is closed and the frame stays unread, as schemas take time and everybody waits for it.
