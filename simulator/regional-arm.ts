@@ -3,11 +3,11 @@
  * the nearest. Replicas are dealt to regions in equal runs of their numbers.
  */
 import type { LeaseStep } from "../src/router/intake.ts";
-import { EdgeView, type PossiblePool } from "../src/edge/edge-view.ts";
+import { type EdgeChoice, EdgeView, type PossiblePool } from "../src/edge/edge-view.ts";
 import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
 import { type Draw, seededDraw } from "./chance.ts";
 import type { PlannedRequest } from "./plan.ts";
-import { BYTES_PER_TOKEN, ProductArm, type ProductOptions } from "./product-arm.ts";
+import { BYTES_PER_TOKEN, idOf, ProductArm, type ProductOptions } from "./product-arm.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 
 /** cards: as the product chooses. nearest: the region it comes from. global: one pool that spans all regions. */
@@ -24,6 +24,9 @@ export interface Regions {
   choice: PoolChoiceName;
 }
 
+/** After the first token, or without one, a prompt is no work that is still to come. */
+const ENDS_BOOKING: ReadonlySet<LeaseStep["event"]> = new Set(["decoding", "settled", "refused"]);
+
 /** An edge asks for a card again when it has one so old. */
 const CARD_LIVES_MS = 1_000;
 
@@ -32,6 +35,12 @@ interface Region {
   arm: ProductArm;
   /** Null: none was made yet. */
   cardAtMs: number | null;
+}
+
+/** `prefilled`: called with the pool that computed the prompt, or null where none did. */
+interface Booking {
+  prefilled: EdgeChoice["prefilled"];
+  origin: number;
 }
 
 export class RegionalArm implements Arm {
@@ -44,6 +53,8 @@ export class RegionalArm implements Arm {
   readonly #edges: EdgeView[];
   /** Region whose pool was asked last, by request. */
   readonly #asked = new Map<number, Region>();
+  /** By request id as pools know it: ends what its edge has booked for it. */
+  readonly #booked = new Map<string, Booking>();
 
   constructor(setting: ArmSetting, options: ProductOptions, regions: Regions, replicas: number) {
     this.#setting = setting;
@@ -71,7 +82,10 @@ export class RegionalArm implements Arm {
   /** A pool that refuses passes it on to the next. */
   #askInTurn(question: Question, origin: number, order: readonly Region[], answer: (placement: Placement) => void): void {
     const [pool, ...rest] = order;
-    if (pool === undefined) return answer({ kind: "refused" });
+    if (pool === undefined) {
+      this.#ended(idOf(question.request), null);
+      return answer({ kind: "refused" });
+    }
     this.#asked.set(question.request.id, pool);
     const rttMs = this.#rttTo(origin, this.#regions.choice === "global" ? origin : this.#pools.indexOf(pool));
     this.#setting.timeline.after(rttMs, () => {
@@ -86,6 +100,7 @@ export class RegionalArm implements Arm {
   giveUp(request: PlannedRequest, attempt: number | null): void {
     this.#asked.get(request.id)?.arm.giveUp(request, attempt);
     this.#asked.delete(request.id);
+    this.#ended(idOf(request), null);
   }
 
   joined(replica: SimulatedReplica): void {
@@ -98,6 +113,18 @@ export class RegionalArm implements Arm {
 
   lease(replica: SimulatedReplica, step: LeaseStep): void {
     this.#armOf(replica).lease(replica, step);
+    const booking = this.#booked.get(step.id);
+    if (booking === undefined || !ENDS_BOOKING.has(step.event)) return;
+    const region = this.#regionOf(replica.number);
+    // The first token is on its way for half a round trip.
+    this.#setting.timeline.after(this.#rttTo(booking.origin, region) / 2, () =>
+      this.#ended(step.id, step.event === "decoding" ? (this.#pools[region]?.name ?? null) : null),
+    );
+  }
+
+  #ended(id: string, pool: string | null): void {
+    this.#booked.get(id)?.prefilled(pool, this.#setting.timeline.nowMs);
+    this.#booked.delete(id);
   }
 
   changed(replica: SimulatedReplica, segments: readonly number[]): void {
@@ -119,7 +146,12 @@ export class RegionalArm implements Arm {
     });
     const draw = sessionDraw(request)();
     const conversation = BigInt(Math.floor(draw * 2 ** 53));
-    const { order } = edge.choose(pools, { promptBytes, conversation, draw, goesOn: request.session !== null, warms: true }, nowMs);
+    const { order, prefilled } = edge.choose(
+      pools,
+      { promptBytes, conversation, draw, goesOn: request.session !== null, warms: true },
+      nowMs,
+    );
+    this.#booked.set(idOf(request), { prefilled, origin });
     return order.flatMap(({ pool }) => this.#pools.find(({ name }) => name === pool) ?? []);
   }
 

@@ -148,6 +148,16 @@ describe("a fleet in trouble", () => {
     if (choice === "cards") expect(result.ttftMeanMs).toBeLessThan(near.ttftMeanMs + 70);
   });
 
+  it("sends nobody far away because of a prompt that has its first token already", () => {
+    // Each is computed before the next one comes, which finds the same card at its edge: one that does not know yet how fast this engine is.
+    const prompts = Array.from({ length: 6 }, (_, n) => ({ parts: [[`p${n}`, 400]] as const, outputTokens: 1, at: n * 150 }));
+    const served = (choice: "cards" | "nearest") => {
+      const regions = { shares: [1, 0], rttMs: 60, nearRttMs: 4, choice };
+      return simulate(planOf(prompts), WARMPATH, { ...OPTIONS, engine: scaled(TOY, 0.2), replicas: 2, regions }).ttftMeanMs;
+    };
+    expect(served("cards")).toBeCloseTo(served("nearest"), 6);
+  });
+
   it("refuses what no replica could ever hold", () => {
     const long = planOf([
       { parts: [["a", 5_000]], outputTokens: 4 },
