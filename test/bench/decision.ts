@@ -2,7 +2,7 @@
  * The decision against the peers' policies, in simulation: every cell of the report, with seeds and requests that nothing was tuned on.
  *   node test/bench/decision.ts [--part cells|constants|contended|capacity|disaggregation|robustness|report]... [--threads N] [--requests N] [--trace FILE]
  *                               [--tuning] [--policies a,b] [--workloads a,b] [--loads 0.9] [--engines a]
- * `--troubles "events 5 s late"` makes these rows of the robustness part again, and leaves the others as they are.
+ * `--troubles "events 5 s late"` makes these rows of the robustness part again (`regions`: three regions), and leaves the others as they are.
  * `--tuning` uses other seeds and the other half of the trace, prints, and keeps nothing.
  */
 import { existsSync } from "node:fs";

@@ -53,7 +53,10 @@ export async function robustnessPart(bench: Bench): Promise<void> {
   const long = fleets.map((fleet, at) => ({ ...fleet, requests: Math.max(fleet.requests, Math.ceil(LEAST_SECONDS * (rates[at] ?? 0))) }));
   const { troubles } = bench;
   if (troubles !== null) {
-    const again = await troubled(bench, long, rates, (name) => troubles.includes(name));
+    const again: Row[] = [
+      ...(await troubled(bench, long, rates, (name) => troubles.includes(name))),
+      ...(troubles.includes("regions") ? await regional(bench, long, rates) : []),
+    ];
     console.table(again);
     return keepAgain(bench, "decision-robustness", again, ["trouble", "workload", "engine"]);
   }
@@ -91,6 +94,7 @@ async function troubled(
   isAsked = (_name: string) => true,
 ): Promise<Row[]> {
   const troubles = TROUBLES.filter(({ name }) => isAsked(name));
+  if (troubles.length === 0) return [];
   const all = [{}, ...troubles.map(({ options }) => options)];
   const ttfts = await means(bench, fleets, (at) => {
     const ratePerSecond = LOAD * (rates[at] ?? 0);
@@ -107,7 +111,7 @@ async function troubled(
   });
 }
 
-async function regional(bench: Bench, fleets: readonly Fleet[], rates: readonly number[]): Promise<object[]> {
+async function regional(bench: Bench, fleets: readonly Fleet[], rates: readonly number[]): Promise<Row[]> {
   const where = { shares: SHARES, rttMs: ROUND_TRIP_MS, nearRttMs: NEAR_ROUND_TRIP_MS };
   const ttfts = await means(bench, fleets, (at) => {
     const ratePerSecond = REGIONS_LOAD * (rates[at] ?? 0);
