@@ -4,13 +4,16 @@ import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, dirname, join } from "node:path";
-import { promisify } from "node:util";
+import { promisify, stripVTControlCharacters } from "node:util";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
 
 export const ROOT = dirname(import.meta.dirname);
 const require = createRequire(import.meta.url);
 export const WRANGLER = join(dirname(require.resolve("wrangler/package.json")), "bin/wrangler.js");
+
+/** What a build of the edge may take on a busy machine, by `npm start` and by `npm run dev`. */
+export const BUILD_LIMIT_MS = 120_000;
 
 /** Nothing asks the network, nothing is written outside the state directory. */
 export const quietWrangler = (stateDirectory: string): NodeJS.ProcessEnv => ({
@@ -58,6 +61,16 @@ function isAbandoned(name: string): boolean {
   }
 }
 
+/** The first line in which wrangler or the build before it names an error, else the last one. */
+function buildProblem(error: unknown): string {
+  const { stdout = "", stderr = "", message = String(error) } = error as { stdout?: string; stderr?: string; message?: string };
+  const lines = stripVTControlCharacters(`${stderr}\n${stdout}`)
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  return lines.find((line) => /\berror\b/i.test(line)) ?? lines.at(-1) ?? message;
+}
+
 /** The folder that holds router.js and its wasm modules. `spawned`: called with the process that builds it, where one has to. */
 export async function bundleEdge(stateDirectory: string, spawned?: (process: ChildProcess) => void): Promise<string> {
   const directory = join(stateDirectory, `edge-${sourcesHash()}`);
@@ -65,9 +78,11 @@ export async function bundleEdge(stateDirectory: string, spawned?: (process: Chi
   // Two that build the same at once do not meet; whoever is later finds it made.
   const building = `${directory}.${process.pid}.${randomUUID().slice(0, 8)}`;
   const deploy = dyingWithParent(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", building]);
-  const built = promisify(execFile)(...deploy, { cwd: ROOT, env: quietWrangler(stateDirectory), timeout: 60_000 });
+  const built = promisify(execFile)(...deploy, { cwd: ROOT, env: quietWrangler(stateDirectory), timeout: BUILD_LIMIT_MS });
   spawned?.(built.child);
-  await built;
+  await built.catch((error: unknown) => {
+    throw new Error(buildProblem(error));
+  });
   for (const old of readdirSync(stateDirectory)) {
     const path = join(stateDirectory, old);
     if ((/^edge-[0-9a-f]{16}$/.test(old) && path !== directory) || isAbandoned(old)) rmSync(path, { recursive: true, force: true });

@@ -1,10 +1,16 @@
 /** `npm start`: the edge and a few llama.cpp replicas on this machine, one screen, and nothing left behind. */
 import { devFile, removeDevFile } from "./dev-file.ts";
-import { Launcher, problemOf } from "./launcher.ts";
+import { deploymentProblem } from "./deployment-check.ts";
+import { placesOf } from "./fleet.ts";
+import { Launcher, logFile, problemOf } from "./launcher.ts";
+import { LogFile } from "./log-file.ts";
+import { choiceProblem } from "./models/served-models.ts";
 import { parseOptions, type StartOptions, USAGE } from "./options.ts";
 import { choosePort, takenPort } from "./port.ts";
 import { loadSecrets } from "./secrets.ts";
 import { claimStateDirectory, openStateDirectory } from "./state-directory.ts";
+import { Terminal } from "./terminal.ts";
+import { Voice } from "./voice.ts";
 
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
@@ -31,6 +37,11 @@ function watchParent(onGone: () => void): void {
 
 const chosen = options();
 const { stateDirectory } = chosen;
+const pools = [...new Set(placesOf(chosen).map(({ pool }) => pool))];
+const wrong = (pools.length === 0 ? null : choiceProblem(chosen.models)) ?? deploymentProblem(process.env["WARMPATH_MODELS"], pools);
+if (wrong !== null) fail(wrong);
+// A screen that nobody reads any more ends nothing.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 // Whatever is written from here on, by children too, is this user's alone.
 process.umask(0o077);
 const opened = openStateDirectory(stateDirectory);
@@ -45,7 +56,10 @@ removeDevFile(devFile(stateDirectory), null);
 const port = (await choosePort(chosen.port)) ?? fail(takenPort(chosen.port));
 try {
   claim.hold({ pid: process.pid, url: `http://127.0.0.1:${port}` });
-  const launcher = new Launcher(chosen, loadSecrets(stateDirectory), claim);
+  const secrets = loadSecrets(stateDirectory);
+  const log = new LogFile(logFile(stateDirectory), [secrets.deployment, secrets.apiKey, ...pools.map((pool) => secrets.joinToken(pool))]);
+  const voice = new Voice(new Terminal(), (line) => log.write("launcher", line));
+  const launcher = new Launcher(chosen, secrets, claim, { voice, log });
   process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
   // npm was told to end, or was killed: what runs may still end whole.

@@ -7,7 +7,7 @@ import { readRegularSync } from "../gpu-backend/regular-file.ts";
 
 /** What the launcher and its children make in it. The directory may hold others' files, which are left as they are. */
 const OURS =
-  /^(secret|dev\.json|launcher\.json|dev\.vars|objects|blocks|compile-cache|wrangler|registry|edge-[0-9a-f]{16}.*|warmpath-demo-.*\.gguf)$/;
+  /^(secret|log|log\.1|dev\.json|launcher\.json|dev\.vars|objects|blocks|compile-cache|wrangler|registry|edge-[0-9a-f]{16}.*|warmpath-demo-.*\.gguf)$/;
 /** As much as a start writes at least; a disk with less is called full at once. */
 const PROBE_BYTES = 64 * 1024;
 const HOLDER = "launcher.json";
