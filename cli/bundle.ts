@@ -4,9 +4,10 @@ import { createHash, randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, dirname, join } from "node:path";
-import { promisify, stripVTControlCharacters } from "node:util";
+import { promisify } from "node:util";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
+import { type BuildError, buildProblem } from "./build-problem.ts";
 
 export const ROOT = dirname(import.meta.dirname);
 const require = createRequire(import.meta.url);
@@ -61,16 +62,6 @@ function isAbandoned(name: string): boolean {
   }
 }
 
-/** The first line in which wrangler or the build before it names an error, else the last one. */
-function buildProblem(error: unknown): string {
-  const { stdout = "", stderr = "", message = String(error) } = error as { stdout?: string; stderr?: string; message?: string };
-  const lines = stripVTControlCharacters(`${stderr}\n${stdout}`)
-    .split("\n")
-    .map((line) => line.trim())
-    .filter((line) => line !== "");
-  return lines.find((line) => /\berror\b/i.test(line)) ?? lines.at(-1) ?? message;
-}
-
 /** The folder that holds router.js and its wasm modules. `spawned`: called with the process that builds it, where one has to. */
 export async function bundleEdge(stateDirectory: string, spawned?: (process: ChildProcess) => void): Promise<string> {
   const directory = join(stateDirectory, `edge-${sourcesHash()}`);
@@ -81,7 +72,7 @@ export async function bundleEdge(stateDirectory: string, spawned?: (process: Chi
   const built = promisify(execFile)(...deploy, { cwd: ROOT, env: quietWrangler(stateDirectory), timeout: BUILD_LIMIT_MS });
   spawned?.(built.child);
   await built.catch((error: unknown) => {
-    throw new Error(buildProblem(error));
+    throw new Error(buildProblem(error as BuildError));
   });
   for (const old of readdirSync(stateDirectory)) {
     const path = join(stateDirectory, old);

@@ -146,12 +146,12 @@ export class Launcher {
   /** wrangler's own words are for who changes sources; workerd's are in the log. */
   #edgeSaid(line: string): void {
     this.#log.write("edge", line);
-    if (this.#options.dev) process.stdout.write(`${line}\n`);
+    if (this.#options.dev) this.#voice.quote(line);
   }
 
   #request(line: string): void {
     this.#log.write("request", line);
-    if (this.#options.logsRequests) process.stdout.write(`${line}\n`);
+    if (this.#options.logsRequests) this.#voice.quote(line);
   }
 
   #modelWatch(): ModelWatch {

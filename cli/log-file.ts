@@ -1,5 +1,6 @@
 /** The log of a launcher: all that it and its processes say, with the time and who said it, in two files that take turns. */
 import { closeSync, fstatSync, lstatSync, openSync, renameSync, writeSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 
 const MOST_BYTES = 4 * 1024 * 1024;
 const MOST_LINE = 4_000;
@@ -24,7 +25,7 @@ export class LogFile {
 
   /** Text of several lines becomes several lines. */
   write(who: string, text: string): void {
-    for (const line of text.split("\n"))
+    for (const line of stripVTControlCharacters(text).split("\n"))
       if (line.trim() !== "") this.#line(`${this.#now().toISOString()} ${who} ${this.#without(line.trimEnd())}\n`);
   }
 

@@ -1,4 +1,6 @@
 /** Where a command speaks: plain lines, and on a terminal also colour and a bar that moves. */
+import { stripVTControlCharacters } from "node:util";
+
 export type Tone = "plain" | "good" | "bad";
 
 export interface Outputs {
@@ -51,7 +53,8 @@ export class Terminal implements Outputs {
   }
 
   progress(line: string): void {
-    this.#above(() => this.#stdout.write(`${line}\n`));
+    const shown = this.#hasColour ? line : stripVTControlCharacters(line);
+    this.#above(() => this.#stdout.write(`${shown}\n`));
   }
 
   news(line: string, tone: Tone = "plain"): void {

@@ -77,6 +77,11 @@ export class Voice {
     this.#outputs.news(line, tone);
   }
 
+  /** Somebody else's line, as it is. */
+  quote(line: string): void {
+    this.#outputs.progress(line);
+  }
+
   /** The screen is shown. */
   ready(): void {
     this.#outputs.endBar();

@@ -25,7 +25,7 @@ it("has a line for each line, with the time and who said it, behind what was the
 
 it("never has a secret in it, and no line without a bound", () => {
   const log = new LogFile(file, ["wp_key", "the-secret"], 100_000, at);
-  log.write("edge", "Bearer wp_key of the-secret and wp_key");
+  log.write("edge", "\x1b[31mBearer wp_key\x1b[0m of the-secret and wp_key");
   log.write("edge", "x".repeat(50_000));
   const text = readFileSync(file, "utf8");
   expect(text).toContain("Bearer (secret) of (secret) and (secret)\n");

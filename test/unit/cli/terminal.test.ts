@@ -49,7 +49,8 @@ describe("elsewhere", () => {
     const { said, terminal: screen } = terminal(isTTY, environment);
     for (const part of [0, 0.1, 0.26, 0.3, 0.8, 1, 1, 1]) screen.bar("file", part, `${part * 100} %`);
     screen.news("gone", "bad");
-    expect(said()).toBe("  file: 26 %\n  file: 80 %\n  file: 100 %\ngone\n");
+    screen.progress("\x1b[31mothers' words\x1b[0m");
+    expect(said()).toBe("  file: 26 %\n  file: 80 %\n  file: 100 %\ngone\nothers' words\n");
     expect(said()).not.toMatch(ESCAPES);
   });
 });
