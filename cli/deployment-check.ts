@@ -2,8 +2,7 @@
 import { DeploymentModels } from "../src/wire/deployment-models.ts";
 
 /** `pools`: those that a replica of this start joins; empty: replicas come from elsewhere. Null: it fits; else one line with the place. */
-export function deploymentProblem(text: string | undefined, pools: readonly string[]): string | null {
-  if (text === undefined) return null;
+export function deploymentProblem(text: string, pools: readonly string[]): string | null {
   const read = DeploymentModels.safeParse(text);
   if (!read.success) {
     const [issue] = read.error.issues;

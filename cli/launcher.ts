@@ -1,5 +1,4 @@
 /** The edge and its replicas on this machine: started, watched, started again, drained, ended. */
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LINE_LEAVES_MS } from "../src/limits.ts";
 import { bundleEdge } from "./bundle.ts";
@@ -15,7 +14,7 @@ import { type ReplicaEvents, type ReplicaProcess, startReplica } from "./replica
 import { servedLine } from "./request-line.ts";
 import { screen } from "./screen.ts";
 import type { Secrets } from "./secrets.ts";
-import { type Claim, isOfDirectory, unusable } from "./state-directory.ts";
+import { type Claim, logFile, problemOf, unusable } from "./state-directory.ts";
 import type { Voice } from "./voice.ts";
 import { Watchdog } from "./watchdog-process.ts";
 
@@ -82,7 +81,6 @@ export class Launcher {
     const startedMs = performance.now();
     this.#port = port;
     const { stateDirectory, models } = this.#options;
-    this.#voice.begins(`http://127.0.0.1:${port}`, this.#places.length, stateDirectory);
     // At the first start both take a while, one the processor and the other the network.
     const listening = this.#keeper.start().then((problem) => {
       if (problem === null) this.#voice.step("the edge listens");
@@ -278,8 +276,6 @@ export class Launcher {
   }
 }
 
-export const logFile = (stateDirectory: string): string => join(stateDirectory, "log");
-
 /** As it can be pasted into a shell; the token is in it neither on the screen nor in a process list. */
 export function joinCommandOf(url: string, stateDirectory: string): string {
   const token = `WARMPATH_JOIN_TOKEN="$(npx warmpath join-token default --state ${quoted(stateDirectory)})"`;
@@ -287,9 +283,3 @@ export function joinCommandOf(url: string, stateDirectory: string): string {
 }
 
 const quoted = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
-
-/** As one line. */
-export function problemOf(stateDirectory: string, error: unknown, what: string): string {
-  if (isOfDirectory(stateDirectory, error)) return unusable(stateDirectory, error);
-  return `${what}: ${(error instanceof Error ? error.message : String(error)).split("\n", 1)[0]}`;
-}

@@ -1,10 +1,20 @@
 /** Whether a file can be a model, as far as its first bytes tell: asked before anything is started for it. */
 import { closeSync, openSync, readSync, type Stats, statSync } from "node:fs";
+import type { ModelChoice } from "./model-choice.ts";
 
 const MAGIC = "GGUF";
 
+/** What can be known of the choices before anything is started: a sentence, or null. */
+export function choiceProblem(choices: readonly ModelChoice[]): string | null {
+  for (const choice of choices) {
+    const problem = choice.type === "file" ? modelFileProblem(choice.path) : null;
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
 /** Null: it may be one; else a sentence for the user. What is no regular file is left to the engine: opening a pipe would wait for its writer. */
-export function modelFileProblem(path: string): string | null {
+function modelFileProblem(path: string): string | null {
   let found: Stats | undefined;
   try {
     found = statSync(path, { throwIfNoEntry: false });

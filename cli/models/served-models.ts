@@ -3,7 +3,6 @@ import type { ChildProcess } from "node:child_process";
 import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { cacheFolder } from "./cache-folder.ts";
 import type { ModelChoice } from "./model-choice.ts";
-import { modelFileProblem } from "./model-file.ts";
 import { ensurePackagedModel, SMOLLM2 } from "./packaged-model.ts";
 
 export interface ServedModel {
@@ -40,15 +39,6 @@ export function modelVariables({ path, name, isUntrained }: ServedModel, given: 
 const UNTRAINED = "is tiny and untrained: it answers at once, and word salad";
 const BY_FILE = "A model of your own comes by --model FILE.gguf.";
 export const TINY_NOTE = `The model ${UNTRAINED}. SmolLM2, which speaks, comes by --model smollm2.`;
-
-/** What can be known of the choices before anything is started: a sentence, or null. */
-export function choiceProblem(choices: readonly ModelChoice[]): string | null {
-  for (const choice of choices) {
-    const problem = choice.type === "file" ? modelFileProblem(choice.path) : null;
-    if (problem !== null) return problem;
-  }
-  return null;
-}
 
 /** In the order of `choices`. Rejects where the state directory fails. */
 export async function findModels(choices: readonly ModelChoice[], stateDirectory: string, watch: ModelWatch): Promise<ModelsFound> {

@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../cli/bundle.ts";
+import { startWranglerDev } from "../../cli/edge.ts";
+import { choosePort } from "../../cli/port.ts";
 import { launch, preparedStateDirectory, type Started, startProduct, until } from "./started.ts";
 
 describe("a launcher that runs with --log", () => {
@@ -91,6 +93,23 @@ describe("the edge alone", () => {
       await rm(state, { recursive: true, force: true, maxRetries: 5 });
     }
   });
+});
+
+it("a wrangler dev that fails has said why", async () => {
+  const state = await preparedStateDirectory();
+  const [said, before] = [[] as string[], process.env["NODE_OPTIONS"]];
+  try {
+    process.env["NODE_OPTIONS"] = "--require=/no/such/module";
+    const variables = { WARMPATH_SECRET: "a secret of a test", WARMPATH_POOLS: "default", WARMPATH_PROFILE: "cache-aware" };
+    const port = (await choosePort(0)) ?? 0;
+    const started = await startWranglerDev({ port, stateDirectory: state, variables, said: (line) => said.push(line) });
+    expect(started).toEqual({ type: "failed", message: "wrangler dev did not start: it ended with code 1. What it said stands above." });
+    expect(said.join("\n")).toContain("/no/such/module");
+  } finally {
+    if (before === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = before;
+    await rm(state, { recursive: true, force: true });
+  }
 });
 
 describe("before anything is started", () => {
