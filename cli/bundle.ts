@@ -7,10 +7,14 @@ import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
+import { type BuildError, buildProblem } from "./build-problem.ts";
 
 export const ROOT = dirname(import.meta.dirname);
 const require = createRequire(import.meta.url);
 export const WRANGLER = join(dirname(require.resolve("wrangler/package.json")), "bin/wrangler.js");
+
+/** What a build of the edge may take on a busy machine, by `npm start` and by `npm run dev`. */
+export const BUILD_LIMIT_MS = 120_000;
 
 /** Nothing asks the network, nothing is written outside the state directory. */
 export const quietWrangler = (stateDirectory: string): NodeJS.ProcessEnv => ({
@@ -65,9 +69,11 @@ export async function bundleEdge(stateDirectory: string, spawned?: (process: Chi
   // Two that build the same at once do not meet; whoever is later finds it made.
   const building = `${directory}.${process.pid}.${randomUUID().slice(0, 8)}`;
   const deploy = dyingWithParent(process.execPath, [WRANGLER, "deploy", "--dry-run", "--outdir", building]);
-  const built = promisify(execFile)(...deploy, { cwd: ROOT, env: quietWrangler(stateDirectory), timeout: 60_000 });
+  const built = promisify(execFile)(...deploy, { cwd: ROOT, env: quietWrangler(stateDirectory), timeout: BUILD_LIMIT_MS });
   spawned?.(built.child);
-  await built;
+  await built.catch((error: unknown) => {
+    throw new Error(buildProblem(error as BuildError));
+  });
   for (const old of readdirSync(stateDirectory)) {
     const path = join(stateDirectory, old);
     if ((/^edge-[0-9a-f]{16}$/.test(old) && path !== directory) || isAbandoned(old)) rmSync(path, { recursive: true, force: true });

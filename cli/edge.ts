@@ -5,10 +5,10 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { CONNECTION_ENDS } from "../src/wire/connection-ends.ts";
 import { dyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../gpu-backend/environment.ts";
-import { quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+import { BUILD_LIMIT_MS, quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
+import { firstWords } from "./edge-output.ts";
 import { takenPort } from "./port.ts";
 import { endOf } from "./voice.ts";
 import { readRegularSync } from "../gpu-backend/regular-file.ts";
@@ -17,8 +17,9 @@ import type { DiskSpace } from "../src/records/disk-room.ts";
 import { serveDiskSpace, spaceOf } from "./disk-space.ts";
 
 const require = createRequire(import.meta.url);
-const START_TIMEOUT_MS = 30_000;
 const HOST = "127.0.0.1";
+/** Characters of what workerd wrote last, for the reason why it did not start. */
+const MOST_ERRORS = 4_000;
 /** What the edge can't find out by itself: that nobody but this machine reaches it (workers/env.ts). */
 const LISTENS = { WARMPATH_LISTENS: "loopback" };
 
@@ -31,6 +32,8 @@ export interface EdgeOptions {
   spawned?: (process: ChildProcess) => void;
   /** Of the disk below the objects; left out, the state directory's own. */
   diskSpace?: () => Promise<DiskSpace>;
+  /** Hears each line that its process writes; left out, they go to standard error. */
+  said?: (line: string) => void;
 }
 
 /** The edge listens on this machine only, and so do its replicas. */
@@ -87,6 +90,13 @@ ${Object.keys(variables)
   return file;
 }
 
+const toStandardError = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** Each line of its output and its errors. */
+export function hearLines({ stdout, stderr }: ChildProcess, said = toStandardError): void {
+  for (const stream of [stdout, stderr]) if (stream !== null) createInterface({ input: stream }).on("line", said);
+}
+
 /** Starts workerd on a bundle of `bundleEdge` and resolves once it listens. */
 export async function startWorkerd(options: EdgeOptions, bundle: string): Promise<EdgeProcess> {
   const variables = { ...ADDRESSES, ...options.variables, ...LISTENS };
@@ -99,22 +109,21 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
   const workerd = require("workerd") as { default: string };
   const places = ["-d", `objects=${objects}`, "-e", `disk=${HOST}:${disk.port}`, "-s", `http=${HOST}:${options.port}`];
   const child = spawn(...dyingWithParent(workerd.default, ["serve", capnp, ...places, "--control-fd=3"]), {
-    stdio: ["ignore", "inherit", "pipe", "pipe"],
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
     env: { ...withoutOurs(process.env), ...variables },
   });
   child.once("close", () => disk.close());
   options.spawned?.(child);
   let errors = "";
-  createInterface({ input: child.stderr as Readable }).on("line", (line) => {
-    if (line.includes(CONNECTION_ENDS)) return;
-    errors = `${errors}${line}\n`.slice(-4_000);
-    if (child.exitCode === null) process.stderr.write(`${line}\n`);
+  child.stderr?.on("data", (text: Buffer) => {
+    errors = (errors + text.toString()).slice(-MOST_ERRORS);
   });
+  hearLines(child, options.said);
   return new Promise((resolve) => {
     child.once("error", (error) => resolve({ type: "failed", message: `workerd did not start: ${error.message}` }));
     child.once("exit", (code, signal) => {
       const taken = /Address already in use/i.test(errors);
-      const why = [`it ended with ${endOf(code, signal)}`, errors.trim()].filter((part) => part !== "").join("; ");
+      const why = [`it ended with ${endOf(code, signal)}`, firstWords(errors)].filter((part) => part !== "").join("; ");
       resolve({ type: "failed", taken, message: taken ? takenPort(options.port) : `workerd did not start: ${why}.` });
     });
     createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {
@@ -134,13 +143,14 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
   // It has processes of its own, which SIGKILL would leave behind.
   const child = spawn(...dyingWithParent(process.execPath, dev, "TERM"), {
     cwd: ROOT,
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
     env: quietWrangler(options.stateDirectory),
   });
   options.spawned?.(child);
+  hearLines(child, options.said);
   let ended = false;
-  child.once("exit", () => (ended = true));
-  for (const startedMs = performance.now(); performance.now() - startedMs < START_TIMEOUT_MS && !ended;) {
+  child.once("close", () => (ended = true));
+  for (const startedMs = performance.now(); performance.now() - startedMs < BUILD_LIMIT_MS && !ended;) {
     const answered = await fetch(`http://${HOST}:${options.port}/healthz`, { signal: AbortSignal.timeout(2_000) }).then(
       () => true,
       () => false,
@@ -148,8 +158,9 @@ export async function startWranglerDev(options: EdgeOptions): Promise<EdgeProces
     if (answered) return { type: "running", process: child, port: options.port };
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+  const how = ended ? `it ended with ${endOf(child.exitCode, child.signalCode)}` : `it did not answer within ${BUILD_LIMIT_MS / 1_000} s`;
   child.kill();
-  return { type: "failed", message: "wrangler dev did not start; what it said stands above." };
+  return { type: "failed", message: `wrangler dev did not start: ${how}. What it said stands above.` };
 }
 
 /** Requests that wait in line for a replica, all pools together; 0 when no edge answers. */

@@ -1,43 +1,44 @@
 /** The edge and its replicas on this machine: started, watched, started again, drained, ended. */
-import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ensureDemoModel } from "../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
+import { LINE_LEAVES_MS } from "../src/limits.ts";
 import { bundleEdge } from "./bundle.ts";
 import { devFile, type DevFacts, removeDevFile, writeDevFile } from "./dev-file.ts";
-import { type EdgeOptions, type EdgeProcess, startWorkerd, startWranglerDev, waitingAt } from "./edge.ts";
-import { poolNames, type ReplicaRole, roleOf, type StartOptions } from "./options.ts";
-import { type ReplicaProcess, startReplica } from "./replica-process.ts";
+import { type EdgeOptions, type EdgeProcess, hearLines, startWorkerd, startWranglerDev, waitingAt } from "./edge.ts";
+import { EdgeKeeper } from "./edge-keeper.ts";
+import { EdgeOutput } from "./edge-output.ts";
+import { type Place, placesOf, variablesOf } from "./fleet.ts";
+import type { LogFile } from "./log-file.ts";
+import { findModels, type ModelWatch, type ServedModel } from "./models/served-models.ts";
+import { poolNames, type StartOptions } from "./options.ts";
+import { type ReplicaEvents, type ReplicaProcess, startReplica } from "./replica-process.ts";
+import { servedLine } from "./request-line.ts";
 import { screen } from "./screen.ts";
 import type { Secrets } from "./secrets.ts";
-import { type Claim, isOfDirectory, unusable } from "./state-directory.ts";
-import { endOf, Voice } from "./voice.ts";
+import { type Claim, logFile, problemOf, unusable } from "./state-directory.ts";
+import type { Voice } from "./voice.ts";
 import { Watchdog } from "./watchdog-process.ts";
-import { LINE_LEAVES_MS } from "../src/limits.ts";
 
-const EDGE_RESTART_MS = 100;
-const EDGE_RESTART_MOST_MS = 10_000;
-/** A port that was free is tried again for so long: a connection that goes out may have it for a moment. */
-const PORT_PATIENCE_MS = 15_000;
-const PORT_RETRY_MS = 500;
-const READY_TIMEOUT_MS = 60_000;
+/** Nothing was heard of a replica for so long: no progress, no joining. */
+const SILENCE_MS = 60_000;
+const LOOK_MS = 1_000;
 /** After the drain's time is up its replicas have so long to go; then the edge, to hand on the last bytes. */
 const REPLICA_LEAVE_MS = 4_000;
 const EDGE_LEAVE_MS = 500;
 
 export class Launcher {
   readonly #options: StartOptions;
-  readonly #pools: readonly string[];
+  readonly #places: readonly Place[];
   readonly #secrets: Secrets;
   readonly #claim: Claim & { ok: true };
   readonly #watchdog: Watchdog;
+  readonly #voice: Voice;
+  readonly #log: LogFile;
+  readonly #edgeOutput: EdgeOutput;
+  readonly #keeper: EdgeKeeper;
   readonly #replicas: ReplicaProcess[] = [];
-  readonly #voice = new Voice();
   /** Of those that run and have joined. */
   readonly #urls = new Map<string, string>();
-  /** What the edge runs in, from the moment it is spawned. */
-  #edge: ChildProcess | null = null;
+  #port = 0;
   /** What dev.json says besides the processes; null before all is ready, and from the end on. */
   #shown: Pick<DevFacts, "url" | "model"> | null = null;
   #bundle: string | null = null;
@@ -45,37 +46,65 @@ export class Launcher {
   #stopping = false;
   #draining = false;
   #onJoined: (() => void) | null = null;
+  /** When a replica last came further with its start. */
+  #heardAtMs = 0;
 
-  constructor(chosen: StartOptions, secrets: Secrets, claim: Claim & { ok: true }) {
+  /** `voice`: what is shown; it writes into `log`, too. */
+  constructor(chosen: StartOptions, secrets: Secrets, claim: Claim & { ok: true }, { voice, log }: { voice: Voice; log: LogFile }) {
     this.#options = chosen;
     this.#claim = claim;
     this.#watchdog = new Watchdog(devFile(chosen.stateDirectory));
-    this.#pools = poolNames(chosen);
+    this.#places = placesOf(chosen);
     this.#secrets = secrets;
+    this.#voice = voice;
+    this.#log = log;
+    this.#edgeOutput = new EdgeOutput({
+      log: (line) => this.#edgeSaid(line),
+      // The launcher's own, at its start.
+      request: (line) => (this.#wasReady ? this.#request(line) : log.write("edge", line)),
+      problem: () => voice.news(`The edge met with an error that it did not expect; ${logFile(chosen.stateDirectory)} has it.`, "bad"),
+    });
+    const starter = {
+      begin: (spawned: NonNullable<EdgeOptions["spawned"]>) => this.#tryEdge(spawned),
+      changed: () => this.#show(),
+      ended: () => {
+        if (this.#draining) this.stop("The edge ended before the drain had: answers that ran are lost.");
+        return !this.#stopping;
+      },
+      watch: (pid: number | undefined) => this.#watchdog.watch(pid, chosen.dev ? "SIGTERM" : "SIGINT"),
+      forget: (pid: number | undefined) => this.#watchdog.forget(pid),
+    };
+    this.#keeper = new EdgeKeeper(starter, voice);
   }
 
   async run(port: number): Promise<void> {
     const startedMs = performance.now();
-    const { stateDirectory, model } = this.#options;
-    this.#voice.begins(`http://127.0.0.1:${port}`, this.#wanted, stateDirectory);
-    const modelPath = model ?? (await ensureDemoModel(stateDirectory, { making: () => this.#voice.making("the demo model") }));
-    if (!existsSync(modelPath)) return this.stop(`There is no model file ${modelPath}. Give --model an existing GGUF file.`);
-    this.#startReplicas(port, modelPath);
-    if (!(await this.#startEdge(port))) return;
-    this.#voice.step("the edge listens");
-    const joined = await Promise.race([
-      new Promise<true>((resolve) => {
-        this.#onJoined = () => this.#urls.size === this.#wanted && resolve(true);
-        this.#onJoined();
-      }),
-      sleep(READY_TIMEOUT_MS, false as const, { ref: false }),
-    ]);
-    if (!joined) return this.stop(`Only ${this.#urls.size} of ${this.#wanted} replicas joined within ${READY_TIMEOUT_MS / 1000} s.`);
-    await this.#announceReady(`http://127.0.0.1:${port}`, performance.now() - startedMs);
+    this.#port = port;
+    const { stateDirectory, models } = this.#options;
+    // At the first start both take a while, one the processor and the other the network.
+    const listening = this.#keeper.start().then((problem) => {
+      if (problem === null) this.#voice.step("the edge listens");
+      else this.stop(problem);
+    });
+    const found = await findModels(this.#places.length === 0 ? [] : models, stateDirectory, this.#modelWatch());
+    if (this.#stopping) return;
+    if (!found.ok) return this.stop(found.message);
+    for (const place of this.#places) this.#startReplica(place, found.models);
+    await listening;
+    if (!(await this.#allJoined())) {
+      const here = `Only ${this.#urls.size} of ${this.#places.length} replicas joined`;
+      return this.stop(`${here}, and nothing was heard of the others for ${SILENCE_MS / 1_000} s: see ${logFile(stateDirectory)}.`);
+    }
+    await this.#announceReady(`http://127.0.0.1:${port}`, performance.now() - startedMs, found.note);
   }
 
-  get #wanted(): number {
-    return this.#options.replicas * this.#pools.length;
+  async #allJoined(): Promise<boolean> {
+    this.#heardAtMs = performance.now();
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.#onJoined = () => this.#urls.size === this.#places.length && resolve(true);
+    this.#onJoined();
+    const looking = setInterval(() => performance.now() - this.#heardAtMs > SILENCE_MS && resolve(false), LOOK_MS);
+    return promise.finally(() => clearInterval(looking));
   }
 
   get isDraining(): boolean {
@@ -86,12 +115,11 @@ export class Launcher {
   stop(message: string | null): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    if (message !== null) process.stderr.write(`${message}\n`);
+    if (message !== null) this.#voice.news(message);
     this.#shown = null;
     removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     for (const replica of this.#replicas) replica.cut();
-    // With a socket open workerd would not go on SIGTERM; nothing stored is lost by this.
-    this.#edge?.kill("SIGINT");
+    this.#keeper.end();
     this.#claim.release();
     process.exit(message === null ? 0 : 1);
   }
@@ -103,7 +131,7 @@ export class Launcher {
     this.#shown = null;
     removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     const { drainSeconds } = this.#options;
-    process.stderr.write(`Ending; answers that run have ${drainSeconds} s. Ctrl-C ends at once.\n`);
+    this.#voice.news(`Ending; answers that run have ${drainSeconds} s. Ctrl-C ends at once.`);
     const gone = Promise.all(this.#replicas.map((replica) => replica.drain()));
     await Promise.race([gone, sleep(drainSeconds * 1_000 + REPLICA_LEAVE_MS)]);
     await sleep(EDGE_LEAVE_MS);
@@ -113,125 +141,84 @@ export class Launcher {
     this.stop(null);
   }
 
-  #startReplicas(port: number, modelPath: string): void {
-    for (let i = 1; i <= this.#wanted; i++) this.#startReplica(port, modelPath, `replica-${i}`, this.#placeOf(i));
+  /** wrangler's own words are for who changes sources; workerd's are in the log. */
+  #edgeSaid(line: string): void {
+    this.#log.write("edge", line);
+    if (this.#options.dev) this.#voice.quote(line);
   }
 
-  /** Of the `number`th replica, from 1: pool after pool. */
-  #placeOf(number: number): { pool: string; role: ReplicaRole } {
-    const { replicas, topology } = this.#options;
-    const pool = this.#pools[Math.floor((number - 1) / replicas)] ?? "default";
-    return { pool, role: roleOf(topology, ((number - 1) % replicas) + 1) };
+  #request(line: string): void {
+    this.#log.write("request", line);
+    if (this.#options.logsRequests) this.#voice.quote(line);
   }
 
-  #startReplica(port: number, modelPath: string, name: string, { pool, role }: { pool: string; role: ReplicaRole }): void {
-    const disk = process.env.WARMPATH_DISK_DIRECTORY ?? join(this.#options.stateDirectory, "blocks");
-    // Over what this process was given, which reaches every replica as it is: the tiers' sizes (WARMPATH_HOST_BYTES, WARMPATH_DISK_BYTES), the store.
-    const environment = {
-      // Compiling sources again is half of what a replica's start takes.
-      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(this.#options.stateDirectory, "compile-cache"),
-      WARMPATH_JOIN: `ws://127.0.0.1:${port}/announce/${pool}`,
-      WARMPATH_JOIN_TOKEN: this.#secrets.joinToken(pool),
-      WARMPATH_REPLICA: name,
-      WARMPATH_MODEL: modelPath,
-      WARMPATH_ROLES: role,
-      WARMPATH_MACHINE: "here",
-      WARMPATH_DISK_DIRECTORY: join(disk, name),
-      WARMPATH_SEQUENCES: String(this.#options.sequences),
-      WARMPATH_CONTEXT_TOKENS: String(this.#options.contextTokens),
-      WARMPATH_DRAIN_SECONDS: String(this.#options.drainSeconds),
-      // The demo model ends by chance only.
-      ...(this.#options.model === null ? { WARMPATH_GRAMMAR_LIMITS: process.env.WARMPATH_GRAMMAR_LIMITS ?? "short" } : {}),
+  #modelWatch(): ModelWatch {
+    return {
+      making: (what) => this.#voice.making(what),
+      fetching: (what) => this.#voice.fetching(what),
+      progress: (what, bytes, of) => this.#voice.moved(what, bytes, of),
+      said: (line) => this.#log.write("pip", line),
+      spawned: (child) => {
+        this.#watchdog.watch(child.pid, "SIGKILL");
+        child.once("exit", () => this.#watchdog.forget(child.pid));
+      },
     };
-    this.#replicas.push(
-      startReplica(name, environment, {
-        started: (_name, child) => this.#watchdog.watch(child.pid, "SIGINT"),
-        joined: (joined, url) => {
-          this.#urls.set(joined, url);
-          this.#voice.joined(joined, this.#urls.size, this.#wanted);
-          this.#onJoined?.();
-          this.#show();
-        },
-        ended: (ended, pid, how) => {
-          this.#watchdog.forget(pid);
-          if (!this.#stopping && !this.#draining) this.#voice.died(ended, how);
-          if (this.#urls.delete(ended)) this.#show();
-        },
-        failed: (_name, message, againMs) => this.#replicaFailed(message, againMs),
-      }),
-    );
+  }
+
+  #startReplica(place: Place, models: readonly ServedModel[]): void {
+    const model = models[place.model];
+    if (model === undefined) throw new Error(`There is no model ${place.model}.`);
+    const kvBytes = Math.floor(process.availableMemory() / 2 / this.#places.length);
+    const facts = { options: this.#options, port: this.#port, secrets: this.#secrets, given: process.env, kvBytes };
+    this.#replicas.push(startReplica(place.name, variablesOf(place, model, facts), this.#replicaEvents()));
+  }
+
+  #replicaEvents(): ReplicaEvents {
+    return {
+      started: (_name, child) => this.#watchdog.watch(child.pid, "SIGINT"),
+      loading: (name, part) => {
+        this.#heardAtMs = performance.now();
+        this.#voice.loading(name, part);
+      },
+      joined: (name, url) => {
+        this.#heardAtMs = performance.now();
+        this.#urls.set(name, url);
+        this.#voice.joined(name, this.#urls.size, this.#places.length);
+        this.#onJoined?.();
+        this.#show();
+      },
+      // Who joined and who lost the edge is shown already: the launcher sees both.
+      news: (name, line, what) => (what === null && !this.#stopping ? this.#voice.news(line) : this.#log.write(name, line)),
+      served: (name, request) => this.#request(servedLine(name, request)),
+      said: (name, line) => this.#log.write(name, line),
+      ended: (name, pid, how) => {
+        this.#watchdog.forget(pid);
+        if (!this.#stopping && !this.#draining) this.#voice.died(name, how);
+        if (this.#urls.delete(name)) this.#show();
+      },
+      failed: (_name, message, againMs) => this.#replicaFailed(message, againMs),
+    };
   }
 
   /** Before all is ready that ends the start; afterwards the others go on. */
   #replicaFailed(message: string, againMs: number): void {
     if (this.#draining || this.#stopping) return;
     if (!this.#wasReady) return this.stop(message);
-    process.stderr.write(`${message} The others go on; it is started again in ${Math.ceil(againMs / 1_000)} s.\n`);
+    this.#voice.news(`${message} The others go on; it is started again in ${Math.ceil(againMs / 1_000)} s.`, "bad");
   }
 
-  /** From its first moment on: whatever ends the launcher meanwhile, it must not stay. */
-  #spawnedEdge(child: ChildProcess): void {
-    if (this.#stopping) return void child.kill("SIGKILL");
-    this.#edge = child;
-    this.#watchdog.watch(child.pid, this.#options.dev ? "SIGTERM" : "SIGINT");
-    child.once("exit", () => this.#watchdog.forget(child.pid));
-  }
-
-  async #startEdge(port: number): Promise<boolean> {
-    const beganMs = performance.now();
-    let edge = await this.#tryEdge(port);
-    while (edge.type === "failed" && edge.taken === true && performance.now() - beganMs < PORT_PATIENCE_MS && !this.#stopping) {
-      await sleep(PORT_RETRY_MS);
-      edge = await this.#tryEdge(port);
-    }
-    if (edge.type === "failed") {
-      this.stop(edge.message);
-      return false;
-    }
-    this.#watchEdge(edge.process, port);
-    return true;
-  }
-
-  /** Whatever ends it, again and again, ever later: what replicas hold is worth waiting for. */
-  async #restartEdge(port: number): Promise<void> {
-    for (let againMs = EDGE_RESTART_MS; !this.#stopping; againMs = Math.min(EDGE_RESTART_MOST_MS, 2 * againMs)) {
-      await sleep(againMs);
-      if (this.#stopping) return;
-      const edge = await this.#tryEdge(port);
-      if (edge.type === "running") {
-        this.#voice.joined("The edge", 1, 1);
-        return this.#watchEdge(edge.process, port);
-      }
-      if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
-      process.stderr.write(`${edge.message} It is tried again.\n`);
-    }
-  }
-
-  #watchEdge(edge: ChildProcess, port: number): void {
-    const ended = (): void => {
-      this.#edge = null;
-      this.#show();
-      if (this.#stopping) return;
-      if (this.#draining) return this.stop("The edge ended before the drain had: answers that ran are lost.");
-      this.#voice.died("The edge", endOf(edge.exitCode, edge.signalCode));
-      void this.#restartEdge(port);
-    };
-    this.#show();
-    // It may have ended since it said that it listens.
-    if (edge.exitCode !== null || edge.signalCode !== null) ended();
-    else edge.once("exit", ended);
-  }
-
-  async #tryEdge(port: number): Promise<EdgeProcess> {
+  async #tryEdge(spawned: NonNullable<EdgeOptions["spawned"]>): Promise<EdgeProcess> {
     const { WARMPATH_REMOTE_PREFILL_TOKENS: remotePrefillTokens, WARMPATH_MODELS: models } = process.env;
     const edgeOptions: EdgeOptions = {
-      port,
+      port: this.#port,
       stateDirectory: this.#options.stateDirectory,
-      spawned: (child) => this.#spawnedEdge(child),
+      spawned,
+      said: (line) => this.#edgeOutput.line(line),
       variables: {
         WARMPATH_SECRET: this.#secrets.deployment,
-        WARMPATH_POOLS: this.#pools.join(","),
+        WARMPATH_POOLS: poolNames(this.#options).join(","),
         WARMPATH_PROFILE: this.#options.profile,
+        WARMPATH_LOG: "requests",
         ...(remotePrefillTokens === undefined ? {} : { WARMPATH_REMOTE_PREFILL_TOKENS: remotePrefillTokens }),
         ...(models === undefined ? {} : { WARMPATH_MODELS: models }),
       },
@@ -246,6 +233,7 @@ export class Launcher {
   async #startBundled(edgeOptions: EdgeOptions): Promise<EdgeProcess> {
     this.#bundle ??= await bundleEdge(edgeOptions.stateDirectory, (child) => {
       this.#voice.making("the edge's bundle");
+      hearLines(child, (line) => this.#log.write("build", line));
       this.#watchdog.watch(child.pid, "SIGTERM");
       child.once("exit", () => this.#watchdog.forget(child.pid));
     });
@@ -255,11 +243,13 @@ export class Launcher {
   /** dev.json as things are now; none while it would not be true. */
   #show(): void {
     const { stateDirectory } = this.#options;
-    const edge = this.#edge?.pid;
+    const edge = this.#keeper.pid;
     if (this.#shown === null || edge === undefined) return removeDevFile(devFile(stateDirectory), process.pid);
     const replicas = this.#replicas.flatMap((replica, index) => {
-      const [url, pid] = [this.#urls.get(replica.name), replica.pid()];
-      return url === undefined || pid === undefined ? [] : [{ name: replica.name, url, ...this.#placeOf(index + 1), pid }];
+      const [url, pid, place] = [this.#urls.get(replica.name), replica.pid(), this.#places[index]];
+      return url === undefined || pid === undefined || place === undefined
+        ? []
+        : [{ name: replica.name, url, pool: place.pool, role: place.role, pid }];
     });
     const { url, model } = this.#shown;
     const { apiKey } = this.#secrets;
@@ -268,26 +258,28 @@ export class Launcher {
     } catch (error) {
       // What runs goes on; what can't be written must not stay untrue.
       removeDevFile(devFile(stateDirectory), null);
-      process.stderr.write(`${unusable(stateDirectory, error)}\n`);
+      this.#voice.news(unusable(stateDirectory, error), "bad");
     }
   }
 
-  async #announceReady(url: string, readyMs: number): Promise<void> {
+  async #announceReady(url: string, readyMs: number, note: string | null): Promise<void> {
     const headers = { authorization: `Bearer ${this.#secrets.apiKey}` };
     const listed = (await (await fetch(`${url}/v1/models`, { headers })).json()) as { data: { id: string }[] };
-    const model = listed.data[0]?.id ?? "";
-    this.#shown = { url, model };
+    const models = listed.data.map(({ id }) => id);
+    this.#shown = { url, model: models[0] ?? "" };
     this.#wasReady = true;
     this.#voice.ready();
     this.#show();
-    const { replicas, pools, topology, model: given } = this.#options;
-    const shown = { url, apiKey: this.#secrets.apiKey, model, replicas, pools, topology, readyMs, demo: given === null };
-    process.stdout.write(screen(shown));
+    const { replicas, pools, topology, stateDirectory } = this.#options;
+    const joinCommand = joinCommandOf(url, stateDirectory);
+    process.stdout.write(screen({ url, apiKey: this.#secrets.apiKey, models, replicas, pools, topology, readyMs, note, joinCommand }));
   }
 }
 
-/** As one line. */
-export function problemOf(stateDirectory: string, error: unknown, what: string): string {
-  if (isOfDirectory(stateDirectory, error)) return unusable(stateDirectory, error);
-  return `${what}: ${(error instanceof Error ? error.message : String(error)).split("\n", 1)[0]}`;
+/** As it can be pasted into a shell; the token is in it neither on the screen nor in a process list. */
+export function joinCommandOf(url: string, stateDirectory: string): string {
+  const token = `WARMPATH_JOIN_TOKEN="$(npx warmpath join-token default --state ${quoted(stateDirectory)})"`;
+  return `${token} npx warmpath replica --join ${url} --engine llama-cpp --model smollm2`;
 }
+
+const quoted = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
+import { type ModelChoice, parseModels } from "./models/model-choice.ts";
 
 export const ENGINES = ["llama-cpp", "vllm", "openai"] as const;
 export type EngineName = (typeof ENGINES)[number];
@@ -12,6 +13,8 @@ export interface ReplicaOptions {
   join: string;
   pool: string;
   name: string;
+  /** What the embedded engine serves; null with another engine. */
+  model: ModelChoice | null;
   /** Has the join token and the server's key. */
   environment: Record<string, string>;
 }
@@ -28,7 +31,7 @@ export const USAGE = `warmpath replica --join URL (--token-file FILE | --token T
   --sequences N          requests at once
   --context N            longest prompt plus output, in tokens
   --engine llama-cpp     computes here
-    --model FILE.gguf    a model with a byte-level BPE tokenizer
+    --model NAME         smollm2, tiny, FILE.gguf or ID=FILE.gguf, as of npm start
   --engine vllm | openai a server that runs already and speaks OpenAI's API
     --engine-url URL     its base URL
     --engine-key-file F  a file with its key. Or set WARMPATH_ENGINE_KEY
@@ -68,7 +71,6 @@ const PASSED: readonly (readonly [OptionName, string])[] = [
   ["port", "WARMPATH_PORT"],
   ["sequences", "WARMPATH_SEQUENCES"],
   ["context", "WARMPATH_CONTEXT_TOKENS"],
-  ["model", "WARMPATH_MODEL"],
   ["engine-url", "WARMPATH_ENGINE_URL"],
   ["engine-model", "WARMPATH_ENGINE_MODEL"],
   ["template", "WARMPATH_CHAT_TEMPLATE"],
@@ -90,7 +92,10 @@ export function parseReplicaOptions(args: string[], given: NodeJS.ProcessEnv): R
   if (!NAME.test(name)) throw new RangeError("--name must have 1 to 64 letters, digits, dots, underscores or hyphens.");
   const token = values.token ?? secretFile("token-file", values["token-file"]) ?? given["WARMPATH_JOIN_TOKEN"] ?? "";
   if (token === "") throw new RangeError("There is no join token: name a file with --token-file, or set WARMPATH_JOIN_TOKEN.");
-  if (engine === "llama-cpp" && values.model === undefined) throw new RangeError("--engine llama-cpp needs --model FILE.gguf.");
+  if (engine === "llama-cpp" && values.model === undefined)
+    throw new RangeError("--engine llama-cpp needs --model FILE.gguf, or --model smollm2.");
+  const models = engine === "llama-cpp" ? parseModels(values.model) : [];
+  if (models.length > 1) throw new RangeError("--model names several models; a replica serves one.");
   if (engine !== "llama-cpp" && values["engine-url"] === undefined) throw new RangeError(`--engine ${engine} needs --engine-url URL.`);
   const key = secretFile("engine-key-file", values["engine-key-file"]);
   const passed = PASSED.flatMap(([option, variable]) => (values[option] === undefined ? [] : [[variable, values[option]]]));
@@ -99,6 +104,7 @@ export function parseReplicaOptions(args: string[], given: NodeJS.ProcessEnv): R
     join,
     pool,
     name,
+    model: models[0] ?? null,
     environment: {
       ...(Object.fromEntries(passed) as Record<string, string>),
       ...(key === undefined ? {} : { WARMPATH_ENGINE_KEY: key }),

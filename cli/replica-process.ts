@@ -1,7 +1,10 @@
 /** A replica as a child process of the launcher, started again when it dies. */
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { forkDyingWithParent } from "../gpu-backend/dies-with-parent.ts";
+import type { ServedRequest } from "../gpu-backend/served-request.ts";
+import type { PlaceChange } from "../gpu-backend/tell.ts";
 import { ROOT } from "./bundle.ts";
 import { endOf } from "./voice.ts";
 
@@ -29,6 +32,14 @@ export function replicaEnvironment(given: NodeJS.ProcessEnv, own: Record<string,
 export interface ReplicaEvents {
   started(name: string, child: ChildProcess): void;
   joined(name: string, url: string): void;
+  /** A line of the replica about itself. `what`: what whoever runs the edge, too, sees by itself. */
+  news?(name: string, line: string, what: PlaceChange | null): void;
+  /** So much of its model is loaded, 0 to 1. */
+  loading?(name: string, part: number): void;
+  /** It has answered a request. */
+  served?(name: string, request: ServedRequest): void;
+  /** A line of its standard output or error, and of its engine's. Left out, they go where this process's go. */
+  said?(name: string, line: string): void;
   /** `how`: a signal, or its exit code. */
   ended(name: string, pid: number, how: string): void;
   /** It said why it can't begin, or died again and again. It is started again after `againMs`. */
@@ -45,9 +56,13 @@ export interface ReplicaProcess {
 }
 
 interface Said {
-  type: "joined" | "parted" | "failed";
+  type: "joined" | "parted" | "failed" | "news" | "request" | "loading";
+  part?: number;
   url?: string;
   message?: string;
+  line?: string;
+  what?: PlaceChange | null;
+  served?: ServedRequest;
 }
 
 export function startReplica(name: string, environment: Record<string, string>, events: ReplicaEvents): ReplicaProcess {
@@ -56,19 +71,29 @@ export function startReplica(name: string, environment: Record<string, string>, 
   let deaths = 0;
   const gone = Promise.withResolvers<void>();
 
+  const tell = (line: string, what: PlaceChange | null): void => {
+    if (events.news === undefined) process.stderr.write(`${line}\n`);
+    else events.news(name, line, what);
+  };
+
   function start(): void {
     const startedMs = performance.now();
     let message = "";
     child = fork(join(ROOT, "gpu-backend/main.ts"), [], {
       env: replicaEnvironment(process.env, environment),
       ...forkDyingWithParent(["--disable-warning=ExperimentalWarning"]),
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      stdio: events.said === undefined ? ["ignore", "inherit", "inherit", "ipc"] : ["ignore", "pipe", "pipe", "ipc"],
     });
     const started = child;
+    for (const stream of [started.stdout, started.stderr])
+      if (stream !== null) createInterface({ input: stream }).on("line", (line) => events.said?.(name, line));
     events.started(name, started);
     started.on("message", (said: Said) => {
       if (said.type === "joined") events.joined(name, said.url ?? "");
       if (said.type === "failed") message = said.message ?? "";
+      if (said.type === "loading") events.loading?.(name, said.part ?? 0);
+      if (said.type === "news") tell(said.line ?? "", said.what ?? null);
+      if (said.type === "request" && said.served !== undefined) events.served?.(name, said.served);
     });
     started.once("exit", (code, signal) => {
       if (started.pid !== undefined) events.ended(name, started.pid, endOf(code, signal));

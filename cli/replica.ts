@@ -1,11 +1,16 @@
 /** `warmpath replica`: a replica on this machine that joins a pool, with an engine here or one that runs already. */
+import { edgeProblem } from "../gpu-backend/edge-probe.ts";
 import { discover, tryCompletion } from "../gpu-backend/engine/openai/discovery.ts";
 import { ServerLink } from "../gpu-backend/engine/openai/server-link.ts";
 import { readSettings } from "../gpu-backend/engine/openai/settings.ts";
 import { attachScreen } from "./attach-screen.ts";
-import { edgeProblem } from "./edge-probe.ts";
+import { cacheFolder } from "./models/cache-folder.ts";
+import type { ModelChoice } from "./models/model-choice.ts";
+import { choiceProblem } from "./models/model-file.ts";
+import { findModels, modelVariables } from "./models/served-models.ts";
 import { parseReplicaOptions, type ReplicaOptions, USAGE } from "./replica-options.ts";
 import { startReplica } from "./replica-process.ts";
+import { Voice } from "./voice.ts";
 
 /** A sentence for the user. */
 interface Problem {
@@ -38,7 +43,31 @@ export async function main(args: string[]): Promise<number> {
     return 1;
   }
   process.stdout.write(screen);
-  return run(options);
+  const variables = options.model === null ? {} : await variablesOfChoice(options.model);
+  if ("problem" in variables) {
+    console.error(variables.problem);
+    return 1;
+  }
+  return run(name, { ...environment, ...variables });
+}
+
+/** The model's part of the replica's environment. */
+async function variablesOfChoice(choice: ModelChoice): Promise<Record<string, string> | Problem> {
+  const wrong = choiceProblem([choice]);
+  if (wrong !== null) return { problem: wrong };
+  const voice = new Voice();
+  const found = await findModels([choice], cacheFolder(process.env), {
+    making: (what) => voice.making(what),
+    fetching: (what) => voice.fetching(what),
+    progress: (what, bytes, of) => voice.moved(what, bytes, of),
+    said: () => undefined,
+    spawned: () => undefined,
+  });
+  if (!found.ok) return { problem: found.message };
+  voice.ready();
+  const [model] = found.models;
+  if (model === undefined) return { problem: "There is no model." };
+  return modelVariables(model, process.env);
 }
 
 /** What the server is, as a screen. */
@@ -62,9 +91,10 @@ async function attach({ engine, environment, pool, join, name }: ReplicaOptions)
   }
 }
 
-function run({ name, environment }: ReplicaOptions): Promise<number> {
+function run(name: string, environment: Record<string, string>): Promise<number> {
   return new Promise((resolve) => {
     let wasHere = false;
+    let isEnding = false;
     let status = 0;
     const replica = startReplica(name, environment, {
       started: () => undefined,
@@ -72,7 +102,11 @@ function run({ name, environment }: ReplicaOptions): Promise<number> {
         console.log(`${name} ${wasHere ? "is back" : "has joined"} at ${url}. Ctrl-C ends it.`);
         wasHere = true;
       },
-      ended: () => undefined,
+      // That it has joined is said above.
+      news: (_, line, what) => (what === "joined" ? undefined : console.error(line)),
+      ended: (_name, _pid, how) => {
+        if (!isEnding && wasHere) console.error(`${name} died (${how}), starting again.`);
+      },
       failed: (_, message) => {
         console.error(message);
         // What never began can't begin as it is told to.
@@ -80,15 +114,11 @@ function run({ name, environment }: ReplicaOptions): Promise<number> {
       },
     });
     const end = (code: number): void => {
+      isEnding = true;
       status = code;
       void replica.drain().then(() => resolve(status));
     };
-    let isEnding = false;
-    const onSignal = (): void => {
-      if (isEnding) replica.cut();
-      else end(0);
-      isEnding = true;
-    };
+    const onSignal = (): void => (isEnding ? replica.cut() : end(0));
     process.on("SIGTERM", onSignal);
     process.on("SIGINT", onSignal);
   });

@@ -1,10 +1,13 @@
 /** `npm start`: the edge and a few llama.cpp replicas on this machine, one screen, and nothing left behind. */
 import { devFile, removeDevFile } from "./dev-file.ts";
-import { Launcher, problemOf } from "./launcher.ts";
-import { parseOptions, type StartOptions, USAGE } from "./options.ts";
+import { LogFile } from "./log-file.ts";
+import { choiceProblem } from "./models/model-file.ts";
+import { parseOptions, poolNames, type StartOptions, USAGE } from "./options.ts";
 import { choosePort, takenPort } from "./port.ts";
 import { loadSecrets } from "./secrets.ts";
-import { claimStateDirectory, openStateDirectory } from "./state-directory.ts";
+import { claimStateDirectory, logFile, openStateDirectory, problemOf } from "./state-directory.ts";
+import { Terminal } from "./terminal.ts";
+import { Voice } from "./voice.ts";
 
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
@@ -22,15 +25,26 @@ function options(): StartOptions {
   process.exit(0);
 }
 
+const parent = process.ppid;
+
 /** When npm is killed its shell is not told, and neither are we: a new parent means that the old one died. */
 function watchParent(onGone: () => void): void {
   if (process.env.npm_lifecycle_event === undefined) return;
-  const parent = process.ppid;
   setInterval(() => process.ppid !== parent && onGone(), 250).unref();
 }
 
 const chosen = options();
 const { stateDirectory } = chosen;
+/** Those that a replica of this start joins. */
+const pools = chosen.replicas === 0 ? [] : poolNames(chosen);
+const { WARMPATH_MODELS: models } = process.env;
+// What few starts need is loaded for those: the first line comes within a second.
+const wrong =
+  (pools.length === 0 ? null : choiceProblem(chosen.models)) ??
+  (models === undefined ? null : (await import("./deployment-check.ts")).deploymentProblem(models, pools));
+if (wrong !== null) fail(wrong);
+// A screen that nobody reads any more ends nothing.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 // Whatever is written from here on, by children too, is this user's alone.
 process.umask(0o077);
 const opened = openStateDirectory(stateDirectory);
@@ -45,7 +59,12 @@ removeDevFile(devFile(stateDirectory), null);
 const port = (await choosePort(chosen.port)) ?? fail(takenPort(chosen.port));
 try {
   claim.hold({ pid: process.pid, url: `http://127.0.0.1:${port}` });
-  const launcher = new Launcher(chosen, loadSecrets(stateDirectory), claim);
+  const secrets = loadSecrets(stateDirectory);
+  const log = new LogFile(logFile(stateDirectory), [secrets.deployment, secrets.apiKey, ...pools.map((pool) => secrets.joinToken(pool))]);
+  const voice = new Voice(new Terminal(), (line) => log.write("launcher", line));
+  voice.begins(`http://127.0.0.1:${port}`, pools.length * chosen.replicas, stateDirectory);
+  const { Launcher } = await import("./launcher.ts");
+  const launcher = new Launcher(chosen, secrets, claim, { voice, log });
   process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
   // npm was told to end, or was killed: what runs may still end whole.

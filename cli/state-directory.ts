@@ -7,7 +7,7 @@ import { readRegularSync } from "../gpu-backend/regular-file.ts";
 
 /** What the launcher and its children make in it. The directory may hold others' files, which are left as they are. */
 const OURS =
-  /^(secret|dev\.json|launcher\.json|dev\.vars|objects|blocks|compile-cache|wrangler|registry|edge-[0-9a-f]{16}.*|warmpath-demo-.*\.gguf)$/;
+  /^(secret|log|log\.1|dev\.json|launcher\.json|dev\.vars|objects|blocks|compile-cache|wrangler|registry|edge-[0-9a-f]{16}.*|warmpath-demo-.*\.gguf)$/;
 /** As much as a start writes at least; a disk with less is called full at once. */
 const PROBE_BYTES = 64 * 1024;
 const HOLDER = "launcher.json";
@@ -51,10 +51,18 @@ export function isOfDirectory(directory: string, error: unknown): boolean {
   return code !== undefined && Object.hasOwn(WHY, code) && (path === undefined || path.startsWith(directory));
 }
 
+export const logFile = (directory: string): string => join(directory, "log");
+
 /** One sentence for what the file system said. */
 export function unusable(directory: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   return `The state directory ${directory} can't be used: ${WHY[code ?? ""] ?? message}. Choose another with --state.`;
+}
+
+/** As one line. */
+export function problemOf(stateDirectory: string, error: unknown, what: string): string {
+  if (isOfDirectory(stateDirectory, error)) return unusable(stateDirectory, error);
+  return `${what}: ${(error instanceof Error ? error.message : String(error)).split("\n", 1)[0]}`;
 }
 
 const READ_ONLY = "it can't be written to";

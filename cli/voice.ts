@@ -1,31 +1,31 @@
 /** What the launcher says while it starts, and when something that runs changes: a line each. Never a key, a prompt or an answer. */
+import { type Outputs, Terminal, type Tone } from "./terminal.ts";
 
-export interface Outputs {
-  /** Progress, until the screen that says that all is ready. */
-  progress(line: string): void;
-  /** What happens afterwards. */
-  news(line: string): void;
-}
-
-const STANDARD: Outputs = {
-  progress: (line) => void process.stdout.write(`${line}\n`),
-  news: (line) => void process.stderr.write(`${line}\n`),
-};
+/** Loading that takes no longer needs no bar. */
+const SOON_MS = 800;
 
 export class Voice {
   readonly #outputs: Outputs;
+  readonly #log: (line: string) => void;
   /** Died, and not back yet. */
   readonly #away = new Set<string>();
+  /** How much of its model each has that loads one, 0 to 1. */
+  readonly #loaded = new Map<string, number>();
+  readonly #nowMs: () => number;
+  #loadingSinceMs: number | null = null;
   #isReady = false;
 
-  constructor(outputs = STANDARD) {
+  /** `log`: gets every line too. */
+  constructor(outputs: Outputs = new Terminal(), log: (line: string) => void = () => undefined, nowMs = () => performance.now()) {
     this.#outputs = outputs;
+    this.#log = log;
+    this.#nowMs = nowMs;
   }
 
   /** `replicas`: all of them. */
   begins(url: string, replicas: number, stateDirectory: string): void {
-    const count = `${replicas} replica${replicas === 1 ? "" : "s"}`;
-    this.#outputs.progress(`Warmpath starts: the edge at ${url} and ${count}. State in ${stateDirectory}.`);
+    const count = replicas === 0 ? "no replica" : `${replicas} replica${replicas === 1 ? "" : "s"}`;
+    this.#progress(`Warmpath starts: the edge at ${url} and ${count}. State in ${stateDirectory}.`);
   }
 
   /** Something takes a while, at the first start only. */
@@ -33,26 +33,65 @@ export class Voice {
     this.step(`making ${what}, once`);
   }
 
+  /** The same of what comes from elsewhere. */
+  fetching(what: string): void {
+    this.step(`fetching ${what}, once`);
+  }
+
   step(what: string): void {
-    if (!this.#isReady) this.#outputs.progress(`  ${what}`);
+    if (!this.#isReady) this.#progress(`  ${what}`);
+  }
+
+  /** Bytes of `what` that have come, of about so many. */
+  moved(what: string, bytes: number, of: number): void {
+    if (this.#isReady) return;
+    const megabytes = (count: number): string => (count / 1e6).toFixed(0);
+    this.#outputs.bar(what, of > 0 ? Math.min(1, bytes / of) : 0, `${megabytes(Math.min(bytes, of))} of ${megabytes(of)} MB`);
+  }
+
+  /** A replica has loaded so much of its model, 0 to 1. What is soon over is not shown. */
+  loading(name: string, part: number): void {
+    if (this.#isReady) return;
+    this.#loadingSinceMs ??= this.#nowMs();
+    this.#loaded.set(name, part);
+    if (this.#nowMs() - this.#loadingSinceMs < SOON_MS) return;
+    const all = [...this.#loaded.values()].reduce((sum, each) => sum + each, 0) / this.#loaded.size;
+    this.#outputs.bar("loading the model", all, `${Math.round(all * 100)} %`);
   }
 
   /** A replica has joined; `here` of `wanted` have. */
   joined(name: string, here: number, wanted: number): void {
     this.step(`${name} is here (${here} of ${wanted})`);
-    if (this.#away.delete(name)) this.#outputs.news(`${name} is back.`);
+    if (this.#away.delete(name)) this.news(`${name} is back.`, "good");
   }
 
   /** @param how a signal's name, or `code 1`. Before all is ready nothing is said: what went wrong is. */
   died(name: string, how: string): void {
-    if (!this.#isReady) return;
+    if (!this.#isReady) return this.#log(`${name} died (${how}).`);
     this.#away.add(name);
-    this.#outputs.news(`${name} ended (${how}). It is started again.`);
+    this.news(`${name} died (${how}), starting again.`, "bad");
+  }
+
+  news(line: string, tone: Tone = "plain"): void {
+    this.#log(line);
+    this.#outputs.news(line, tone);
+  }
+
+  /** Somebody else's line, as it is. */
+  quote(line: string): void {
+    this.#outputs.progress(line);
   }
 
   /** The screen is shown. */
   ready(): void {
+    this.#outputs.endBar();
     this.#isReady = true;
+    this.#log("Ready.");
+  }
+
+  #progress(line: string): void {
+    this.#log(line.trimStart());
+    this.#outputs.progress(line);
   }
 }
 

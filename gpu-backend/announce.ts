@@ -54,6 +54,8 @@ export interface AnnounceOptions {
   onLeftOut(message: string): void;
   /** Whether the pool sends it work: it is connected, and was reached at its URL. */
   onState(ready: boolean): void;
+  /** The socket: open, closed after the pool had welcomed this replica, or closed before it was open. Not called at the end. */
+  onSocket?(event: "open" | "lost" | "failed"): void;
 }
 
 interface JournalFrame {
@@ -236,8 +238,11 @@ class Announcement implements Announcer {
     const socket = new WebSocket(this.#options.join, { headers });
     this.#socket = socket;
     const giveUp = setTimeout(() => socket.close(), OPEN_TIMEOUT_MS);
+    let wasOpen = false;
     socket.addEventListener("open", () => {
       clearTimeout(giveUp);
+      wasOpen = true;
+      this.#options.onSocket?.("open");
       this.#sayHello();
     });
     socket.addEventListener("message", (event) => {
@@ -252,6 +257,8 @@ class Announcement implements Announcer {
       if (this.#socket !== socket) return;
       this.#socket = null;
       this.#setReached(false);
+      if (!this.#closed && !wasOpen) this.#options.onSocket?.("failed");
+      if (!this.#closed && this.#joined) this.#options.onSocket?.("lost");
       this.#joined = false;
       if (!this.#closed) setTimeout(() => this.#connect(), this.#reconnectMs);
       this.#reconnectMs = Math.min(RECONNECT_MOST_MS, this.#reconnectMs * 2);

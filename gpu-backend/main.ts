@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openEngine } from "./engine/open-engine.ts";
 import type { Replica } from "./replica.ts";
+import { tellTo } from "./tell.ts";
 
 /** From the end of the drain to that of the process. */
 const LEAVE_MS = 3_500;
@@ -16,6 +17,14 @@ function fail(message: string): never {
   if (process.send === undefined) process.stderr.write(`${message}\n`);
   else process.send({ type: "failed", message });
   process.exit(1);
+}
+
+// A launcher decides what of it is shown, and keeps all of it.
+if (process.send !== undefined) {
+  tellTo(
+    (line, what) => process.send?.({ type: "news", line, what }),
+    (part) => process.send?.({ type: "loading", part }),
+  );
 }
 
 const wrong = (message: string): string => `The replica's configuration is wrong: ${message}`;
@@ -42,7 +51,7 @@ const { engine } = opened;
 const created = await ReplicaOf.create(engine, config);
 if (!(created instanceof ReplicaOf)) fail(created.message);
 const replica: Replica = created;
-const server = createReplicaServer(replica);
+const server = createReplicaServer(replica, (served) => process.send?.({ type: "request", served }));
 const requests = new OpenRequests(server);
 server.once("error", (error: NodeJS.ErrnoException) =>
   fail(

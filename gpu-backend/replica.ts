@@ -19,13 +19,13 @@ import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { type OpenedTiers, openTiers } from "./open-tiers.ts";
 import type { ReplicaCounts } from "./metrics.ts";
+import { PlaceVoice } from "./place-voice.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
+import { tell } from "./tell.ts";
 import { tierFills } from "./tier-fills.ts";
 import { type Sender, senderOf } from "./transfers.ts";
 import { BELOW_DEVICE, TIER } from "../src/residency/tiers.ts";
-
-/** Bit of the device tier, as announced, and those of all others. */
 
 /** A request that the engine has accepted, or will when its KV is here. */
 export interface Run {
@@ -120,6 +120,7 @@ export class Replica {
   }
 
   join(url: string, onState: (ready: boolean) => void): void {
+    const voice = new PlaceVoice(this.config, url);
     this.#announcer = announce({
       join: this.config.join,
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
@@ -139,10 +140,14 @@ export class Replica {
         this.#live.get(`${id}/${attempt}`)?.run.cancel();
         this.sender.cancel(id, attempt);
       },
-      onRefused: (message) => process.stderr.write(`${this.config.name} was refused by its pool: ${message}\n`),
-      onUnreached: (message) => process.stderr.write(`${this.config.name} has no way back: ${message}\n`),
-      onLeftOut: (message) => process.stderr.write(`${this.config.name} is left out by its pool: ${message}\n`),
-      onState,
+      onRefused: (message) => voice.refused(message),
+      onUnreached: (message) => voice.unreached(message),
+      onLeftOut: (message) => voice.leftOut(message),
+      onSocket: (event) => voice.socket(event),
+      onState: (ready) => {
+        if (ready) voice.joined();
+        onState(ready);
+      },
     });
     // What an earlier life left is asked for with the hello, not a heartbeat later.
     for (const entry of this.#held.entries()) this.#announcer.residency(entry);
@@ -257,7 +262,7 @@ function withoutExchange({ roles, tiers, name }: ReplicaConfig): { message: stri
     return { message: "This engine can't give away what it computed: its replica can't have the role prefill alone (WARMPATH_ROLES)." };
   }
   if (tiers.disk !== null || tiers.store !== null) {
-    process.stderr.write(`${name} uses no tier below the device: what its engine holds can't leave it.\n`);
+    tell(`${name} uses no tier below the device: what its engine holds can't leave it.`);
   }
   return null;
 }

@@ -15,6 +15,7 @@ import { parseBody } from "./parse-body.ts";
 import { Pulse } from "./pulse.ts";
 import type { Replica, Run } from "./replica.ts";
 import { reply } from "./reply.ts";
+import { RequestWatch, type ServedRequest } from "./served-request.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 
 const MOST_BODY_BYTES = 8 * 1024 * 1024;
@@ -28,17 +29,23 @@ const UNREAD_MS = 1_000;
 
 type Admitted = { ok: true; admission: Admission; body: Uint8Array; historyBytes: number } | { ok: false; error: ApiError };
 
+/** Status of what this replica has no room for: the edge asks another, and tells of it if there is none. */
+const RETRIED = 503;
+
 interface Route {
   path: string;
   api: ApiName;
   work: "generate" | "count" | "prewarm";
 }
 
-export function createReplicaServer(replica: Replica): Server {
+type Watched = Route & { watch: RequestWatch };
+
+/** `served`: called at the end of each answer, but for those that the edge asks for again elsewhere. */
+export function createReplicaServer(replica: Replica, served: (request: ServedRequest) => void = () => undefined): Server {
   const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 120_000 }, (request, response) => {
     // Tokens are small and must not wait for each other's acknowledgement.
     response.socket?.setNoDelay(true);
-    handle(replica, request, response).catch((error: unknown) => {
+    handle(replica, request, response, served).catch((error: unknown) => {
       process.stderr.write(`unexpected: ${error instanceof Error ? error.stack : "no error object"}\n`);
       if (response.headersSent) response.destroy();
       else sendError(response, "chat", apiError("internal", "Something failed in the replica."), "");
@@ -47,7 +54,12 @@ export function createReplicaServer(replica: Replica): Server {
   return server;
 }
 
-async function handle(replica: Replica, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(
+  replica: Replica,
+  request: IncomingMessage,
+  response: ServerResponse,
+  served: (request: ServedRequest) => void,
+): Promise<void> {
   const path = (request.url ?? "").split("?", 1)[0] ?? "";
   if (request.method === "GET" && path === "/healthz") {
     sendJson(response, 200, { status: "ok", model: replica.model, running: replica.runningCount });
@@ -66,7 +78,12 @@ async function handle(replica: Replica, request: IncomingMessage, response: Serv
     const message = "A replica answers POST on the paths of its APIs (/v1/chat/completions, …) and GET /healthz, /metrics.";
     return sendError(response, "chat", apiError("not_found", message), "");
   }
-  await infer(replica, request, response, route);
+  const watch = new RequestWatch(request.method, path);
+  response.once("close", () => {
+    const told = watch.served(response);
+    if (watch.isAdmitted && told.status !== RETRIED) served(told);
+  });
+  await infer(replica, request, response, { ...route, watch });
 }
 
 function routeOf(path: string): Route | null {
@@ -77,13 +94,14 @@ function routeOf(path: string): Route | null {
   return api === null ? null : { path, api, work: "generate" };
 }
 
-async function infer(replica: Replica, request: IncomingMessage, response: ServerResponse, route: Route): Promise<void> {
+async function infer(replica: Replica, request: IncomingMessage, response: ServerResponse, route: Watched): Promise<void> {
   const requestId = headerText(request, HEADER.requestId) ?? "";
   const admitted = await admit(replica, request, route.path);
   if (!admitted.ok) {
     leaveUnread(request, response);
     return sendError(response, route.api, admitted.error, requestId);
   }
+  route.watch.isAdmitted = true;
   const acceptance = new Acceptance(response);
   try {
     await answer(replica, request, { response, acceptance, route, admitted, requestId });
@@ -121,7 +139,7 @@ function leaveUnread(request: IncomingMessage, response: ServerResponse): void {
 interface Answering {
   response: ServerResponse;
   acceptance: Acceptance;
-  route: Route;
+  route: Watched;
   admitted: Extract<Admitted, { ok: true }>;
   requestId: string;
 }
@@ -131,10 +149,11 @@ async function answer(
   request: IncomingMessage,
   { response, acceptance, route, admitted, requestId }: Answering,
 ): Promise<void> {
-  const { api, work, path } = route;
+  const { api, work, path, watch } = route;
   const { admission, body, historyBytes } = admitted;
   const send = (status: number, value: unknown): void => {
     const text = JSON.stringify(value);
+    watch.status = status;
     acceptance.begin(status, { "content-type": "application/json", "content-length": Buffer.byteLength(text) });
     response.end(text);
   };
@@ -145,6 +164,9 @@ async function answer(
   const headers = (name: string): string | undefined => headerText(request, name);
   const parsed = await parseBody(body, { api, historyBytes, headers, counts: work === "count" });
   if (!parsed.ok) return refuse(parsed.error);
+  // Behind an alias the edge says which model it is.
+  const model = headerText(request, HEADER.model) ?? parsed.request.model;
+  watch.model = model;
   if (work === "count") {
     const counted = await replica.count(parsed.request);
     const bodyOf = COUNTS.get(path)?.body ?? ((tokens: number) => ({ input_tokens: tokens }));
@@ -154,14 +176,13 @@ async function answer(
   const asked = work === "prewarm" ? { ...parsed.request, maxTokens: 1, stream: false, n: 1 } : parsed.request;
   const started = await replica.start(asked, admission, order);
   if (!started.ok) return refuse(started.error);
-  if (work === "prewarm") return prewarmed(replica, started.run, response, acceptance);
-  // Behind an alias the edge says which model it is.
-  const model = headerText(request, HEADER.model) ?? parsed.request.model;
+  const run = { ...started.run, events: watch.follow(started.run.events) };
+  if (work === "prewarm") return prewarmed(replica, run, response, acceptance);
   const head = { requestId: admission.id, createdS: Math.floor(Date.now() / 1000), model };
   const ticket = headerText(request, HEADER.resultTicket) ?? null;
   await reply({
     request: parsed.request,
-    run: started.run,
+    run,
     head,
     response,
     acceptance,

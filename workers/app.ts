@@ -8,6 +8,7 @@ import { authenticate } from "./middleware/authenticate.ts";
 import { crossOrigin } from "./middleware/cross-origin.ts";
 import { metricsReader } from "./middleware/metrics-reader.ts";
 import { requestIds } from "./middleware/request-ids.ts";
+import { requestLog } from "./middleware/request-log.ts";
 import { openapi } from "./openapi.ts";
 import { announce } from "./routes/announce.ts";
 import { completions } from "./routes/completions.ts";
@@ -30,6 +31,7 @@ export function createApp(edge = new EdgeView()): Hono<AppEnv> {
     c.set("edge", edge);
     return next();
   });
+  app.use(requestLog());
   app.use(requestIds());
   app.use(crossOrigin());
 

@@ -6,6 +6,7 @@ import type { RecordsObject } from "./objects/records-object.ts";
 import type { WeightedName } from "../src/edge/rendezvous.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/router/state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
+import { DeploymentModels } from "../src/wire/deployment-models.ts";
 import type { ReplicaAddresses } from "./replica-url.ts";
 import { PROFILE_NAMES } from "../src/decision/profiles.ts";
 
@@ -23,63 +24,12 @@ export interface Env {
   WARMPATH_REPLICA_ADDRESSES?: string;
   WARMPATH_JOIN_TOKENS?: string;
   WARMPATH_LISTENS?: string;
+  /** `requests`: a line for each request that no replica answered (middleware/request-log.ts). */
+  WARMPATH_LOG?: string;
 }
-
-/** Cards of all pools are kept in one object and in each isolate. */
-export const MOST_POOLS = 256;
 
 /** Tenants whose salts an isolate keeps. */
 const MOST_REMEMBERED = 1_024;
-
-/** As request ids have it: no underscore. */
-const PoolName = z.string().regex(/^[0-9A-Za-z.-]{1,64}$/, "a pool's name has 1 to 64 letters, digits, dots and hyphens");
-const ModelName = z.string().regex(/^[ -~]{1,128}$/, "a model's name has 1 to 128 printable ASCII characters");
-const Placed = z.strictObject({
-  pool: PoolName,
-  region: z
-    .string()
-    .regex(/^[0-9a-z-]{1,32}$/, "a region has 1 to 32 lower case letters, digits and hyphens")
-    .default(""),
-});
-const Weighted = z.strictObject({ model: ModelName, weight: z.number().min(0).max(1_000_000).default(1) });
-
-const Models = z
-  .strictObject({
-    models: z.record(ModelName, z.strictObject({ pools: z.array(Placed).min(1) })),
-    aliases: z.record(ModelName, z.array(Weighted).min(1).max(16)).default({}),
-  })
-  .superRefine(({ models, aliases }, context) => {
-    const problem = (path: (string | number)[], message: string): void => context.addIssue({ code: "custom", path, message });
-    const taken = new Map<string, string>();
-    for (const [model, { pools }] of Object.entries(models)) {
-      for (const [index, { pool }] of pools.entries()) {
-        const other = taken.get(pool);
-        if (other !== undefined)
-          problem(["models", model, "pools", index, "pool"], `pool ${pool} serves ${other} already; a pool has one model`);
-        taken.set(pool, model);
-      }
-    }
-    if (taken.size === 0) problem(["models"], "names no model");
-    if (taken.size > MOST_POOLS) problem(["models"], `names ${taken.size} pools; at most ${MOST_POOLS} are possible`);
-    for (const [alias, targets] of Object.entries(aliases)) {
-      if (alias in models) problem(["aliases", alias], "is a model's name; an alias needs another");
-      if (targets.every(({ weight }) => weight === 0)) problem(["aliases", alias], "every weight is 0");
-      for (const [index, { model }] of targets.entries()) {
-        if (!(model in models)) problem(["aliases", alias, index, "model"], `there is no model ${model} in models`);
-        if (targets.findIndex((target) => target.model === model) !== index)
-          problem(["aliases", alias, index, "model"], `names ${model} twice`);
-      }
-    }
-  });
-
-const Json = z.string().transform((text, context): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    context.addIssue({ code: "custom", message: `is no JSON: ${error instanceof Error ? error.message : "not understood"}` });
-    return z.NEVER;
-  }
-});
 
 const Vars = z.object({
   WARMPATH_SECRET: z.string().min(16),
@@ -95,7 +45,7 @@ const Vars = z.object({
   /** `loopback`: whoever starts the edge says that it listens there only, so that its own machine's programs need no key for the metrics. */
   WARMPATH_LISTENS: z.enum(["loopback", "network"]).default("network"),
   /** Which pools serve which model; without it, every pool of WARMPATH_POOLS serves the model that its replicas announce. */
-  WARMPATH_MODELS: Json.pipe(Models).optional(),
+  WARMPATH_MODELS: DeploymentModels.optional(),
   /** private: replicas may have plain http, IP addresses and local names. */
   WARMPATH_REPLICA_ADDRESSES: z.enum(["public", "private"]).default("public"),
   /** replica: each joins with a token of its own name; pool: all of a pool with the same, or with their own. */

@@ -192,7 +192,7 @@ describe("a start that fails", () => {
     for (const delayMs of [100, 400, 1_200]) {
       marker = `MARK=${randomUUID()}`;
       const [name = "", value = ""] = marker.split("=");
-      const child = spawn(process.execPath, ["cli/start.ts", "--port", "0", "--replicas", "1", "--state", state], {
+      const child = spawn(process.execPath, ["cli/start.ts", "--port", "0", "--replicas", "1", "--model", "tiny", "--state", state], {
         cwd: ROOT,
         stdio: "ignore",
         env: { ...process.env, [name]: value },
@@ -210,7 +210,7 @@ describe("a start that fails", () => {
   it("by a replica while its edge has not come to listen: no process is left 5 s later", async () => {
     marker = `MARK=${randomUUID()}`;
     const [name = "", value = ""] = marker.split("=");
-    const child = spawn(process.execPath, ["cli/start.ts", "--port", "0", "--replicas", "1", "--state", state], {
+    const child = spawn(process.execPath, ["cli/start.ts", "--port", "0", "--replicas", "1", "--model", "tiny", "--state", state], {
       cwd: ROOT,
       stdio: "ignore",
       // No number: the replica fails as soon as it reads it.
@@ -242,10 +242,14 @@ describe("a start that fails", () => {
     try {
       const path = join(folder, "state");
       if (what === "that is a file") await writeFile(path, "");
-      const child = spawn("sh", ["-c", `${limits} exec "$0" "$@"`, process.execPath, "cli/start.ts", "--port", "0", "--state", path], {
-        cwd: ROOT,
-        stdio: ["ignore", "ignore", "pipe"],
-      });
+      const child = spawn(
+        "sh",
+        ["-c", `${limits} exec "$0" "$@"`, process.execPath, "cli/start.ts", "--model", "tiny", "--port", "0", "--state", path],
+        {
+          cwd: ROOT,
+          stdio: ["ignore", "ignore", "pipe"],
+        },
+      );
       let text = "";
       child.stderr.on("data", (part: Buffer) => (text += part.toString()));
       expect(await new Promise((resolve) => child.once("close", resolve))).toBe(1);

@@ -225,7 +225,7 @@ describe("a start that cannot be", () => {
 
   it.each([
     [["--speed", "9"], /^Unknown option '--speed'/],
-    [["--replicas", "none"], /^--replicas must be a whole number from 1 to 64, not "none"\.\n/],
+    [["--replicas", "none"], /^--replicas must be a whole number from 0 to 64, not "none"\.\n/],
     [["--replicas"], /^Option '--replicas <value>' argument missing\n/],
     [["--profile", "best"], /^--profile must be one of cache-aware, /],
     [["--port", "70000"], /^--port must be a whole number from 0 to 65535/],

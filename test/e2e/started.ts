@@ -15,6 +15,7 @@ export interface StartedOptions {
   replicas?: number;
   profile?: "cache-aware" | "least-loaded" | "round-robin" | "random" | "sticky";
   sequences?: number;
+  /** Default 8,192: what the tiny model was made for would cost more memory and time. */
   contextTokens?: number;
   extraArgs?: readonly string[];
 }
@@ -81,13 +82,19 @@ export interface LauncherProcess {
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 }
 
-/** `node cli/start.ts ARGS`; it ends with this process. */
-export function launch(args: readonly string[]): LauncherProcess {
+/** `node cli/start.ts ARGS`, with the tiny model where none is named: no network; it ends with this process. `environment`: over this process's own. */
+export function launch(args: readonly string[], environment: Record<string, string> = {}): LauncherProcess {
+  const model = args.includes("--model") ? [] : ["--model", "tiny"];
+  return launchAsGiven([...model, ...args], environment);
+}
+
+/** The same without a word on the model. */
+export function launchAsGiven(args: readonly string[], environment: Record<string, string> = {}): LauncherProcess {
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", "cli/start.ts", ...args], {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "pipe"],
     // As under `npm start`: the launcher then watches its parent, so that a killed test run leaves nothing behind.
-    env: { ...process.env, npm_lifecycle_event: "start" },
+    env: { ...process.env, npm_lifecycle_event: "start", ...environment },
   });
   let out = "";
   let err = "";
@@ -129,7 +136,7 @@ export async function startProduct(options: StartedOptions = {}): Promise<Starte
   const args = ["--port", "0", "--replicas", String(options.replicas ?? 2), "--state", stateDirectory];
   if (options.profile !== undefined) args.push("--profile", options.profile);
   if (options.sequences !== undefined) args.push("--sequences", String(options.sequences));
-  if (options.contextTokens !== undefined) args.push("--context", String(options.contextTokens));
+  args.push("--context", String(options.contextTokens ?? 8_192));
   const running = launch([...args, ...(options.extraArgs ?? [])]);
   const { process: launcher } = running;
   const output = (): string => running.stdout() + running.stderr();

@@ -4,7 +4,8 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import type { PoolCard } from "../../src/router/card.ts";
-import { type Env, MOST_POOLS } from "../env.ts";
+import { MOST_POOLS } from "../../src/wire/deployment-models.ts";
+import type { Env } from "../env.ts";
 import { poolStub } from "../pool-stub.ts";
 import { steadyNowMs } from "../steady-clock.ts";
 

@@ -11,6 +11,8 @@ import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
 import type { ChildOptions } from "./messages.ts";
+import { contextFor, LEAST_CONTEXT } from "./context-size.ts";
+import { modelId } from "./model-id.ts";
 import { tokenBytesOf } from "./kv-state.ts";
 import { kvNumbersOf } from "./number-types.ts";
 import type { KvLayout } from "./kv-state.ts";
@@ -64,21 +66,33 @@ async function readInfo(options: ChildOptions): Promise<GgufFileInfo | Unavailab
   }
 }
 
-function checkInfo(info: GgufFileInfo, options: ChildOptions): Unavailable | undefined {
+/** What is asked for, or what the model was made for as far as memory reaches. */
+function contextOf(info: GgufFileInfo, options: ChildOptions): number | Unavailable {
+  const trainedTokens = Number(info.architectureMetadata.context_length ?? Infinity);
+  const { contextTokens, sequences } = options;
+  if (contextTokens !== null) {
+    if (contextTokens <= trainedTokens) return contextTokens;
+    return unavailable(`the model was made for ${trainedTokens} tokens of context, fewer than the ${contextTokens} asked for`);
+  }
+  const kvBytes = options.kvBytes ?? process.availableMemory() / 2;
+  const tokens = contextFor({ trainedTokens, sequences, kvBytesPerToken: kvBytesPerToken(info), kvBytes });
+  if (tokens !== null) return tokens;
+  return unavailable(
+    `${sequences} sequences of ${LEAST_CONTEXT} tokens do not fit in the ${gibibytes(kvBytes)} of memory that KV may take`,
+  );
+}
+
+function checkInfo(info: GgufFileInfo, contextTokens: number, { sequences }: ChildOptions): Unavailable | undefined {
   const tokenizer: string = info.metadata.tokenizer.ggml.model;
   if (tokenizer !== "gpt2") {
     return unavailable(
       `the embedded engine reads models with a byte-level BPE tokenizer ("gpt2") only, and this one's tokenizer is "${tokenizer}"`,
     );
   }
-  const trained = Number(info.architectureMetadata.context_length ?? Infinity);
-  if (options.contextTokens > trained) {
-    return unavailable(`the model was made for ${trained} tokens of context, fewer than the ${options.contextTokens} asked for`);
-  }
-  const needed = options.sequences * options.contextTokens * kvBytesPerToken(info);
+  const needed = sequences * contextTokens * kvBytesPerToken(info);
   const free = process.availableMemory();
   if (needed > free) {
-    const what = `${options.sequences} sequences of ${options.contextTokens} tokens`;
+    const what = `${sequences} sequences of ${contextTokens} tokens`;
     return unavailable(`${what} need ${gibibytes(needed)} of memory for KV and ${gibibytes(free)} are free`);
   }
   return undefined;
@@ -100,14 +114,21 @@ async function releaseName(llama: Llama): Promise<string> {
   return `node-llama-cpp ${version} (llama.cpp ${llama.llamaCppRelease.release})`;
 }
 
-function describe(info: GgufFileInfo, vocabulary: Vocabulary, release: string, options: ChildOptions): EngineCard {
+interface Described {
+  info: GgufFileInfo;
+  vocabulary: Vocabulary;
+  release: string;
+  contextTokens: number;
+}
+
+function describe({ info, vocabulary, release, contextTokens }: Described, options: ChildOptions): EngineCard {
   const { ggml, chat_template: chatTemplate } = info.metadata.tokenizer;
   return {
-    model: options.modelName ?? info.metadata.general.name ?? path.basename(options.modelPath, ".gguf"),
-    contextTokens: options.contextTokens,
+    model: options.modelName ?? modelId(info.metadata.general.name ?? path.basename(options.modelPath, ".gguf")),
+    contextTokens,
     blockTokens: options.blockTokens,
     sequences: options.sequences,
-    kvTokens: options.sequences * options.contextTokens,
+    kvTokens: options.sequences * contextTokens,
     queueLimit: options.queueLimit,
     chatTemplate: chatTemplate ?? chatMlTemplate,
     marks: vocabulary.marks,
@@ -132,20 +153,35 @@ function kvSpaceOf(root: Buffer, layout: KvLayout): string {
     .digest("hex");
 }
 
-export async function boot(options: ChildOptions): Promise<Boot> {
+/** Steps in which loading is told. */
+const LOADING_STEPS = 20;
+
+/** `loading` hears which part of the model is loaded, 0 to 1. */
+function inSteps(loading: (part: number) => void): (part: number) => void {
+  let told = 0;
+  return (part) => {
+    const step = Math.floor(part * LOADING_STEPS);
+    if (step > told) loading(part);
+    told = step;
+  };
+}
+
+export async function boot(options: ChildOptions, loading: (part: number) => void = () => undefined): Promise<Boot> {
   const info = await readInfo(options);
   if ("type" in info) return info;
-  const problem = checkInfo(info, options);
+  const contextTokens = contextOf(info, options);
+  if (typeof contextTokens !== "number") return contextTokens;
+  const problem = checkInfo(info, contextTokens, options);
   if (problem !== undefined) return problem;
   const [llama, weights] = await Promise.all([loadLibrary(), hashFile(options.modelPath)]);
   if ("type" in llama) return llama;
   const batchTokens = Math.max(512, options.prefillChunkTokens + options.sequences);
   let addon: Addon | undefined;
   try {
-    const model = await llama.loadModel({ modelPath: options.modelPath, gpuLayers: 0 });
+    const model = await llama.loadModel({ modelPath: options.modelPath, gpuLayers: 0, onLoadProgress: inSteps(loading) });
     const context = await model.createContext({
       sequences: options.sequences,
-      contextSize: options.contextTokens,
+      contextSize: contextTokens,
       batchSize: batchTokens,
       // Off, decode of small heads is three times faster and reused prefixes are equal to the bit.
       flashAttention: false,
@@ -169,7 +205,7 @@ export async function boot(options: ChildOptions): Promise<Boot> {
   const root = keyRoot(weights, release, options.blockTokens);
   return {
     type: "booted",
-    card: { ...describe(info, vocabulary, release, options), stepTokens: batchTokens },
+    card: { ...describe({ info, vocabulary, release, contextTokens }, options), stepTokens: batchTokens },
     kvCard: { kvSpace: kvSpaceOf(root, layout), blockTokens: options.blockTokens, kvTokenBytes: tokenBytesOf(layout), kvNumbers },
     addon,
     vocabulary,

@@ -5,6 +5,7 @@ import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { forkDyingWithParent } from "../../dies-with-parent.ts";
 import { withoutOurs } from "../../environment.ts";
+import { tellLoading } from "../../tell.ts";
 import type { EngineCard, KvCard } from "../engine.ts";
 import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
 import { makeScratch } from "./scratch.ts";
@@ -80,11 +81,24 @@ async function startAndWait(options: Omit<ChildOptions, "scratchDirectory">, for
   const child = wrap(process, gone);
   child.send({ type: "start", options: { ...options, scratchDirectory } });
   const first = await Promise.race([
-    new Promise<ChildMessage>((resolve) => process.once("message", (message) => resolve(message as ChildMessage))),
+    firstWord(process),
     gone.then((): ChildMessage => ({ type: "unavailable", message: "the engine's process ended while it started" })),
   ]);
   if (first.type === "ready") return { type: "started", child, card: first.card, kvCard: first.kvCard };
   await child.stop();
   const message = first.type === "unavailable" ? first.message : "the engine's process spoke out of turn";
   return { type: "unavailable", message };
+}
+
+/** But for how far it has come with loading. */
+function firstWord(process: ChildProcess): Promise<ChildMessage> {
+  return new Promise((resolve) => {
+    const hear = (given: unknown): void => {
+      const message = given as ChildMessage;
+      if (message.type === "loading") return tellLoading(message.part);
+      process.off("message", hear);
+      resolve(message);
+    };
+    process.on("message", hear);
+  });
 }

@@ -25,12 +25,14 @@ import { RunStream } from "./run-stream.ts";
 export interface LlamaEngineOptions {
   /** A GGUF file. */
   modelPath: string;
-  /** Name clients use; the file's own by default. */
+  /** Name clients use; made of the file's own by default. */
   modelName?: string;
   /** Requests computed at once. */
   sequences: number;
-  /** Prompt plus output of one request, in tokens. KV of sequences × contextTokens is allocated at the start. */
-  contextTokens: number;
+  /** Prompt plus output of one request, in tokens. KV of sequences × contextTokens is allocated at the start. Null: what the model was made for, as far as memory reaches. */
+  contextTokens: number | null;
+  /** Where contextTokens is null: how much memory that KV may take. Null or left out: half of what is free. */
+  kvBytes?: number | null;
   blockTokens?: number;
   /** Requests that may wait. */
   queueLimit: number;
@@ -78,7 +80,8 @@ class LlamaEngineProxy implements LlamaEngine {
   #restartListener: () => void = () => undefined;
 
   constructor(options: CompleteOptions, { card, kvCard, child }: Extract<ChildStart, { type: "started" }>) {
-    this.#options = options;
+    // Its next process has the same context, however much memory is free then.
+    this.#options = { ...options, contextTokens: card.contextTokens };
     this.card = card;
     this.#grammars = new GrammarCompiler(options.grammarLimits);
     this.kv = {
@@ -243,7 +246,7 @@ function optionsProblem(options: CompleteOptions): string | undefined {
   const { sequences, contextTokens, blockTokens, queueLimit, prefillChunkTokens } = options;
   const whole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
   if (!whole(sequences, 1) || sequences > 256) return "the embedded engine runs 1 to 256 sequences";
-  if (!whole(contextTokens, 128)) return "the embedded engine needs a context of at least 128 tokens";
+  if (contextTokens !== null && !whole(contextTokens, 128)) return "the embedded engine needs a context of at least 128 tokens";
   if (!whole(blockTokens, 1)) return "a block has at least one token";
   if (!whole(queueLimit, 0)) return "the queue limit is a whole number";
   if (!whole(prefillChunkTokens, 4)) return "a prefill chunk has at least 4 tokens";

@@ -18,11 +18,12 @@ function send(message: ChildMessage): void {
 }
 
 async function start(options: ChildOptions): Promise<void> {
-  const booted = await boot(options);
+  const booted = await boot(options, (part) => send({ type: "loading", part }));
   if (booted.type === "unavailable") return send(booted);
   const table = new SequenceTable(options.sequences, options.blockTokens);
   const { addon, vocabulary, root, state } = booted;
-  const { contextTokens, blockTokens } = options;
+  const { blockTokens } = options;
+  const { contextTokens } = booted.card;
   const grammars = new Grammars(addon);
   const nowMs = () => performance.now();
   const intake = new Intake({

@@ -27,8 +27,10 @@ export interface ChildOptions {
   modelPath: string;
   modelName?: string;
   sequences: number;
-  /** Of one sequence. */
-  contextTokens: number;
+  /** Of one sequence. Null: what the model was made for, as far as memory reaches. */
+  contextTokens: number | null;
+  /** Where contextTokens is null: how much memory the KV of all sequences may take. Null or left out: half of what is free. */
+  kvBytes?: number | null;
   blockTokens: number;
   queueLimit: number;
   /** Prefill tokens in one step while other runs decode. */
@@ -77,6 +79,8 @@ export interface RunEvent {
 export type ChildMessage =
   | { type: "ready"; card: EngineCard; kvCard: KvCard }
   | { type: "unavailable"; message: string }
+  /** Before it is ready: 0 to 1 of the model's tensors are there. */
+  | { type: "loading"; part: number }
   | { type: "answer"; id: number; answer: Answer }
   | { type: "refused"; id: string; refusal: EngineRefusal }
   /** Of a prefill for another replica, by its question: tokens computed or held. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { parseOptions, poolNames, roleOf } from "../../../cli/options.ts";
+import { parseModels } from "../../../cli/models/model-choice.ts";
 import { screen } from "../../../cli/screen.ts";
 
-const facts = { url: "http://x", apiKey: "k", model: "m", readyMs: 900, demo: false };
+const facts = { url: "http://x", apiKey: "k", models: ["m"], readyMs: 900, note: null, joinCommand: "join" };
 
 describe("--topology", () => {
   it.each([
@@ -34,9 +35,27 @@ describe("--topology", () => {
 
 describe("--pools", () => {
   it("names them, the only one as ever", () => {
-    expect(poolNames({ pools: 1 })).toEqual(["default"]);
-    expect(poolNames({ pools: 3 })).toEqual(["default", "default-2", "default-3"]);
+    const models = parseModels("tiny");
+    expect(poolNames({ pools: 1, models })).toEqual(["default"]);
+    expect(poolNames({ pools: 3, models })).toEqual(["default", "default-2", "default-3"]);
     expect(parseOptions([])).toMatchObject({ pools: 1 });
     expect(() => parseOptions(["--pools", "17"])).toThrow("--pools must be a whole number from 1 to 16");
+  });
+});
+
+describe("--replicas 0", () => {
+  it("is the edge alone, and the screen shows the command by which a replica joins", () => {
+    expect(parseOptions(["--replicas", "0"])).toMatchObject({ replicas: 0 });
+    const shown = screen({ ...facts, models: [], replicas: 0, topology: "aggregated", joinCommand: "npx warmpath replica" });
+    expect(shown).toContain("Warmpath's edge is ready, without a replica");
+    expect(shown).toContain("\n  npx warmpath replica\n");
+    expect(shown).not.toContain("curl");
+  });
+});
+
+describe("--context", () => {
+  it("is what the model was made for where none is named", () => {
+    expect(parseOptions([])).toMatchObject({ contextTokens: null });
+    expect(parseOptions(["--context", "2048"])).toMatchObject({ contextTokens: 2_048 });
   });
 });

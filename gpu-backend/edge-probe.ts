@@ -41,8 +41,8 @@ export function edgeProblem({ join, pool, name, token }: Door, answerMs = ANSWER
       end(null);
     });
     asked.on("response", ({ statusCode = 0 }) => end(sentenceOf(statusCode, url.host, pool)));
-    asked.on("timeout", () => end(`The edge at ${url.host} did not answer within ${answerMs / 1_000} s: check --join.`));
-    asked.on("error", () => end(`The edge at ${url.host} can't be reached: check --join, and that the edge runs.`));
+    asked.on("timeout", () => end(`The edge at ${url.host} did not answer within ${answerMs / 1_000} s: check its address.`));
+    asked.on("error", (error) => end(`The edge at ${url.host} can't be reached (${causeOf(error)}): check its address, and that it runs.`));
     asked.end();
   });
 }
@@ -50,5 +50,23 @@ export function edgeProblem({ join, pool, name, token }: Door, answerMs = ANSWER
 function sentenceOf(status: number, host: string, pool: string): string {
   if (status === 401) return `The edge at ${host} refuses the join token: get pool ${pool}'s with "warmpath join-token ${pool}".`;
   if (status === 404) return `The edge at ${host} has no pool ${pool}: name one of its pools with --pool.`;
-  return `What answers at ${host} is no Warmpath edge (status ${status}): check --join.`;
+  if (status >= 500) return `The edge at ${host} fails (status ${status}): its own log says why.`;
+  return `What answers at ${host} is no Warmpath edge (status ${status}): check its address.`;
+}
+
+const CAUSES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "the connection was cut",
+  ENOTFOUND: "no such name is known",
+  EAI_AGAIN: "names can't be looked up now",
+  ETIMEDOUT: "no answer",
+  EHOSTUNREACH: "there is no way to it",
+  ENETUNREACH: "there is no network",
+  EPROTO: "it does not speak TLS there",
+};
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS/;
+
+function causeOf(error: NodeJS.ErrnoException): string {
+  const code = error.code ?? error.name;
+  return CAUSES[code] ?? (CERTIFICATE.test(code) ? `its certificate is not trusted: ${code}` : code);
 }
