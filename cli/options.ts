@@ -33,7 +33,7 @@ export interface StartOptions {
 export const USAGE = `npm start -- [options]
   --port N            where the edge listens (default 8787; 0 = any free port)
   --replicas N        llama.cpp replicas on this machine (default 2, disaggregated 3)
-  --pools N           pools of the model, each with so many replicas (default 1)
+  --pools N           pools of the model, each with --replicas (default 1)
   --topology NAME     aggregated: every replica prefills and decodes; disaggregated: one prefills, the others decode (default aggregated)
   --model FILE.gguf   a model of your own with a byte-level BPE tokenizer (default: a tiny demo model, made on first start)
   --state DIR         keys, model and the edge's objects (default .warmpath)
