@@ -22,26 +22,21 @@ afterAll(async () => {
   await Promise.all([browser?.close(), product?.stop()]);
 });
 
-/** Each begins with words of its own, so that its first turn is cold. A prompt of some 800 tokens shows what a cache is worth. */
-const QUESTIONS = {
-  "console-wide": "What does this page describe?",
-  "console-dark": "Sum up this page.",
-  "console-narrow": "What is this about?",
-};
-const firstTurn = async (name: keyof typeof QUESTIONS): Promise<string> =>
-  `${QUESTIONS[name]} Answer in one sentence.\n\n${(await proseOf(["README.md"])).slice(0, 3_600)}`;
+/** A prompt of some 750 tokens shows what a cache is worth; a small model answers best what is asked at the end. */
+const toSumUp = async (beginning: string, file: string): Promise<string> =>
+  `${beginning}\n\n${(await proseOf([file])).slice(0, 2_500)}\n\nSummarize the text above in one sentence.`;
 const SECOND = "Which APIs does it speak? Answer in one sentence.";
 
 it.each([
   { name: "console-wide", width: 1_280, height: 900, colorScheme: "light" },
-  { name: "console-dark", width: 1_280, height: 900, colorScheme: "dark" },
+  { name: "console-dark", width: 1_024, height: 720, colorScheme: "dark" },
   { name: "console-narrow", width: 400, height: 1_000, colorScheme: "light" },
 ] as const)("$name is a picture of modest size with two turns and what served them", async ({ name, width, height, colorScheme }) => {
   const { page } = await opened(browser, product, { colorScheme, viewport: { width, height } });
   // The pool learns how fast its replicas are from what they serve.
-  await turn(page, `Another page.\n\n${(await proseOf(["docs/operations.md"])).slice(0, 2_400)}`);
+  await turn(page, await toSumUp("Another page.", "docs/decisions/0010-checkpoint-as-journal.md"));
   await page.getByRole("button", { name: "New conversation" }).click();
-  await turn(page, await firstTurn(name));
+  await turn(page, await toSumUp("Here is a page.", "README.md"));
   await turn(page, SECOND);
   await page.getByText("measured", { exact: true }).first().waitFor();
   await page.evaluate(() => scrollTo(0, 0));

@@ -58,9 +58,10 @@ describe.runIf(process.env.WARMPATH_SECOND_TURN !== undefined)("the second turn 
     const text = await proseOf(records.map((name) => `docs/decisions/${name}`));
     // Each text begins with words of its own, so that none finds another's cache; the cold one is as long as the second turn.
     const asked = (label: string, from: number): string =>
-      `${label}\n\n${text.slice(from, from + TEXT_CHARACTERS)}\n\nWhat is this text about? Answer in one sentence.`;
+      `${label}\n\n${text.slice(from, from + TEXT_CHARACTERS)}\n\nSummarize the text above in one sentence.`;
     const { page } = await opened(browser, product, { viewport: { width: 900, height: 700 } });
     const rows: Row[] = [];
+    const pictures: { ttftMs: number; png: Buffer }[] = [];
     const take = async (repeat: number, name: Row["turn"], message: string): Promise<void> => {
       await turn(page, message);
       rows.push(await measured(page, repeat, name));
@@ -71,8 +72,11 @@ describe.runIf(process.env.WARMPATH_SECOND_TURN !== undefined)("the second turn 
     for (let repeat = 1; repeat <= REPEATS; repeat += 1) {
       await anew();
       await take(repeat, "first", asked(`Text ${repeat} of ${REPEATS}.`, repeat * 2_000));
-      await take(repeat, "second", "Which word of it matters most?");
-      if (repeat === REPEATS) await picture(page);
+      await take(repeat, "second", "Which word of it matters most? Answer in one word.");
+      pictures.push({
+        ttftMs: rows.at(-1)?.ttftMs ?? Number.NaN,
+        png: await page.locator(".turn").nth(1).screenshot({ animations: "disabled" }),
+      });
       await anew();
       await take(repeat, "cold", asked(`Another text, number ${repeat}.`, repeat * 2_000 + 1_000));
     }
@@ -83,16 +87,14 @@ describe.runIf(process.env.WARMPATH_SECOND_TURN !== undefined)("the second turn 
       { model: product.model, replicas: product.replicas.length, repeats: REPEATS, times: Number(times.toFixed(1)), aim: AIM },
       rows,
     );
-    expect(rows.filter((row) => row.turn === "second").every(({ promptTokens, cachedTokens }) => cachedTokens > 0.9 * promptTokens)).toBe(
-      true,
-    );
+    // The picture is the median second turn's.
+    await mkdir(SCREENS, { recursive: true });
+    const shown = pictures.find(({ ttftMs }) => ttftMs === of("second"));
+    if (shown !== undefined) await writeFile(join(SCREENS, "second-turn.png"), shown.png);
+    for (let repeat = 1; repeat <= REPEATS; repeat += 1) {
+      const [first, second] = rows.filter((row) => row.repeat === repeat);
+      expect(second?.cachedTokens).toBeGreaterThan(0.95 * (first?.promptTokens ?? Number.NaN));
+    }
     expect(times).toBeGreaterThanOrEqual(AIM);
   });
-
-  /** The second turn as the page shows it. */
-  async function picture(page: Page): Promise<void> {
-    await mkdir(SCREENS, { recursive: true });
-    const shown = page.locator(".turn").nth(1);
-    await writeFile(join(SCREENS, "second-turn.png"), await shown.screenshot({ animations: "disabled" }));
-  }
 });
