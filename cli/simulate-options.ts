@@ -47,15 +47,15 @@ export const USAGE = `warmpath simulate [options]
   --trace FILE        open arrivals from a file in Mooncake's format (JSON lines with timestamp, input_length, output_length, hash_ids)
   --model A,B         ${Object.keys(ENGINES).join(", ")} (default llama-8b-h100)
   --replicas N        (default 8)
-  --load L,M          of the rate at which the fleet is saturated under a plain policy (default 0.7)
+  --load L,M          shares of the rate at which the fleet is saturated under a plain policy (default 0.7)
   --policies A,B      warmpath, warmpath:PROFILE, a peer's rule, or all (default warmpath,round-robin,lmetric,llm-d,smg-cache-aware,dynamo-linear)
                       profiles: ${PROFILE_NAMES.join(", ")}
                       peers: ${BASELINE_NAMES.join(", ")}
   --requests N        (default: all of the trace, ${DEFAULT_REQUESTS} of a generated workload)
   --seed N            of workloads and of chance (default 1)
   --constants X       every step of the engines takes X times as long (default 1)
-  --event-delay MS    what replicas hold is known so late (default 0)
-  --event-loss SHARE  of residency frames, so many are lost (default 0)
+  --event-delay MS    what replicas hold is known this much later (default 0)
+  --event-loss SHARE  share of residency frames that are lost, 0 to 1 (default 0)
   --no-events         replicas do not say what they hold
   --edges N           routers that do not share their books; Warmpath's one book serves any number (default 1)
   --booking-delay MS  to the decision and back (default 0)
@@ -63,8 +63,8 @@ export const USAGE = `warmpath simulate [options]
   --regions A,B,C     percent of the requests from each region; each has a pool of its share of the replicas (Warmpath only; default one region)
   --region-rtt MS     from one region to another and back (default 60)
   --pool-choice NAME  ${POOL_CHOICES.join(", ")} (default cards)
-  --tpot MS           clients say that they want tokens at least so often (default: they do not)
-  --patience MS       a client without a first token gives up after so long (default never)
+  --tpot MS           clients ask for a token at least every MS (default: they do not)
+  --patience MS       a client without a first token gives up after MS (default never)
   --topology NAME     aggregated, elastic (blocks move as the product decides) or disaggregated (default aggregated)
   --host-tokens N     KV tokens that each replica's host memory holds (default 0)
   --lose AT,FOR       replica 0 is lost AT seconds after the start and comes back empty FOR seconds later

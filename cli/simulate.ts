@@ -3,7 +3,6 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { performance } from "node:perf_hooks";
-import process from "node:process";
 import type { ExplainRecord } from "../src/explain/record.ts";
 import { baseline } from "../simulator/baselines/baselines.ts";
 import { streamOf } from "../simulator/chance.ts";
@@ -16,6 +15,7 @@ import { parseTrace, TRACE_FORMAT } from "../simulator/trace.ts";
 import { WORKLOADS } from "../simulator/workload.ts";
 import { appendLog } from "./decision-log.ts";
 import { writeReport } from "./report/report.ts";
+import { RunProgress, stderrScreen } from "./run-progress.ts";
 import { DEFAULT_REQUESTS, parseSimulateOptions, type PolicyName, type SimulateOptions, USAGE } from "./simulate-options.ts";
 
 /** Requests of the plan that a generated workload's saturation is measured with: many sessions, whatever the run itself has. */
@@ -45,7 +45,7 @@ export function main(args: string[]): number {
   try {
     const options = parseSimulateOptions(args);
     if (options === "help") console.log(USAGE);
-    else report(options);
+    else report(options, new RunProgress(stepsOf(options), stderrScreen()));
     return 0;
   } catch (error) {
     if (!(error instanceof RangeError || error instanceof TypeError)) throw error;
@@ -54,16 +54,23 @@ export function main(args: string[]): number {
   }
 }
 
-function report(options: SimulateOptions): void {
+/** Each workload on each model: how much the fleet can do, then a run for each load and policy. */
+function stepsOf({ trace, workloads, models, loads, policies }: SimulateOptions): number {
+  return (workloads.length + Number(trace !== null)) * models.length * (1 + loads.length * policies.length);
+}
+
+function report(options: SimulateOptions, progress: RunProgress): void {
   const cells: Cell[] = [];
   if (options.log !== null) writeFileSync(options.log, "");
   for (const { plan, saturating } of plansOf(options)) {
     for (const model of options.models) {
       const simulation = simulationOf(scaled(ENGINES[model], options.constants), options);
-      tell(`${plan.name} on ${model}: how much the fleet can do`);
+      progress.begin(`${plan.name} on ${model}: how much the fleet can do`);
       const saturationPerSecond = saturation(saturating, simulation);
+      progress.end();
       for (const load of options.loads) {
-        const cell = cellOf(plan, { model, load, saturationPerSecond }, simulation, options);
+        const cell = cellOf(plan, { model, load, saturationPerSecond }, simulation, { options, progress });
+        progress.clear();
         console.log(tableOf(cell));
         cells.push(cell);
       }
@@ -131,7 +138,7 @@ function cellOf(
   plan: Plan,
   { model, load, saturationPerSecond }: { model: string; load: number; saturationPerSecond: number },
   simulation: SimulationOptions,
-  options: SimulateOptions,
+  { options, progress }: { options: SimulateOptions; progress: RunProgress },
 ): Cell {
   const requestsPerSecond = saturationPerSecond * load;
   const timed = steadyStart(paced(plan, requestsPerSecond));
@@ -139,18 +146,19 @@ function cellOf(
     const startedAtMs = performance.now();
     const records: ExplainRecord[] = [];
     const { log } = options;
+    progress.begin(`${plan.name}, load ${load}, ${labelOf(name)}`);
     const { endTimes: _, ...result } = simulate(timed, chooserOf(name), simulation, {
       stopwatch: () => 1_000 * performance.now(),
       decided: log === null ? undefined : (record) => records.push(record),
       progress: (share) => {
         const perSecond = (share * timed.requests.length * 1_000) / (performance.now() - startedAtMs);
-        tell(`${plan.name}, ${labelOf(name)}: ${Math.floor(share * 100)} %, ${Math.round(perSecond)} requests/s`);
+        progress.at(share, `${Math.round(perSecond)} requests/s`);
       },
     });
     if (log !== null) appendLog(log, records);
+    progress.end();
     return { ...result, tookMs: Math.round(performance.now() - startedAtMs) };
   });
-  tell("");
   return { workload: plan.name, model, load, requestsPerSecond, saturationPerSecond, runs };
 }
 
@@ -203,11 +211,6 @@ function chooserOf(name: PolicyName): Chooser {
 
 function labelOf(name: PolicyName): string {
   return name.kind === "product" ? "warmpath" : name.name;
-}
-
-/** One line on stderr, written over; nothing where nobody watches. */
-function tell(line: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${line}`);
 }
 
 const COLUMNS: readonly [string, (run: Cell["runs"][number]) => string][] = [

@@ -40,7 +40,7 @@ function asks(operationId: string, summary: string, schema: string, options: { f
 
 const header = (description: string): Json => ({ description, schema: { type: "string" } });
 const SERVED_BY: Json = {
-  "x-request-id": header("Names the request; GET /v1/decisions/{id} tells why it went where it went."),
+  "x-request-id": header("Names the request; GET /v1/decisions/{id} says why it went where it went."),
   "x-warmpath-pool": header("The pool that served it."),
   "x-warmpath-model": header("The model that served it, which an alias does not tell."),
   "x-warmpath-pool-reason": header("Why that pool, where several serve the model."),

@@ -14,11 +14,12 @@ export interface BarPlot {
   tickFormat: (value: number) => string;
 }
 
-const WIDTH = 430;
-const LEFT = 124;
-const RIGHT = 368;
+/** As a line plot's. */
+const WIDTH = 390;
+const LEFT = 118;
+const RIGHT = 330;
 /** Values stand in a column, so that no line runs through them. */
-const VALUES = 424;
+const VALUES = 386;
 const BAR = 13;
 const STEP = 18;
 

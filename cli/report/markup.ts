@@ -29,14 +29,23 @@ export interface Picture {
   description: string;
   width: number;
   height: number;
+  /** It is never drawn narrower than this, and scrolls by itself instead: its text would be too small. */
+  leastWidth?: number;
   body: string;
 }
 
 /** A figure whose picture scales with the page and is read out as its title and description. */
-export function figure({ id, title, description, width, height, body }: Picture): string {
+export function figure({ id, title, description, width, height, leastWidth, body }: Picture): string {
   const names = `<title id="${id}-title">${escapeText(title)}</title><desc id="${id}-desc">${escapeText(description)}</desc>`;
   const box = attributes({ viewBox: `0 0 ${width} ${height}`, role: "img", "aria-labelledby": `${id}-title ${id}-desc` });
-  return `<figure><figcaption>${escapeText(title)}</figcaption><svg${box} style="max-width:${width}px">${names}${body}</svg></figure>`;
+  const least = leastWidth === undefined ? "" : `;min-width:${leastWidth}px`;
+  const svg = `<svg${box} style="max-width:${width}px${least}">${names}${body}</svg>`;
+  return `<figure><figcaption>${escapeText(title)}</figcaption>${leastWidth === undefined ? svg : scrolled(title, svg)}</figure>`;
+}
+
+/** What is wider than the page scrolls by itself, by the keyboard too. */
+function scrolled(name: string, body: string): string {
+  return `<div class="scroll" role="group" aria-label="${escapeText(name)}" tabindex="0">${body}</div>`;
 }
 
 export interface TableText {
@@ -54,7 +63,8 @@ export function table({ caption, head, rows }: TableText): string {
     const row = `<th scope="row">${first ?? ""}</th>${rest.map((cell) => (cell.startsWith("<td") ? cell : `<td>${cell}</td>`)).join("")}`;
     return `<tr${emphasised === true ? ' class="ours"' : ""}>${row}</tr>`;
   });
-  return `<div class="scroll"><table><caption>${escapeText(caption)}</caption><thead><tr>${headings}</tr></thead><tbody>${body.join("\n")}</tbody></table></div>`;
+  const rowsOf = `<thead><tr>${headings}</tr></thead><tbody>${body.join("\n")}</tbody>`;
+  return scrolled(caption, `<table><caption>${escapeText(caption)}</caption>${rowsOf}</table>`);
 }
 
 /** For an id: lower-case letters, digits and dashes. */

@@ -10,7 +10,9 @@ import {
 } from "../../simulator/comparison.ts";
 import { capacityPlots, hitPlots, workloadPlots } from "./cell-plots.ts";
 import { escapeText, slug } from "./markup.ts";
+import { parameterList } from "./parameters.ts";
 import { plain, times } from "./quantities.ts";
+import { LIMITS_IN_WORDS, readingGuide, SLO_IN_WORDS } from "./reading.ts";
 import { STYLE } from "./style.ts";
 import { geomeanTable, lostTable, numberTables, ratioTable, robustnessTable, capacityTable } from "./tables.ts";
 import { type Timeline, timelinePlot } from "./timeline-plot.ts";
@@ -85,9 +87,9 @@ export function writeReport(report: Report): string {
 </head>
 <body>
 <header><h1>${escapeText(report.title)}</h1><p class="soft">Commit ${escapeText(report.commit)}, ${escapeText(report.date)}</p></header>
-${facts(report, ours, ratios)}
 <nav aria-label="Sections"><ul>${links}</ul></nav>
 <main>
+${facts(report, ours, ratios)}
 ${parts.join("\n")}
 </main>
 </body>
@@ -102,6 +104,7 @@ function sectionsOf(report: Report, ours: string, ratios: readonly CellRatio[]):
   const timelines = (report.timelines ?? []).map((timeline, index) => timelinePlot(timeline, `timeline-${index}`, ours)).join("");
   const capacities = report.capacities ?? [];
   return [
+    { title: "How to read this", note: "", body: report.cells.length === 0 ? "" : readingGuide() },
     {
       title: "Against the best peer",
       note: `${ours} divided by the lowest peer of each cell and measure, whichever peer that is. Below 1 is better.`,
@@ -109,7 +112,7 @@ function sectionsOf(report: Report, ours: string, ratios: readonly CellRatio[]):
     },
     {
       title: "Cells lost",
-      note: "Above the limit against the best peer: 1.05 for the mean and for TPOT, 1.15 for p99.",
+      note: `Above the limit against the best peer: ${LIMITS_IN_WORDS}.`,
       body: report.lost === undefined ? "" : lostTable(report.lost),
     },
     {
@@ -125,14 +128,14 @@ function sectionsOf(report: Report, ours: string, ratios: readonly CellRatio[]):
     },
     {
       title: "SLO capacity",
-      note: "The highest arrival rate at which 90 % of requests have their first token within 2 s and 50 ms per token after it.",
+      note: `The highest arrival rate at which 90 % of requests have ${SLO_IN_WORDS}.`,
       body: capacities.length === 0 ? "" : capacityPlots(capacities, ours) + capacityTable(capacities, ours),
     },
     { title: "Robustness", note: "", body: robustnessTable(report.robustness ?? []) },
     { title: "Over time", note: "", body: timelines },
     {
       title: "All numbers",
-      note: "TPOT is over tokens. Within SLO: 2 s to the first token and 50 ms per token.",
+      note: `TPOT is over tokens. Within SLO: ${SLO_IN_WORDS}.`,
       body: numberTables(report.cells, ours),
     },
     { title: "Parameters", note: "", body: parameterList(report.parameters) },
@@ -155,11 +158,4 @@ function facts(report: Report, ours: string, ratios: readonly CellRatio[]): stri
     );
   if (report.lost !== undefined) rows.push(["Comparisons lost", `${report.lost.length} of ${ratios.length}`]);
   return `<dl class="facts">${rows.map(([name, value]) => `<div><dt>${escapeText(name)}</dt><dd>${escapeText(value)}</dd></div>`).join("")}</dl>`;
-}
-
-function parameterList(parameters: Report["parameters"]): string {
-  const rows = Object.entries(parameters).map(
-    ([name, value]) => `<div><dt>${escapeText(name)}</dt><dd>${escapeText(String(value))}</dd></div>`,
-  );
-  return rows.length === 0 ? "" : `<dl class="facts">${rows.join("")}</dl>`;
 }

@@ -13,6 +13,7 @@ import { capacityName } from "./cell-plots.ts";
 import { escapeText, table } from "./markup.ts";
 import { inOrder } from "./palette.ts";
 import { digits, milliseconds, percent, plain, times, timesFinely } from "./quantities.ts";
+import { LIMITS_IN_WORDS } from "./reading.ts";
 import type { CapacityRow, GeomeanRow, RobustnessRow } from "./report.ts";
 
 const METRIC_NAMES: Readonly<Record<ComparedMetric, string>> = { ttftMeanMs: "TTFT mean", ttftP99Ms: "TTFT p99", tpotMeanMs: "TPOT mean" };
@@ -45,7 +46,7 @@ export function ratioTable(ratios: readonly CellRatio[]): string {
     return { cells: [first === undefined ? "" : cellName(first), ...cells] };
   });
   const head = ["Cell", ...COMPARED.map((metric) => METRIC_NAMES[metric])];
-  return table({ caption: "Ratio to the best peer, and which one that is; ▲ above the limit", head, rows });
+  return table({ caption: `Ratio to the best peer, and its name. ▲ is above the limit: ${LIMITS_IN_WORDS}`, head, rows });
 }
 
 export function lostTable(lost: readonly LostCell[]): string {

@@ -12,6 +12,7 @@ export interface Timeline {
 }
 
 const WIDTH = 900;
+const LEAST_WIDTH = 760;
 const LEFT = 56;
 const RIGHT = 760;
 const TOP = 22;
@@ -50,7 +51,7 @@ export function timelinePlot({ title, unit, series }: Timeline, id: string, ours
   });
   const body = [label(unit, { x: LEFT, y: 12 }), ...grid, ...axis, ...marks].join("");
   const description = `${unit}, highest of each: ${drawn.map(({ policy }, index) => `${policy} ${digits(highest[index] ?? 0)}`).join(", ")}.`;
-  return figure({ id, title, description, width: WIDTH, height: BOTTOM + 24, body });
+  return figure({ id, title, description, width: WIDTH, height: BOTTOM + 24, leastWidth: LEAST_WIDTH, body });
 }
 
 function highestOfEach(points: readonly { atMs: number; value: number }[], lastMs: number): { atMs: number; value: number }[] {

@@ -89,7 +89,11 @@ function runnerUp(winner: ScoredCandidate, rivals: readonly ScoredCandidate[], p
 function whatCame(outcome: DecisionOutcome, winner: ScoredCandidate, hindsight: Hindsight | null): string {
   const { cachedTokens, promptTokens, outputTokens, ended } = outcome;
   const end =
-    ended === "released" ? "It was given back before its end." : ended === "expired" ? "Its lease ran out before its end was told." : "";
+    ended === "released"
+      ? "It was given back before its end."
+      : ended === "expired"
+        ? "Its lease ran out before its end was reported."
+        : "";
   if (promptTokens === null || cachedTokens === null) return end === "" ? "Nothing has been reported of it yet." : end;
   const reused = `${count(cachedTokens)} of ${count(promptTokens)} prompt tokens were reused`;
   const wrote = outputTokens === null || outputTokens === 0 ? "" : ` and ${count(outputTokens)} written`;

@@ -87,9 +87,9 @@ function partProblem(part: unknown, param: string, media: boolean): Problem {
 }
 
 const MEDIA = {
-  image: "is an image, and this model has no eyes; send text.",
-  audio: "is sound, and this model has no ears; send text.",
-  file: "is a file, and this model reads text only; send its text.",
+  image: "is an image, and images are not supported; send text.",
+  audio: "is sound, and sound is not supported; send text.",
+  file: "is a file, and files are not supported; send its text.",
 } as const;
 
 /** The one place where any API's media are refused. */

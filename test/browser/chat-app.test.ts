@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Started, startProduct, until } from "../e2e/started.ts";
-import { axeProblems } from "./axe.ts";
+import { violations } from "./axe.ts";
 import { openChromium, openTab, type Tab } from "./chromium.ts";
 
 const APP = join(import.meta.dirname, "../../examples/chat-app");
@@ -160,9 +160,9 @@ it.each(["light", "dark"] as const)(
   async (colorScheme) => {
     const { page, complaints } = await opened({ colorScheme });
     await turn(page, "Hello.");
-    expect(await axeProblems(page)).toEqual([]);
+    expect(await violations(page)).toEqual([]);
     await page.setViewportSize({ width: 400, height: 800 });
-    expect(await axeProblems(page)).toEqual([]);
+    expect(await violations(page)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(400);
     await page.getByRole("textbox").waitFor();
     expect(complaints).toEqual([]);

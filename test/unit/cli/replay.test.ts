@@ -153,6 +153,11 @@ describe("the command", () => {
     expect(said.at(-1)).toContain(words);
   });
 
+  it("without a log prints its usage", async () => {
+    expect(await main([])).toBe(2);
+    expect(said.at(-1)).toMatch(/^Name one log\.\nwarmpath replay LOG \[options\]\n {2}LOG /);
+  });
+
   it("ends with 2 for what is no log", async () => {
     const file = join(directory, "prose.txt");
     writeFileSync(file, "Once upon a time");

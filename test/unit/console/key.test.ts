@@ -11,7 +11,7 @@ function tabAt(hash: string) {
     sessionStorage: {
       getItem: (name) => kept.get(name) ?? null,
       setItem: (name, value) => void kept.set(name, value),
-      removeItem: (name) => void kept.delete(name),
+      clear: () => kept.clear(),
     },
   };
   return { places, shown, kept };
@@ -24,10 +24,15 @@ it("the fragment's key is kept for the tab and leaves the address", () => {
   expect(takeKey({ ...places, location: { ...places.location, hash: "" } })).toBe("wp_one");
 });
 
-it("a new address brings a new key, and a key can be forgotten", () => {
+it("the same key leaves what the tab has kept, another one and none forget it", () => {
   const { places, kept } = tabAt("#key=two");
-  keepKey("one", places);
+  keepKey("two", places);
+  kept.set("conversation", "of two");
   expect(takeKey(places)).toBe("two");
+  expect(kept.get("conversation")).toBe("of two");
+  expect(takeKey({ ...places, location: { ...places.location, hash: "#key=three" } })).toBe("three");
+  expect([...kept.values()]).toEqual(["three"]);
+  kept.set("conversation", "of three");
   keepKey(null, places);
   expect(kept.size).toBe(0);
 });

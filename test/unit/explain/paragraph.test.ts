@@ -116,7 +116,7 @@ describe("why", () => {
     const alone = (outcome: Partial<DecisionOutcome>) => why(recordOf(viewOf([candidate(0)]), request(100), outcome));
     expect(alone({})).toMatch(/^replica-0 was chosen as the only one that could take it.*Nothing has been reported of it yet\.$/);
     expect(alone({ ended: "released" })).toMatch(/It was given back before its end\.$/);
-    expect(alone({ ended: "expired" })).toMatch(/Its lease ran out before its end was told\.$/);
+    expect(alone({ ended: "expired" })).toMatch(/Its lease ran out before its end was reported\.$/);
   });
 
   it("is whole sentences, whatever the view", () => {

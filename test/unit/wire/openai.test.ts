@@ -245,13 +245,13 @@ test.each<[object, string | null, RegExp]>([
   [{ web_search_options: {} }, "web_search_options", /not supported/],
   [{ function_call: "auto" }, "function_call", /use `tool_choice`/],
   [{ messages: [{ role: "function", name: "f", content: "x" }] }, "messages[0].role", /deprecated.*use 'tool'/],
-  [{ messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "u" } }] }] }, "messages[0].content[0]", /no eyes/],
+  [{ messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "u" } }] }] }, "messages[0].content[0]", /images are not/],
   [
     { messages: [user, { role: "user", content: [{ type: "input_audio", input_audio: { data: "d", format: "wav" } }] }] },
     "messages[1].content[0]",
-    /no ears/,
+    /sound is not/,
   ],
-  [{ messages: [{ role: "user", content: [{ type: "file", file: { file_id: "f" } }] }] }, "messages[0].content[0]", /reads text only/],
+  [{ messages: [{ role: "user", content: [{ type: "file", file: { file_id: "f" } }] }] }, "messages[0].content[0]", /files are not/],
   [
     { tools: [tool], tool_choice: { type: "custom", custom: { name: "x" } } },
     "tool_choice.type",

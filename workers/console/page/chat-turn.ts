@@ -1,17 +1,22 @@
-/** One turn of the chat: what is asked, the answer as it comes, and what served it. */
+/** One turn of the chat: the question, the answer as it comes, and how it was served. */
 import { SseLines } from "../../sse-lines.ts";
 import { ask, headersOf, messageOf } from "./api.ts";
+import { type ApiName, APIS, type Message, turnEvents } from "./chat-api.ts";
 import { type Candidate, coldMs } from "./cold.ts";
-import { turnEvents } from "./turn-event.ts";
 
 /** A small model may never end by itself. */
-const MOST_OUTPUT_TOKENS = 512;
+export const MOST_OUTPUT_TOKENS = 512;
+/** An answer of that many tokens is far below; a longer one is not shown to its end. */
+export const MOST_ANSWER_CHARACTERS = 100_000;
+const MOST_TURN_MS = 600_000;
 
 export interface Turn {
   asked: string;
   answer: string;
-  /** `stopped`: by the user. */
-  state: "running" | "done" | "stopped" | "failed";
+  api: ApiName;
+  model: string;
+  /** `cut`: the answer reached the most output tokens. `stopped`: by the user. */
+  state: "running" | "done" | "cut" | "stopped" | "failed";
   message: string | null;
   replica: string | null;
   /** Cached prompt tokens as the pool predicted them, and as the replica reported them. */
@@ -27,15 +32,22 @@ export interface Turn {
 /** What is not known of a turn before it is answered. */
 const UNKNOWN = { message: null, replica: null, predictedTokens: null, cachedTokens: null, promptTokens: null, ttftMs: null, coldMs: null };
 
-export const freshTurn = (asked: string): Turn => ({ asked, answer: "", state: "running", ...UNKNOWN });
+export const freshTurn = (asked: string, api: ApiName, model: string): Turn => ({
+  asked,
+  answer: "",
+  api,
+  model,
+  state: "running",
+  ...UNKNOWN,
+});
 
-/** The conversation as the API takes it. A turn that failed before its answer began is left out: the API takes no empty answer. */
-export function messagesOf(turns: readonly Turn[], asked: string): { role: "user" | "assistant"; content: string }[] {
+/** The conversation as the APIs take it. A turn that failed before its answer began is left out: the APIs take no empty answer. */
+export function messagesOf(turns: readonly Turn[], asked: string): Message[] {
   const before = turns
     .filter(({ answer }) => answer !== "")
-    .flatMap((turn) => [
-      { role: "user" as const, content: turn.asked },
-      { role: "assistant" as const, content: turn.answer },
+    .flatMap((turn): Message[] => [
+      { role: "user", content: turn.asked },
+      { role: "assistant", content: turn.answer },
     ]);
   return [...before, { role: "user", content: asked }];
 }
@@ -51,6 +63,33 @@ async function coldMsOf(key: string, requestId: string | null): Promise<number |
   return last === undefined ? null : coldMs(last.candidates, last.decision.chosen);
 }
 
+/** How the stream ended, if it did not simply end. */
+type Ending = { state: "done" | "cut" } | { state: "failed"; message: string };
+
+/** Reads a stream to its end. */
+async function readAnswer(
+  api: ApiName,
+  body: ReadableStream<Uint8Array>,
+  changed: (part: Partial<Turn>) => void,
+  begunMs: number,
+): Promise<Ending> {
+  let answer = "";
+  let ending: Ending = { state: "done" };
+  for await (const line of new SseLines(body)) {
+    for (const event of turnEvents(api, line)) {
+      if (event.type === "error") ending = { state: "failed", message: event.message };
+      if (event.type === "cut") ending = { state: "cut" };
+      if (event.type === "usage") changed({ promptTokens: event.promptTokens, cachedTokens: event.cachedTokens });
+      if (event.type !== "text") continue;
+      if (answer === "") changed({ ttftMs: performance.now() - begunMs });
+      answer += event.text;
+      changed({ answer });
+      if (answer.length > MOST_ANSWER_CHARACTERS) return { state: "failed", message: "The answer is longer than this page shows." };
+    }
+  }
+  return ending;
+}
+
 /**
  * Runs one turn to its end; never rejects.
  *
@@ -59,33 +98,25 @@ async function coldMsOf(key: string, requestId: string | null): Promise<number |
  */
 export async function runTurn(
   key: string,
-  model: string,
-  messages: ReturnType<typeof messagesOf>,
+  { api, model }: Pick<Turn, "api" | "model">,
+  messages: readonly Message[],
   changed: (part: Partial<Turn>) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const begunMs = performance.now();
-  let [answer, failure]: [string, string | null] = ["", null];
+  const tooLong = AbortSignal.timeout(MOST_TURN_MS);
   try {
-    const body = JSON.stringify({ model, messages, stream: true, stream_options: { include_usage: true }, max_tokens: MOST_OUTPUT_TOKENS });
+    const body = JSON.stringify(APIS[api].body(model, messages, MOST_OUTPUT_TOKENS));
     const headers = { ...headersOf(key), "content-type": "application/json" };
-    const response = await fetch("/v1/chat/completions", { method: "POST", headers, body, signal });
+    const response = await fetch(APIS[api].path, { method: "POST", headers, body, signal: AbortSignal.any([signal, tooLong]) });
     if (!response.ok || response.body === null) return changed({ state: "failed", message: await messageOf(response) });
     const predicted = response.headers.get("x-warmpath-cached-tokens");
     changed({ replica: response.headers.get("x-warmpath-replica"), predictedTokens: predicted === null ? null : Number(predicted) });
-    for await (const line of new SseLines(response.body)) {
-      for (const event of turnEvents(line)) {
-        if (event.type === "error") failure = event.message;
-        if (event.type === "usage") changed({ promptTokens: event.promptTokens, cachedTokens: event.cachedTokens });
-        if (event.type !== "text") continue;
-        if (answer === "") changed({ ttftMs: performance.now() - begunMs });
-        answer += event.text;
-        changed({ answer });
-      }
-    }
-    changed(failure === null ? { state: "done" } : { state: "failed", message: failure });
+    changed(await readAnswer(api, response.body, changed, begunMs));
     changed({ coldMs: await coldMsOf(key, response.headers.get("x-request-id")) });
   } catch {
-    changed(signal.aborted ? { state: "stopped" } : { state: "failed", message: "The connection to the edge broke off." });
+    if (signal.aborted) changed({ state: "stopped" });
+    else if (tooLong.aborted) changed({ state: "failed", message: "The answer took longer than 10 minutes." });
+    else changed({ state: "failed", message: "The connection to the edge broke off." });
   }
 }

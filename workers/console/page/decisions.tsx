@@ -1,5 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
-import { ask } from "./api.ts";
+import { ask, type Asked } from "./api.ts";
+import { PredictedTimes } from "./predicted-times.tsx";
+import type { PicturedAttempt } from "./time-bars.ts";
 import { useRepeated } from "./repeated.ts";
 
 const SHOWN = 8;
@@ -13,24 +15,32 @@ interface Listed {
 }
 
 interface Told {
-  attempts: { attempt: number; why: string }[];
+  attempts: (PicturedAttempt & { attempt: number; why: string })[];
 }
 
-/** The paragraph of one attempt, asked for when it is opened and again when the request has ended. */
-function Paragraph({ apiKey, listed }: { apiKey: string; listed: Listed }) {
-  const [why, setWhy] = useState("…");
+/** One attempt in words and as a picture, asked for when it is opened and again when the request has ended. */
+function Attempt({ apiKey, listed }: { apiKey: string; listed: Listed }) {
+  const [asked, setAsked] = useState<Asked<Told> | null>(null);
   const { id, attempt, outcome } = listed;
   useEffect(() => {
     let isOver = false;
-    void ask<Told>(apiKey, `/v1/decisions/${encodeURIComponent(id)}`).then((asked) => {
-      if (isOver) return;
-      setWhy(asked.ok ? (asked.value.attempts.find((each) => each.attempt === attempt)?.why ?? "It is no longer kept.") : asked.message);
+    void ask<Told>(apiKey, `/v1/decisions/${encodeURIComponent(id)}`).then((answer) => {
+      if (!isOver) setAsked(answer);
     });
     return () => {
       isOver = true;
     };
   }, [apiKey, id, attempt, outcome.ended]);
-  return <p>{why}</p>;
+  if (asked === null) return <p>…</p>;
+  if (!asked.ok) return <p class="fault">{asked.message}</p>;
+  const found = asked.value.attempts.find((each) => each.attempt === attempt);
+  if (found === undefined) return <p class="quiet">This decision is no longer kept.</p>;
+  return (
+    <>
+      <PredictedTimes attempt={found} />
+      <p class="why">{found.why}</p>
+    </>
+  );
 }
 
 function Decision({ apiKey, listed, isFirst }: { apiKey: string; listed: Listed; isFirst: boolean }) {
@@ -40,9 +50,9 @@ function Decision({ apiKey, listed, isFirst }: { apiKey: string; listed: Listed;
     <li>
       <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>
-          {listed.decision.reason} <span class="quiet">{listed.outcome.ended ?? "runs"}</span>
+          {listed.decision.reason} <span class="quiet">{listed.outcome.ended ?? "running"}</span>
         </summary>
-        {isOpen && <Paragraph apiKey={apiKey} listed={listed} />}
+        {isOpen && <Attempt apiKey={apiKey} listed={listed} />}
         <p class="quiet">{listed.id}</p>
       </details>
     </li>

@@ -6,11 +6,17 @@ import { Decisions } from "./decisions.tsx";
 import { keepKey, takeKey } from "./key.ts";
 import { Replicas } from "./replicas.tsx";
 
-function KeyAsked({ given }: { given: (key: string) => void }) {
+/** @param isRefused the edge did not know the last one. */
+function KeyAsked({ given, isRefused }: { given: (key: string) => void; isRefused: boolean }) {
   const [typed, setTyped] = useState("");
   return (
     <section aria-labelledby="key">
       <h2 id="key">API key</h2>
+      {isRefused && (
+        <p class="fault" role="alert">
+          The edge does not know this key. `npx warmpath key` prints the right one.
+        </p>
+      )}
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -35,6 +41,7 @@ function KeyAsked({ given }: { given: (key: string) => void }) {
 
 function Page() {
   const [key, setKey] = useState(() => takeKey(window));
+  const [isRefused, setRefused] = useState(false);
   const [round, setRound] = useState(0);
   useEffect(() => {
     const taken = (): void => setKey(takeKey(window));
@@ -44,6 +51,11 @@ function Page() {
   const change = (next: string | null): void => {
     keepKey(next, window);
     setKey(next);
+    setRefused(false);
+  };
+  const keyRefused = (): void => {
+    change(null);
+    setRefused(true);
   };
   return (
     <main>
@@ -57,10 +69,10 @@ function Page() {
         )}
       </header>
       {key === null ? (
-        <KeyAsked given={change} />
+        <KeyAsked given={change} isRefused={isRefused} />
       ) : (
         <>
-          <Chat key={key} apiKey={key} ended={() => setRound((last) => last + 1)} />
+          <Chat key={key} apiKey={key} ended={() => setRound((last) => last + 1)} keyRefused={keyRefused} />
           <aside aria-label="The pool">
             <Replicas key={key} apiKey={key} />
             <Decisions key={key} apiKey={key} round={round} />

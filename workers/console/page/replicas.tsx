@@ -13,8 +13,8 @@ function Replica({ replica }: { replica: RosterReplica }) {
     <li>
       <strong>{name}</strong>{" "}
       <span class="quiet">
-        {leftOut ? "left out for now" : state}; {counted(inFlight, "request")}, {count(sequences)} at once
-        {queuedMs > 0 && `; ${time(queuedMs)} of prefill waits`}
+        {leftOut ? "left out for now" : state}; {counted(inFlight, "request")}, at most {count(sequences)} at once
+        {queuedMs > 0 && `; ${time(queuedMs)} of prefill in its queue`}
       </span>
       <dl>
         {tiers.map(({ tier, usedTokens, roomTokens }) => {
@@ -23,7 +23,7 @@ function Replica({ replica }: { replica: RosterReplica }) {
             <dt key={tier}>{tier}</dt>,
             <dd key={`${tier} holds`}>
               {words}
-              <Bar part={usedTokens} whole={roomTokens} label={`${tier}: ${words}`} />
+              <Bar parts={[{ size: usedTokens, kind: "computes" }]} whole={roomTokens} label={`${tier}: ${words}`} />
             </dd>,
           ];
         })}
@@ -42,7 +42,7 @@ function Pool({ listed }: { listed: Listed }) {
           {listed.model ?? "no model yet"}; {count(listed.waiting)} waiting in line
         </span>
       </h3>
-      {listed.replicas.length === 0 && <p class="quiet">No replica is here.</p>}
+      {listed.replicas.length === 0 && <p class="quiet">No replica has joined.</p>}
       <ul class="plain">
         {listed.replicas.map((replica) => (
           <Replica key={replica.name} replica={replica} />

@@ -66,6 +66,26 @@ describe("the report", () => {
     for (const text of ["Policies compared", "abc1234", "2026-11-26", "replicas", "11, 12"]) expect(html).toContain(text);
   });
 
+  it("says what its words and signs mean, with ▲'s limits, and each parameter's unit", () => {
+    const terms = [...html.matchAll(/<dt>([^<]+)<\/dt><dd>([^<]+)<\/dd>/g)].map(([, term = "", meaning = ""]) => [term, meaning] as const);
+    const meanings = new Map(terms);
+    for (const term of ["TTFT", "TPOT", "E2E", "Load", "SLO", "Cell", "Cached", "▲"]) expect(meanings.get(term)).toMatch(/\w+ \w+/);
+    expect(meanings.get("▲")).toContain("1.05× for the mean TTFT, 1.15× for its p99, 1.05× for TPOT");
+    expect(meanings.get("SLO")).toContain("2 s");
+    const said = writeReport({ ...NOTHING, parameters: { hostTokens: 5, eventDelayMs: 6, constants: 2, other: 7 } });
+    expect(said).toContain("<dt>hostTokens</dt><dd>5 <small>KV tokens in the host memory of each replica</small></dd>");
+    expect(said).toMatch(/<dd>6 <small>ms /);
+    expect(said).toMatch(/<dd>2 <small>times /);
+    expect(said).toContain("<dt>other</dt><dd>7</dd>");
+  });
+
+  it("has every parameter of simulate and of the benchmark with a unit", () => {
+    const simulated = ["replicas", "seed", "topology", "hostTokens", "edges", "eventDelayMs", "eventLoss", "constants"];
+    const benched = ["replicas", "requests", "seed", "traceSkips", "loads"];
+    const said = writeReport({ ...NOTHING, parameters: Object.fromEntries([...simulated, ...benched].map((name) => [name, 1])) });
+    expect(said.match(/<dd>1 <small>[^<]+<\/small><\/dd>/g)).toHaveLength(new Set([...simulated, ...benched]).size);
+  });
+
   it("has numbers in tables, for every row, with units", () => {
     const rows = html.match(/<tr[^>]*><th scope="row">dynamo-linear<\/th>.*?<\/tr>/g) ?? [];
     expect(rows.filter((text) => text.includes("<td>1.23 s</td>") && text.includes("<td>12.3 %</td>"))).toHaveLength(6);
