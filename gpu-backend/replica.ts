@@ -9,7 +9,8 @@ import { announce, type Announcer } from "./announce.ts";
 import type { TierStack } from "./blocks/tier-stack.ts";
 import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
-import { COUNTED_BEYOND_CONTEXT, type Engine } from "./engine/engine.ts";
+import { COUNTED_BEYOND_CONTEXT, type Engine, type PromptBlocks } from "./engine/engine.ts";
+import { residencyOf } from "./engine/residency-state.ts";
 import { enterEngine, type PromptKv } from "./enter-engine.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
 import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-request.ts";
@@ -76,7 +77,7 @@ export class Replica {
     });
     this.#begin(this.#epoch);
     engine.kv?.onResidency((changes) => {
-      for (const { key, held } of changes) this.#held.blockChanged(key, TIER.device, held ? TIER.device : 0);
+      for (const { key, held, tier = TIER.device } of changes) this.#held.blockChanged(key, tier, held ? tier : 0);
     });
     engine.onRestart(() => {
       this.#held.tierCleared(TIER.device);
@@ -115,8 +116,17 @@ export class Replica {
   }
 
   get counts(): ReplicaCounts {
-    const [load, { faults }] = [this.#engine.load(), this.#engine];
-    return { load, faults, transfers: this.#supply?.transfers.all() ?? [], running: this.runningCount, tiers: this.#tiers };
+    const [load, { faults }, residency] = [this.#engine.load(), this.#engine, residencyOf(this.#engine)];
+    const kvEvents = this.#engine.kvEvents?.() ?? null;
+    return {
+      load,
+      faults,
+      residency,
+      kvEvents,
+      transfers: this.#supply?.transfers.all() ?? [],
+      running: this.runningCount,
+      tiers: this.#tiers,
+    };
   }
 
   join(url: string, onState: (ready: boolean) => void): void {
@@ -124,7 +134,11 @@ export class Replica {
       join: this.config.join,
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
       running: () => [...[...this.#live.values()].map(({ running }) => running), ...this.sender.running()],
-      load: () => ({ ...this.#engine.load(), tiers: tierFills(this.#engine, this.#held.deviceBlocks, this.#tiers?.tiers ?? []) }),
+      load: () => ({
+        ...this.#engine.load(),
+        tiers: tierFills(this.#engine, this.#held.deviceBlocks, this.#tiers?.tiers ?? []),
+        residency: residencyOf(this.#engine),
+      }),
       entries: () => this.#held.entries(),
       entryCount: () => this.#held.size,
       onWelcome: ({ admissionKey, poolNowMs }) => {
@@ -211,6 +225,26 @@ export class Replica {
     });
   }
 
+  /** Returns the function that ends the run's interest in its blocks. Of an engine that has to ask where tokens end, nothing waits for that. */
+  #anchor(opened: Opened, { tokenEnds, blockKeys }: PromptBlocks): () => void {
+    const add = (ends: Uint32Array | null): (() => void) => {
+      const anchors = opened.anchors(ends, blockKeys);
+      this.#anchors?.add(anchors);
+      return this.#held.anchor(anchors);
+    };
+    if (tokenEnds instanceof Uint32Array) return add(tokenEnds);
+    let hasEnded = false;
+    let end = (): void => undefined;
+    void tokenEnds.then((ends) => {
+      end = add(ends);
+      if (hasEnded) end();
+    });
+    return () => {
+      hasEnded = true;
+      end();
+    };
+  }
+
   /** Passes the runs' events on and tells the pool of each step. */
   async *#follow({ choices, count, admission: { id, attempt }, opened, kv, begun }: Followed): AsyncGenerator<ChoiceEvent> {
     const reporter = new LeaseReporter({ id, attempt, choices: count, supplied: () => kv.supplied() }, (report) =>
@@ -223,9 +257,7 @@ export class Replica {
       for await (const step of choices.events()) {
         // The others' blocks are the same.
         if (step.event.type === "queued" && step.event.blocks !== null && step.choice === 0) {
-          const anchors = opened.anchors(step.event.blocks);
-          endInterest = this.#held.anchor(anchors);
-          this.#anchors?.add(anchors);
+          endInterest = this.#anchor(opened, step.event.blocks);
         }
         const prefilled = reporter.see(step);
         if (prefilled !== null) {
