@@ -39,13 +39,19 @@ const EVENT_COUNTERS: Readonly<Record<keyof KvEventCounts, string>> = {
   restarts: "Lives of the engine that its KV events showed to have ended",
 };
 
+/** Of one replica. */
+function familiesOf(replica: string) {
+  const one = (value: number): MetricFamily["samples"] => [{ labels: { replica }, value }];
+  const gauge = (name: string, help: string, value: number): MetricFamily => ({ name, type: "gauge", help, samples: one(value) });
+  const counter = (name: string, help: string, value: number): MetricFamily => ({ name, type: "counter", help, samples: one(value) });
+  return { gauge, counter };
+}
+
 export function replicaMetricsText(
   replica: string,
   { load, faults, residency, kvEvents, transfers, running, tiers }: ReplicaCounts,
 ): string {
-  const one = (value: number): MetricFamily["samples"] => [{ labels: { replica }, value }];
-  const gauge = (name: string, help: string, value: number): MetricFamily => ({ name, type: "gauge", help, samples: one(value) });
-  const counter = (name: string, help: string, value: number): MetricFamily => ({ name, type: "counter", help, samples: one(value) });
+  const { gauge, counter } = familiesOf(replica);
   const families = [
     gauge("warmpath_replica_requests", "Requests here, those for other replicas included", running),
     gauge("warmpath_engine_running", "Sequences that the engine computes", load.running),
@@ -65,12 +71,15 @@ export function replicaMetricsText(
       samples: transfers.map(({ kind, peer, outcome, count }) => ({ labels: { replica, kind, peer, outcome }, value: count })),
     },
   ];
-  if (tiers === null) return prometheusText(families);
+  return prometheusText(tiers === null ? families : [...families, ...tierFamilies(replica, tiers)]);
+}
+
+function tierFamilies(replica: string, tiers: TierStack): MetricFamily[] {
+  const { gauge, counter } = familiesOf(replica);
   const each = (value: (tier: TierStack["tiers"][number]) => number): MetricFamily["samples"] =>
     tiers.tiers.map((tier) => ({ labels: { replica, tier: tier.name }, value: value(tier) }));
   const { counters } = tiers;
-  return prometheusText([
-    ...families,
+  return [
     { name: "warmpath_tier_used_bytes", type: "gauge", help: "Bytes of blocks in the tier", samples: each(({ usedBytes }) => usedBytes) },
     { name: "warmpath_tier_budget_bytes", type: "gauge", help: "Bytes that it may take", samples: each(({ budgetBytes }) => budgetBytes) },
     {
@@ -100,7 +109,7 @@ export function replicaMetricsText(
     counter("warmpath_tiers_invalid_total", "Blocks that contradict themselves or the model", counters.invalid),
     counter("warmpath_tiers_loaded_blocks_total", "Blocks loaded for the engine", counters.loadedBlocks),
     counter("warmpath_tiers_loaded_tokens_total", "Tokens loaded for the engine", counters.loadedTokens),
-  ]);
+  ];
 }
 
 function residencyFamilies(replica: string, residency: ResidencyState, kvEvents: KvEventCounts | null): MetricFamily[] {

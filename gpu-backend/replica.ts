@@ -9,7 +9,7 @@ import { announce, type Announcer } from "./announce.ts";
 import type { TierStack } from "./blocks/tier-stack.ts";
 import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
-import { COUNTED_BEYOND_CONTEXT, type Engine, type PromptBlocks } from "./engine/engine.ts";
+import { COUNTED_BEYOND_CONTEXT, type Engine } from "./engine/engine.ts";
 import { residencyOf } from "./engine/residency-state.ts";
 import { enterEngine, type PromptKv } from "./enter-engine.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
@@ -19,6 +19,7 @@ import { HeldSegments } from "./held-segments.ts";
 import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { type OpenedTiers, openTiers } from "./open-tiers.ts";
+import { onceKnown } from "./late-ends.ts";
 import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
@@ -225,26 +226,6 @@ export class Replica {
     });
   }
 
-  /** Returns the function that ends the run's interest in its blocks. Of an engine that has to ask where tokens end, nothing waits for that. */
-  #anchor(opened: Opened, { tokenEnds, blockKeys }: PromptBlocks): () => void {
-    const add = (ends: Uint32Array | null): (() => void) => {
-      const anchors = opened.anchors(ends, blockKeys);
-      this.#anchors?.add(anchors);
-      return this.#held.anchor(anchors);
-    };
-    if (tokenEnds instanceof Uint32Array) return add(tokenEnds);
-    let hasEnded = false;
-    let end = (): void => undefined;
-    void tokenEnds.then((ends) => {
-      end = add(ends);
-      if (hasEnded) end();
-    });
-    return () => {
-      hasEnded = true;
-      end();
-    };
-  }
-
   /** Passes the runs' events on and tells the pool of each step. */
   async *#follow({ choices, count, admission: { id, attempt }, opened, kv, begun }: Followed): AsyncGenerator<ChoiceEvent> {
     const reporter = new LeaseReporter({ id, attempt, choices: count, supplied: () => kv.supplied() }, (report) =>
@@ -257,7 +238,12 @@ export class Replica {
       for await (const step of choices.events()) {
         // The others' blocks are the same.
         if (step.event.type === "queued" && step.event.blocks !== null && step.choice === 0) {
-          endInterest = this.#anchor(opened, step.event.blocks);
+          const { tokenEnds, blockKeys } = step.event.blocks;
+          endInterest = onceKnown(tokenEnds, (ends) => {
+            const anchors = opened.anchors(ends, blockKeys);
+            this.#anchors?.add(anchors);
+            return this.#held.anchor(anchors);
+          });
         }
         const prefilled = reporter.see(step);
         if (prefilled !== null) {
