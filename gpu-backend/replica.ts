@@ -19,7 +19,7 @@ import { HeldSegments } from "./held-segments.ts";
 import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { type OpenedTiers, openTiers } from "./open-tiers.ts";
-import { onceKnown } from "./late-ends.ts";
+import { endInterestOf, onceKnown } from "./late-ends.ts";
 import type { ReplicaCounts } from "./metrics.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
@@ -254,7 +254,7 @@ export class Replica {
       }
     } finally {
       choices.cancel();
-      endInterest();
+      endInterestOf(this.#engine.kv, endInterest);
       reporter.end();
       this.#live.delete(name);
     }

@@ -31,6 +31,8 @@ export interface ServerOptions {
   /** False: a server without /tokenize and /version. */
   isVllm?: boolean;
   contextTokens?: number;
+  /** Default: any that is free. */
+  port?: number;
   /** Comes before all else; true: it has answered. */
   first?: (path: string, body: Body, response: ServerResponse) => Promise<boolean>;
   /** Before a completion runs on the engine. */
@@ -44,7 +46,7 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
   const { key, reportsCached = true, isVllm = true, contextTokens = 8_192 } = options;
   const engine = await startDemo({ sequences: 3, queueLimit: 16, contextTokens });
   let http: Server;
-  let port = 0;
+  let port = options.port ?? 0;
   const start = async (): Promise<void> => {
     http = createServer((request, response) => void serve(request, response));
     await new Promise<void>((resolve) => http.listen(port, "127.0.0.1", resolve));

@@ -11,6 +11,8 @@ export interface PublisherOptions {
   buffer?: number;
   /** As versions before 0.26 reply: without the topic. */
   repliesWithoutTopic?: boolean;
+  /** Default: any that are free. */
+  endpoints?: { live: string; replay: string };
 }
 
 export class VllmPublisher {
@@ -28,6 +30,7 @@ export class VllmPublisher {
 
   constructor(options: PublisherOptions = {}) {
     this.#options = options;
+    this.#endpoints = options.endpoints ?? null;
   }
 
   get source(): EventSource {

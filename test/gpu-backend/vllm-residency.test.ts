@@ -61,6 +61,9 @@ describe("what a vLLM holds of a prompt", () => {
       { key, held: true, tier: TIER.host },
       { key, held: false, tier: TIER.device },
     ]);
+    // Whoever listens later is told what is held by then.
+    residency.onResidency((changes) => told.push(...changes));
+    expect(told.slice(3)).toEqual([{ key, held: true, tier: TIER.host }]);
     residency.apply([{ type: "forget" }]);
     expect(told.at(-1)).toEqual({ key, held: false, tier: TIER.host });
     expect(residency.heldTokens(key === undefined ? [] : [key], 10)).toBe(0);

@@ -23,6 +23,7 @@ export interface VllmServer extends OpenAiServer {
 export interface VllmOptions extends ServerOptions {
   /** What /kv_event_sources says instead of the truth. */
   sources?: object;
+  endpoints?: { live: string; replay: string };
 }
 
 interface Block {
@@ -32,7 +33,7 @@ interface Block {
 }
 
 export async function vllmServer(options: VllmOptions = {}): Promise<VllmServer> {
-  const publisher = new VllmPublisher();
+  const publisher = new VllmPublisher(options.endpoints === undefined ? {} : { endpoints: options.endpoints });
   await publisher.open();
   const blocks = new Map<EngineKey, Block>();
   const tokenized: Body[] = [];
@@ -43,7 +44,12 @@ export async function vllmServer(options: VllmOptions = {}): Promise<VllmServer>
       return true;
     };
     if (options.isVllm === false) return false;
+    if (path === "/health") return said({});
     if (path === "/kv_event_sources") return said(options.sources ?? { "0": sourceOf(publisher) });
+    if (path === "/pause" || path === "/resume") {
+      server.state = { is_paused: path === "/pause" };
+      return said({});
+    }
     if (path === "/is_paused") return said({ is_paused: server.state.is_paused === true });
     if (path === "/is_sleeping") return said({ is_sleeping: server.state.is_sleeping === true });
     if (path === "/v1/completions" && server.state.drains === true) {

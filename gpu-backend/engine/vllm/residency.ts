@@ -42,8 +42,10 @@ export class VllmResidency implements EngineKv {
     this.#held = new HeldBlocks(most);
   }
 
+  /** Events come as soon as their socket is there: what they have said before somebody listens is told at once. */
   onResidency(listener: (changes: BlockChange[]) => void): void {
     this.#listener = listener;
+    this.#tell(changesOf(this.#tierBits, true));
   }
 
   apply(steps: readonly FeedStep[]): void {
@@ -112,10 +114,15 @@ export class VllmResidency implements EngineKv {
     this.#hasOtherBlocks = false;
     const gone = [...this.#tierBits];
     this.#tierBits.clear();
-    this.#tell(gone.flatMap(([key, bits]) => TIERS.filter((tier) => (bits & tier) !== 0).map((tier) => ({ key, held: false, tier }))));
+    this.#tell(changesOf(gone, false));
   }
 
   #tell(changes: BlockChange[]): void {
     if (changes.length > 0) this.#listener(changes);
   }
+}
+
+/** One for each tier. */
+function changesOf(tierBits: Iterable<[EngineKey, number]>, held: boolean): BlockChange[] {
+  return Array.from(tierBits).flatMap(([key, bits]) => TIERS.filter((tier) => (bits & tier) !== 0).map((tier) => ({ key, held, tier })));
 }
