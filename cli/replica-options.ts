@@ -36,7 +36,11 @@ export const USAGE = `warmpath replica --join URL (--token-file FILE | --token T
     --engine-url URL     its base URL
     --engine-key-file F  a file with its key. Or set WARMPATH_ENGINE_KEY
     --engine-model NAME  the model, where it serves several
-    --template FILE      the model's chat template in Jinja, where the server does not give it`;
+    --template FILE      the model's chat template in Jinja, where the server does not give it
+  --engine vllm          and its KV events are followed
+    --kv-events URL      where it announces them, as tcp://127.0.0.1:5557, where it does not say so itself (before 0.32)
+    --kv-replay URL      where it sends them again
+    --rank N             the data-parallel rank that this replica is, where the engine has several`;
 
 const NAME = /^[0-9A-Za-z._-]{1,64}$/;
 const MOST_SECRET_BYTES = 4_096;
@@ -59,6 +63,9 @@ const OPTIONS = {
   "engine-key-file": text,
   "engine-model": text,
   template: text,
+  "kv-events": text,
+  "kv-replay": text,
+  rank: text,
   help: { type: "boolean", short: "h", default: false },
 } as const;
 type OptionName = Exclude<keyof typeof OPTIONS, "help">;
@@ -74,6 +81,9 @@ const PASSED: readonly (readonly [OptionName, string])[] = [
   ["engine-url", "WARMPATH_ENGINE_URL"],
   ["engine-model", "WARMPATH_ENGINE_MODEL"],
   ["template", "WARMPATH_CHAT_TEMPLATE"],
+  ["kv-events", "WARMPATH_KV_EVENTS"],
+  ["kv-replay", "WARMPATH_KV_REPLAY"],
+  ["rank", "WARMPATH_ENGINE_RANK"],
 ];
 
 /** Throws a RangeError or TypeError whose message is fit for the user and has no secret in it. */
@@ -97,6 +107,9 @@ export function parseReplicaOptions(args: string[], given: NodeJS.ProcessEnv): R
   const models = engine === "llama-cpp" ? parseModels(values.model) : [];
   if (models.length > 1) throw new RangeError("--model names several models; a replica serves one.");
   if (engine !== "llama-cpp" && values["engine-url"] === undefined) throw new RangeError(`--engine ${engine} needs --engine-url URL.`);
+  const onlyVllm = (["kv-events", "kv-replay", "rank"] as const).find((option) => values[option] !== undefined);
+  if (engine !== "vllm" && onlyVllm !== undefined) throw new RangeError(`--${onlyVllm} goes with --engine vllm.`);
+  if (values["kv-replay"] !== undefined && values["kv-events"] === undefined) throw new RangeError("--kv-replay needs --kv-events.");
   const key = secretFile("engine-key-file", values["engine-key-file"]);
   const passed = PASSED.flatMap(([option, variable]) => (values[option] === undefined ? [] : [[variable, values[option]]]));
   return {
@@ -108,7 +121,7 @@ export function parseReplicaOptions(args: string[], given: NodeJS.ProcessEnv): R
     environment: {
       ...(Object.fromEntries(passed) as Record<string, string>),
       ...(key === undefined ? {} : { WARMPATH_ENGINE_KEY: key }),
-      WARMPATH_ENGINE: engine === "llama-cpp" ? "llama-cpp" : "openai",
+      WARMPATH_ENGINE: engine,
       WARMPATH_JOIN: join,
       WARMPATH_JOIN_TOKEN: token,
       WARMPATH_REPLICA: name,

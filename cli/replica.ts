@@ -3,12 +3,14 @@ import { edgeProblem } from "../gpu-backend/edge-probe.ts";
 import { discover, tryCompletion } from "../gpu-backend/engine/openai/discovery.ts";
 import { ServerLink } from "../gpu-backend/engine/openai/server-link.ts";
 import { readSettings } from "../gpu-backend/engine/openai/settings.ts";
-import { attachScreen } from "./attach-screen.ts";
+import { chooseSource } from "../gpu-backend/engine/vllm/open.ts";
+import { readVllmSettings } from "../gpu-backend/engine/vllm/settings.ts";
+import { attachScreen, type ScreenedEvents } from "./attach-screen.ts";
 import { cacheFolder } from "./models/cache-folder.ts";
 import type { ModelChoice } from "./models/model-choice.ts";
 import { choiceProblem } from "./models/model-file.ts";
 import { findModels, modelVariables } from "./models/served-models.ts";
-import { parseReplicaOptions, type ReplicaOptions, USAGE } from "./replica-options.ts";
+import { type EngineName, parseReplicaOptions, type ReplicaOptions, USAGE } from "./replica-options.ts";
 import { startReplica } from "./replica-process.ts";
 import { Voice } from "./voice.ts";
 
@@ -85,10 +87,24 @@ async function attach({ engine, environment, pool, join, name }: ReplicaOptions)
     const completion = await tryCompletion(link, found.model);
     if (completion === null)
       return { problem: "The engine's server does not complete a text at /v1/completions, which this engine needs." };
-    return attachScreen({ found, completion, pool, join, name });
+    const events = await eventsOf(engine, link, read.values.url, { ...process.env, ...environment });
+    if ("problem" in events) return events;
+    return attachScreen({ found, completion, events, pool, join, name });
   } finally {
     await link.close();
   }
+}
+
+async function eventsOf(
+  engine: EngineName,
+  link: ServerLink,
+  url: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<ScreenedEvents | Problem> {
+  if (engine !== "vllm") return { type: "none", why: "--engine vllm would follow a vLLM's KV events" };
+  const read = readVllmSettings(environment);
+  if (!read.ok) return { problem: read.message };
+  return chooseSource({ link, url }, read.values);
 }
 
 function run(name: string, environment: Record<string, string>): Promise<number> {

@@ -9,7 +9,7 @@ import type { PromptPiece } from "../src/prefix/prompt-encoder.ts";
 import type { ChatMessage, ChatPrompt, ContentPart, TextPrompt, Tool } from "../src/prefix/prompt.ts";
 import { canonicalPrompt } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
-import type { PromptBlocks } from "./engine/engine.ts";
+import type { EngineKey } from "./engine/engine.ts";
 import type { Anchor } from "./held-segments.ts";
 import type { Renderer } from "./template.ts";
 
@@ -107,21 +107,23 @@ export interface AnchoredRequest {
   chain: Chain;
   pieces: readonly PromptPiece[];
   rendered: string;
-  blocks: PromptBlocks;
+  /** As `PromptBlocks` has them. */
+  tokenEnds: Uint32Array;
+  blockKeys: readonly EngineKey[];
   blockTokens: number;
 }
 
 /** The whole way: which engine block holds which segment of this prompt, as far as can be told; empty = not anchored. */
 export function anchorsOf(template: Renderer, prompt: ChatPrompt | TextPrompt, order: TemplateOrder, request: AnchoredRequest): Anchor[] {
-  const { chain, pieces, rendered, blocks, blockTokens } = request;
+  const { chain, pieces, rendered, tokenEnds, blockKeys, blockTokens } = request;
   const offsets =
     "text" in prompt ? textOffsets(prompt.text) : promptOffsets(template, { prompt, order, pieces, rendered, addGenerationPrompt: true });
   if (offsets === null) return [];
-  const segments = anchorSegments({ ends: chain.ends, offsets, tokenEnds: blocks.tokenEnds, blockTokens });
+  const segments = anchorSegments({ ends: chain.ends, offsets, tokenEnds, blockTokens });
   const anchors: Anchor[] = [];
   for (const [index, { tokens, block }] of segments.entries()) {
     const hash = chain.hashes[index];
-    const key = blocks.blockKeys[block];
+    const key = blockKeys[block];
     if (hash === undefined || key === undefined) break;
     anchors.push({ hash, key, tokens });
   }

@@ -3,6 +3,7 @@ import { type MetricFamily, prometheusText } from "../src/prometheus.ts";
 import type { TierCounters } from "./blocks/tier.ts";
 import type { TierStack } from "./blocks/tier-stack.ts";
 import type { EngineFaults, EngineLoad } from "./engine/engine.ts";
+import type { KvEventCounts, ResidencyState } from "./engine/residency-state.ts";
 import type { TransferCount } from "./transfer-counts.ts";
 
 const TIER_COUNTERS: Readonly<Record<Exclude<keyof TierCounters, "damaged">, string>> = {
@@ -17,6 +18,10 @@ const TIER_COUNTERS: Readonly<Record<Exclude<keyof TierCounters, "damaged">, str
 export interface ReplicaCounts {
   load: EngineLoad;
   faults: EngineFaults;
+  /** Of its engine. */
+  residency: ResidencyState;
+  /** Null: its engine's KV events are not followed. */
+  kvEvents: KvEventCounts | null;
   transfers: readonly TransferCount[];
   /** Requests that run, and what is computed or sent for other replicas. */
   running: number;
@@ -24,15 +29,35 @@ export interface ReplicaCounts {
   tiers: TierStack | null;
 }
 
-export function replicaMetricsText(replica: string, { load, faults, transfers, running, tiers }: ReplicaCounts): string {
+const RESIDENCY_STATES = ["exact", "degraded", "predicted"] as const;
+
+const EVENT_COUNTERS: Readonly<Record<keyof KvEventCounts, string>> = {
+  batches: "Batches of the engine's KV events that were applied",
+  malformed: "KV events and messages that could not be read",
+  unknown: "KV events of a type that this version does not know",
+  replays: "How often KV events were asked for again",
+  restarts: "Lives of the engine that its KV events showed to have ended",
+};
+
+/** Of one replica. */
+function familiesOf(replica: string) {
   const one = (value: number): MetricFamily["samples"] => [{ labels: { replica }, value }];
   const gauge = (name: string, help: string, value: number): MetricFamily => ({ name, type: "gauge", help, samples: one(value) });
   const counter = (name: string, help: string, value: number): MetricFamily => ({ name, type: "counter", help, samples: one(value) });
+  return { gauge, counter };
+}
+
+export function replicaMetricsText(
+  replica: string,
+  { load, faults, residency, kvEvents, transfers, running, tiers }: ReplicaCounts,
+): string {
+  const { gauge, counter } = familiesOf(replica);
   const families = [
     gauge("warmpath_replica_requests", "Requests here, those for other replicas included", running),
     gauge("warmpath_engine_running", "Sequences that the engine computes", load.running),
     gauge("warmpath_engine_queued", "Requests in the engine's queue", load.queued),
     gauge("warmpath_engine_used_kv_tokens", "Tokens in live sequences", load.usedKvTokens),
+    ...residencyFamilies(replica, residency, kvEvents),
     counter(
       "warmpath_engine_restores_refused_total",
       "KV that came with a request and was not used: it did not fit, or was not finite",
@@ -46,12 +71,15 @@ export function replicaMetricsText(replica: string, { load, faults, transfers, r
       samples: transfers.map(({ kind, peer, outcome, count }) => ({ labels: { replica, kind, peer, outcome }, value: count })),
     },
   ];
-  if (tiers === null) return prometheusText(families);
+  return prometheusText(tiers === null ? families : [...families, ...tierFamilies(replica, tiers)]);
+}
+
+function tierFamilies(replica: string, tiers: TierStack): MetricFamily[] {
+  const { gauge, counter } = familiesOf(replica);
   const each = (value: (tier: TierStack["tiers"][number]) => number): MetricFamily["samples"] =>
     tiers.tiers.map((tier) => ({ labels: { replica, tier: tier.name }, value: value(tier) }));
   const { counters } = tiers;
-  return prometheusText([
-    ...families,
+  return [
     { name: "warmpath_tier_used_bytes", type: "gauge", help: "Bytes of blocks in the tier", samples: each(({ usedBytes }) => usedBytes) },
     { name: "warmpath_tier_budget_bytes", type: "gauge", help: "Bytes that it may take", samples: each(({ budgetBytes }) => budgetBytes) },
     {
@@ -81,5 +109,22 @@ export function replicaMetricsText(replica: string, { load, faults, transfers, r
     counter("warmpath_tiers_invalid_total", "Blocks that contradict themselves or the model", counters.invalid),
     counter("warmpath_tiers_loaded_blocks_total", "Blocks loaded for the engine", counters.loadedBlocks),
     counter("warmpath_tiers_loaded_tokens_total", "Tokens loaded for the engine", counters.loadedTokens),
-  ]);
+  ];
+}
+
+function residencyFamilies(replica: string, residency: ResidencyState, kvEvents: KvEventCounts | null): MetricFamily[] {
+  const states: MetricFamily = {
+    name: "warmpath_engine_residency",
+    type: "gauge",
+    help: "1 for how sure it is what the engine holds. exact: it says all; degraded: it says some; predicted: it says nothing",
+    samples: RESIDENCY_STATES.map((state) => ({ labels: { replica, state }, value: state === residency.state ? 1 : 0 })),
+  };
+  if (kvEvents === null) return [states];
+  const counters = (Object.keys(EVENT_COUNTERS) as (keyof KvEventCounts)[]).map((name): MetricFamily => ({
+    name: `warmpath_engine_kv_event_${name}_total`,
+    type: "counter",
+    help: EVENT_COUNTERS[name],
+    samples: [{ labels: { replica }, value: kvEvents[name] }],
+  }));
+  return [states, ...counters];
 }

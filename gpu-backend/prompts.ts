@@ -9,7 +9,7 @@ import { contextLengthError, promptParam } from "../src/wire/context-length.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { anchorsOf } from "./anchor.ts";
 import { ClientMarks } from "./client-marks.ts";
-import type { EngineCard, PromptBlocks } from "./engine/engine.ts";
+import type { EngineCard, EngineKey } from "./engine/engine.ts";
 import type { Anchor } from "./held-segments.ts";
 import { ChatTemplate } from "./template.ts";
 
@@ -24,7 +24,8 @@ export interface Opened {
   /** As the engine gets it. */
   text: string;
   cuts: readonly number[];
-  anchors(blocks: PromptBlocks): Anchor[];
+  /** @param tokenEnds as its engine knows them; null: it does not. */
+  anchors(tokenEnds: Uint32Array | null, blockKeys: EngineKey[]): Anchor[];
 }
 
 export class Prompts {
@@ -101,16 +102,11 @@ export class Prompts {
     const { text, cuts } = rendered;
     const { blockTokens } = this.#card;
     const template = this.#template.withReasoning(request.reasoningEffort);
-    const anchors = (blocks: PromptBlocks): Anchor[] =>
-      this.exact
-        ? anchorsOf(template, request.prompt, this.hashSpec.order, {
-            chain,
-            pieces,
-            rendered: text,
-            blocks: { ...blocks, tokenEnds: tokenEndsOf(request) ?? blocks.tokenEnds },
-            blockTokens,
-          })
-        : [];
+    const anchors = (engineEnds: Uint32Array | null, blockKeys: EngineKey[]): Anchor[] => {
+      const tokenEnds = tokenEndsOf(request) ?? engineEnds;
+      if (!this.exact || tokenEnds === null || tokenEnds.length === 0) return [];
+      return anchorsOf(template, request.prompt, this.hashSpec.order, { chain, pieces, rendered: text, tokenEnds, blockKeys, blockTokens });
+    };
     return { ok: true, text, cuts, anchors };
   }
 }

@@ -10,6 +10,7 @@ import type { TierStack } from "./blocks/tier-stack.ts";
 import { Choices, type ChoiceEvent } from "./choices.ts";
 import type { ReplicaConfig } from "./config.ts";
 import { COUNTED_BEYOND_CONTEXT, type Engine } from "./engine/engine.ts";
+import { residencyOf } from "./engine/residency-state.ts";
 import { enterEngine, type PromptKv } from "./enter-engine.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
 import { choiceRequest, engineRequest, grammarOf, refusalError } from "./engine-request.ts";
@@ -18,6 +19,7 @@ import { HeldSegments } from "./held-segments.ts";
 import { KvSupply, type Supplied, type SupplyOrder } from "./kv-supply.ts";
 import { LeaseReporter } from "./lease-reporter.ts";
 import { type OpenedTiers, openTiers } from "./open-tiers.ts";
+import { endInterestOf, onceKnown } from "./late-ends.ts";
 import type { ReplicaCounts } from "./metrics.ts";
 import { PlaceVoice } from "./place-voice.ts";
 import { type Opened, Prompts } from "./prompts.ts";
@@ -76,7 +78,7 @@ export class Replica {
     });
     this.#begin(this.#epoch);
     engine.kv?.onResidency((changes) => {
-      for (const { key, held } of changes) this.#held.blockChanged(key, TIER.device, held ? TIER.device : 0);
+      for (const { key, held, tier = TIER.device } of changes) this.#held.blockChanged(key, tier, held ? tier : 0);
     });
     engine.onRestart(() => {
       this.#held.tierCleared(TIER.device);
@@ -115,8 +117,17 @@ export class Replica {
   }
 
   get counts(): ReplicaCounts {
-    const [load, { faults }] = [this.#engine.load(), this.#engine];
-    return { load, faults, transfers: this.#supply?.transfers.all() ?? [], running: this.runningCount, tiers: this.#tiers };
+    const [load, { faults }, residency] = [this.#engine.load(), this.#engine, residencyOf(this.#engine)];
+    const kvEvents = this.#engine.kvEvents?.() ?? null;
+    return {
+      load,
+      faults,
+      residency,
+      kvEvents,
+      transfers: this.#supply?.transfers.all() ?? [],
+      running: this.runningCount,
+      tiers: this.#tiers,
+    };
   }
 
   join(url: string, onState: (ready: boolean) => void): void {
@@ -125,7 +136,11 @@ export class Replica {
       join: this.config.join,
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
       running: () => [...[...this.#live.values()].map(({ running }) => running), ...this.sender.running()],
-      load: () => ({ ...this.#engine.load(), tiers: tierFills(this.#engine, this.#held.deviceBlocks, this.#tiers?.tiers ?? []) }),
+      load: () => ({
+        ...this.#engine.load(),
+        tiers: tierFills(this.#engine, this.#held.deviceBlocks, this.#tiers?.tiers ?? []),
+        residency: residencyOf(this.#engine),
+      }),
       entries: () => this.#held.entries(),
       entryCount: () => this.#held.size,
       onWelcome: ({ admissionKey, poolNowMs }) => {
@@ -228,9 +243,12 @@ export class Replica {
       for await (const step of choices.events()) {
         // The others' blocks are the same.
         if (step.event.type === "queued" && step.event.blocks !== null && step.choice === 0) {
-          const anchors = opened.anchors(step.event.blocks);
-          endInterest = this.#held.anchor(anchors);
-          this.#anchors?.add(anchors);
+          const { tokenEnds, blockKeys } = step.event.blocks;
+          endInterest = onceKnown(tokenEnds, (ends) => {
+            const anchors = opened.anchors(ends, blockKeys);
+            this.#anchors?.add(anchors);
+            return this.#held.anchor(anchors);
+          });
         }
         const prefilled = reporter.see(step);
         if (prefilled !== null) {
@@ -241,7 +259,7 @@ export class Replica {
       }
     } finally {
       choices.cancel();
-      endInterest();
+      endInterestOf(this.#engine.kv, endInterest);
       reporter.end();
       this.#live.delete(name);
     }

@@ -10,9 +10,9 @@
  *   {type: "finished", reason: "stop", promptTokens: 70, cachedTokens: 32, outputTokens: 5, prefillMs: 8.1, decodeMs: 4.0, stopText: null}
  */
 
-import type { Environment } from "../environment.ts";
 import type { Grammar, GrammarPlace } from "./grammar.ts";
 import type { KvNumbers } from "./kv-numbers.ts";
+import type { KvEventCounts, ResidencyState } from "./residency-state.ts";
 
 /** The engine's own id of a block: lower-case hex SHA-256 over the root (engine, weights, layout, salt) and all tokens up to the block's end. */
 export type EngineKey = string & { readonly __brand: "EngineKey" };
@@ -86,9 +86,9 @@ export type FinishReason = "stop" | "length" | "cancelled" | "error";
 
 /** Which of the engine's blocks hold which bytes of a prompt. */
 export interface PromptBlocks {
-  /** At index i the UTF-8 byte offset in the prompt at which token i ends; rising. */
-  tokenEnds: Uint32Array;
-  /** One a full block. */
+  /** At index i the UTF-8 byte offset in the prompt at which token i ends; rising. Of an engine that has to ask for it, later; null: it can't be had. */
+  tokenEnds: Uint32Array | Promise<Uint32Array | null>;
+  /** One a full block. Empty where the prompt is read elsewhere, and nobody knows its tokens. */
   blockKeys: EngineKey[];
 }
 
@@ -177,6 +177,10 @@ export interface Engine {
   run(request: EngineRequest): Promise<EngineRun | EngineRefusal>;
   /** Now, without asking anybody. All is 0 while the engine is down. */
   load(): EngineLoad;
+  /** Now; it can change at any time. Absent: exact with a KV part, and predicted without. */
+  residency?(): ResidencyState;
+  /** Of an engine whose KV events are followed from outside. */
+  kvEvents?(): KvEventCounts;
   /** How many tokens a rendered prompt is; `cuts` as in a request. Refused as "unavailable" while the engine is down. */
   count(prompt: string, cuts?: readonly number[]): Promise<Counted | EngineRefusal>;
   /** The engine died and is back, empty: a new epoch. All runs have ended with reason "error". One listener. */
@@ -193,10 +197,12 @@ export interface EngineKv {
   readonly exchange: KvExchange | null;
 }
 
-/** A block entered or left the device tier. Reported at the moment it changes, in order, and before the `delta` that its computation allowed. */
+/** A block entered or left a tier. Reported at the moment it changes, in order; where blocks leave the engine by `KvExchange`, before the `delta` that its computation allowed. */
 export interface BlockChange {
   key: EngineKey;
   held: boolean;
+  /** One of `TIER`, of the engine's own; absent: the device. */
+  tier?: number;
 }
 
 /** Keys and values of consecutive tokens outside the engine: what `export` gives and `Restore` takes back, opaque to all others. */
@@ -291,9 +297,3 @@ export interface KvExchange {
   /** Keys of the full blocks of these tokens, as a prompt of this salt would have them; none while the engine is down. */
   blockKeys(tokens: Uint32Array, salt: string): Promise<EngineKey[]>;
 }
-
-/** misconfigured: a setting is missing or wrong; the message names it. unavailable: it can't run here, and why, in a sentence. */
-export type OpenedEngine = { type: "opened"; engine: Engine } | { type: "misconfigured" | "unavailable"; message: string };
-
-/** Every engine's folder has one: reads its own settings, starts the engine and waits until it serves. */
-export type OpenEngine = (environment: Environment) => Promise<OpenedEngine>;

@@ -1,10 +1,11 @@
 /** The one place that chooses an engine: by `WARMPATH_ENGINE`. A new engine is its folder and its line here. */
 import type { Environment } from "../environment.ts";
-import type { OpenedEngine, OpenEngine } from "./engine.ts";
+import type { OpenedEngine, OpenEngine } from "./opened.ts";
 
 const ENGINES: Readonly<Record<string, () => Promise<{ open: OpenEngine }>>> = {
   "llama-cpp": () => import("./llama-cpp/open.ts"),
   openai: () => import("./openai/open.ts"),
+  vllm: () => import("./vllm/open.ts"),
 };
 const DEFAULT_ENGINE = "llama-cpp";
 

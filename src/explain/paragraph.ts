@@ -37,8 +37,9 @@ function howChosen({ name, pick, weights }: Profile, rivals: number): string {
   return `${among}, ${weights.prefillMs > 0 ? "at the least predicted cost" : "by its rule"} (profile ${name})`;
 }
 
-function whatItHeld({ request, seenTokens }: ExplainRecord, winner: ScoredCandidate): string {
-  const held = `It held ${count(winner.cachedTokens)} of ~${count(request.promptTokens)} prompt tokens${whereHeld(winner)}`;
+function whatItHeld({ request, seenTokens, residency }: ExplainRecord, winner: ScoredCandidate): string {
+  const doubt = residency === undefined ? "" : `, which is ${residency.state}${residency.why === undefined ? "" : `: ${residency.why}`}`;
+  const held = `It held ${count(winner.cachedTokens)} of ~${count(request.promptTokens)} prompt tokens${whereHeld(winner)}${doubt}`;
   return seenTokens === undefined ? held : `${held}; ${count(seenTokens)} had come by before`;
 }
 

@@ -1,3 +1,4 @@
+import type { ResidencyClaim } from "../pool/residency-claim.ts";
 import { type CompactView, expandView } from "./compact-view.ts";
 import { decide } from "../decision/decide.ts";
 import type { Decision, PlannedTransfer, PoolView, Profile, RequestView } from "../decision/decision.ts";
@@ -21,6 +22,8 @@ export interface ExplainRecord {
   seenTokens?: number;
   /** From its coming to the edge to this decision; absent in rows from before it was noted. */
   waitedMs?: number;
+  /** How sure the chosen replica was of what it holds, where that was not exact; absent: exact, or in rows from before it was noted. */
+  residency?: ResidencyClaim;
   /** What was decided; the candidates' numbers come back by `replay`. */
   decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string; transfer: PlannedTransfer | null };
   /** Filled in later. */
@@ -72,6 +75,7 @@ export interface DecisionContext {
   turn: number;
   seenTokens?: number;
   waitedMs?: number;
+  residency?: ResidencyClaim;
   decision: Decision;
 }
 

@@ -274,7 +274,11 @@ export class Dispatcher {
     this.#turn++;
     state.breaker.sent(replica.slot, replica.epoch, nowMs);
     const { id, tenant } = request;
-    const known = { ...watchReuse(state, trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
+    const known = {
+      ...watchReuse(state, trying, decision),
+      ...state.claims.doubt(replica),
+      waitedMs: Math.max(0, nowMs - request.arrivedAtMs),
+    };
     state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
     learnPlaced(state, request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
     countPlaced(state, answer, request);

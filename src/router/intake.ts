@@ -123,6 +123,7 @@ export class AnnounceIntake {
     counters.expired += leases.heartbeat(slot, running, nowMs).length;
     leases.usedKv(slot, said.usedKvTokens ?? 0);
     this.#state.fills.set(slot, epoch, said.tiers ?? []);
+    this.#state.claims.set(slot, epoch, said.residency ?? null);
     const decoded = this.#decodes.heard(slot, running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#resyncs.of(slot);

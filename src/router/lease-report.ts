@@ -4,6 +4,7 @@
  */
 import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
 import type { LeaseKey } from "../pool/lease.ts";
+import type { ResidencyClaim } from "../pool/residency-claim.ts";
 import type { TierFill } from "../pool/tier-fill.ts";
 import type { RunningDecode } from "../rates/decode-watch.ts";
 import type { TransferOutcome } from "../explain/record.ts";
@@ -21,6 +22,7 @@ export interface HeartbeatReport {
   entries: number;
   usedKvTokens?: number;
   tiers?: readonly TierFill[] | undefined;
+  residency?: ResidencyClaim | undefined;
   running: readonly RunningDecode[];
 }
 

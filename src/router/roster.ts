@@ -1,5 +1,6 @@
 /** The replicas of a pool as people are shown them. */
 import type { ReplicaState, Role } from "../pool/replica.ts";
+import type { ResidencyClaim } from "../pool/residency-claim.ts";
 import type { TierFill } from "../pool/tier-fill.ts";
 import { leftOutNow } from "./exclusion.ts";
 import type { PoolState } from "./state.ts";
@@ -18,6 +19,8 @@ export interface RosterReplica {
   queuedMs: number;
   /** Nearest tier first; empty where the engine does not say what it holds. */
   tiers: TierFill[];
+  /** How sure it is of what it holds; null: it does not say. */
+  residency: ResidencyClaim | null;
 }
 
 export interface PoolRoster {
@@ -30,14 +33,15 @@ export interface PoolRoster {
 }
 
 export function rosterOf(state: PoolState, nowMs: number): PoolRoster {
-  const { membership, line, leases, fills } = state;
+  const { membership, line, leases, fills, claims } = state;
   const leftOut = leftOutNow(state, nowMs);
   const replicas = membership.replicas.map((replica): RosterReplica => {
     const { slot, name, capacity, roles } = replica;
     const { inFlight, queuedPrefillMs } = leases.load(slot);
     const { sequences, queueLimit } = capacity;
     const load = { inFlight, sequences, queueLimit, queuedMs: queuedPrefillMs };
-    return { name, state: replica.state, leftOut: leftOut.includes(slot), roles: [...roles], ...load, tiers: [...fills.of(replica)] };
+    const held = { tiers: [...fills.of(replica)], residency: claims.of(replica) };
+    return { name, state: replica.state, leftOut: leftOut.includes(slot), roles: [...roles], ...load, ...held };
   });
   return { model: membership.model, waiting: line.length, replicas };
 }

@@ -14,6 +14,7 @@ import { RateBook } from "../rates/rate-book.ts";
 import { PredictedPaths } from "../pool/predicted-paths.ts";
 import { SEEN_PARTS, EverSeen } from "../residency/ever-seen.ts";
 import { SessionBook } from "../pool/sessions.ts";
+import { ResidencyClaims } from "../pool/residency-claim.ts";
 import { TierFills } from "../pool/tier-fill.ts";
 
 export type { PoolCard } from "./card.ts";
@@ -74,6 +75,7 @@ export class PoolState {
   readonly paths = new PredictedPaths();
   readonly sessions = new SessionBook();
   readonly fills = new TierFills();
+  readonly claims = new ResidencyClaims();
   readonly ring = new ExplainRing();
   readonly seen = new EverSeen(createSegmentIndex({ maxParts: SEEN_PARTS }));
   readonly funnels = new FunnelBook();

@@ -64,6 +64,8 @@ const Load = z.object({
     .array(z.object({ tier: z.enum(["device", "host", "disk", "store"]), usedTokens: count, roomTokens: count }))
     .max(4)
     .optional(),
+  /** How sure it is of what it announces (src/pool/residency-claim.ts). Absent: it does not say. */
+  residency: z.object({ state: z.enum(["exact", "degraded", "predicted"]), why: z.string().max(200).optional() }).optional(),
 });
 export type ReplicaLoad = z.infer<typeof Load>;
 

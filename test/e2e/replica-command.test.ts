@@ -10,6 +10,7 @@ import { ROOT } from "../../cli/bundle.ts";
 import { chatMlTemplate } from "../../gpu-backend/engine/llama-cpp/chat-template.ts";
 import { makeBundle, POOL, SoakEdge } from "../bench/soak/edge-process.ts";
 import { openAiServer, type OpenAiServer } from "../gpu-backend/openai-server.ts";
+import { vllmServer } from "../gpu-backend/vllm-server.ts";
 import { until } from "./started.ts";
 
 const KEY = "sk-the-key-of-the-server";
@@ -91,6 +92,42 @@ it("shows what it found, joins, and serves through the edge with what the server
   expect(body["cache_salt"]).toMatch(/./);
   running.kill("SIGINT");
   expect(await command.ended).toBe(0);
+});
+
+it("follows a vLLM's KV events: what the pool finds is what the engine had cached, and the decision says when that is not sure", async () => {
+  const vllm = await vllmServer();
+  const running = new Command(["--engine", "vllm", "--engine-url", vllm.url, "--name", "followed"]);
+  command = running;
+  try {
+    await until("the replica has joined", () => running.output.includes("followed has joined"), 60_000);
+    expect(running.output).toMatch(/Residency +by KV events from tcp:\/\/127\.0\.0\.1:\d+\n/);
+    const headers = { authorization: `Bearer ${edge.secrets.apiKey}` };
+    const residency = async () => {
+      const answer = await fetch(`${edge.url}/v1/replicas`, { headers });
+      const { data } = (await answer.json()) as { data: { replicas: { name: string; residency: { state: string } | null }[] }[] };
+      return data[0]?.replicas.find(({ name }) => name === "followed")?.residency?.state;
+    };
+    await until("it is exact", async () => (await residency()) === "exact", 30_000);
+    const client = new OpenAI({ baseURL: `${edge.url}/v1`, apiKey: edge.secrets.apiKey, maxRetries: 0 });
+    const messages = [{ role: "user" as const, content: `What comes? ${"It follows from what was said. ".repeat(80)}` }];
+    const ask = async () => {
+      const { data, response } = await client.chat.completions.create({ model: "demo-served", max_tokens: 4, messages }).withResponse();
+      return { cached: data.usage?.prompt_tokens_details?.cached_tokens ?? 0, id: response.headers.get("x-request-id") ?? "" };
+    };
+    const toldOf = async (id: string) =>
+      (await (await fetch(`${edge.url}/v1/decisions/${id}`, { headers })).json()) as { attempts: object[] };
+    expect((await ask()).cached).toBe(0);
+    const again = await ask();
+    expect(again.cached).toBeGreaterThan(200);
+    expect(JSON.stringify(await toldOf(again.id))).not.toContain("residency");
+    vllm.publisher.cut();
+    await until("it is degraded", async () => (await residency()) === "degraded", 30_000);
+    expect(JSON.stringify(await toldOf((await ask()).id))).toContain("degraded: its KV events do not come");
+  } finally {
+    running.process.kill("SIGINT");
+    await running.ended;
+    await vllm.close();
+  }
 });
 
 it.each<[string, string[], Record<string, string>, string]>([

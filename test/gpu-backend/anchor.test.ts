@@ -173,7 +173,7 @@ test("anchorsOf names hashes and engine keys", () => {
     tokenEnds: Uint32Array.from({ length: rendered.length }, (_, index) => index + 1),
     blockKeys: Array.from({ length: Math.floor(rendered.length / 16) }, (_, index) => `k${index}` as EngineKey),
   };
-  const anchors = anchorsOf(template, prompt, "tools-first", { chain, pieces: [...encoder.pieces], rendered, blocks, blockTokens: 16 });
+  const anchors = anchorsOf(template, prompt, "tools-first", { chain, pieces: [...encoder.pieces], rendered, ...blocks, blockTokens: 16 });
   // "<s><user>" is 9 bytes where the canonical prompt has 6: segment 1 ends at 32, that is 35 of the rendered prompt.
   expect(anchors).toEqual([
     { hash: chain.hashes[0], key: "k2", tokens: 35 },

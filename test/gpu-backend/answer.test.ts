@@ -207,7 +207,8 @@ test("a prompt without a template is anchored where its own bytes end", () => {
     chain: { hashes: new BigUint64Array([1n, 2n, 3n]), ends: new Uint32Array([5, 9, 11]) },
     pieces: [],
     rendered: "aé bc def",
-    blocks: { tokenEnds: new Uint32Array([2, 4, 6, 8, 10]), blockKeys: [key("k0"), key("k1")] },
+    tokenEnds: new Uint32Array([2, 4, 6, 8, 10]),
+    blockKeys: [key("k0"), key("k1")],
     blockTokens: 2,
   });
   expect(anchors).toEqual([

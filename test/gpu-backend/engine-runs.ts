@@ -20,13 +20,14 @@ export async function startDemo(changes: Partial<LlamaEngineOptions> = {}): Prom
 
 /** Of an engine that knows its blocks. */
 export interface Outcome extends Omit<RunSeen, "queued"> {
-  queued: { promptTokens: number } & PromptBlocks;
+  queued: { promptTokens: number; tokenEnds: Uint32Array; blockKeys: PromptBlocks["blockKeys"] };
 }
 
 export async function follow(run: EngineRun): Promise<Outcome> {
   const { queued, ...rest } = await seen(run);
   if (queued.blocks === null) throw new Error("the engine does not say which blocks the prompt has");
-  return { ...rest, queued: { promptTokens: queued.promptTokens, ...queued.blocks } };
+  const { tokenEnds, blockKeys } = queued.blocks;
+  return { ...rest, queued: { promptTokens: queued.promptTokens, tokenEnds: (await tokenEnds) ?? new Uint32Array(), blockKeys } };
 }
 
 export async function complete(engine: Engine, prompt: string, changes: Partial<EngineRequest> = {}): Promise<Outcome> {

@@ -7,7 +7,7 @@ import { RunSampler, type SamplerParts } from "../../gpu-backend/engine/llama-cp
 import { Utf8Guard } from "../../gpu-backend/engine/llama-cpp/utf8-guard.ts";
 import { readVocabulary } from "../../gpu-backend/engine/llama-cpp/vocabulary.ts";
 import { compileGrammar } from "../../gpu-backend/engine/llama-cpp/grammar/grammar.ts";
-import { byteCharacters } from "../../gpu-backend/engine/llama-cpp/byte-characters.ts";
+import { byteCharacters } from "../../gpu-backend/engine/byte-characters.ts";
 import { ensureDemoModel } from "../../gpu-backend/engine/llama-cpp/demo-model/demo-model.ts";
 import { complete, modelDirectory, request, startDemo } from "./engine-runs.ts";
 

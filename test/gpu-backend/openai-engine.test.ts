@@ -173,7 +173,7 @@ test.each([
 });
 
 test("an error that comes after the request was accepted ends its run", async () => {
-  server.next = (_request, response) => void setTimeout(() => response.writeHead(500).end(), 1_300);
+  server.next = (_request, response) => void setTimeout(() => response.writeHead(500).end(), 3_300);
   expect((await runOf(engine, "late")).finished).toMatchObject({ reason: "error", message: expect.stringContaining("500") });
 });
 

@@ -6,7 +6,7 @@ import type { LlamaEngine } from "../../gpu-backend/engine/llama-cpp/engine.ts";
 import { plainSampling } from "../conformance/engine-runs.ts";
 import { startDemo } from "./engine-runs.ts";
 
-type Body = Readonly<Record<string, unknown>>;
+export type Body = Readonly<Record<string, unknown>>;
 
 export interface OpenAiServer {
   url: string;
@@ -31,6 +31,12 @@ export interface ServerOptions {
   /** False: a server without /tokenize and /version. */
   isVllm?: boolean;
   contextTokens?: number;
+  /** Default: any that is free. */
+  port?: number;
+  /** Comes before all else; true: it has answered. */
+  first?: (path: string, body: Body, response: ServerResponse) => Promise<boolean>;
+  /** Before a completion runs on the engine. */
+  runs?: (engine: LlamaEngine, request: EngineRequest) => Promise<void>;
 }
 
 const MODEL = "demo-served";
@@ -40,7 +46,7 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
   const { key, reportsCached = true, isVllm = true, contextTokens = 8_192 } = options;
   const engine = await startDemo({ sequences: 3, queueLimit: 16, contextTokens });
   let http: Server;
-  let port = 0;
+  let port = options.port ?? 0;
   const start = async (): Promise<void> => {
     http = createServer((request, response) => void serve(request, response));
     await new Promise<void>((resolve) => http.listen(port, "127.0.0.1", resolve));
@@ -71,13 +77,15 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part as Buffer);
     server.headers = request.headers;
+    const body = (parts.length === 0 ? {} : JSON.parse(Buffer.concat(parts).toString())) as Body;
     const { next } = server;
-    if (next !== null && request.url === "/v1/completions") {
+    // The adapter's own request comes when it likes.
+    if (next !== null && request.url === "/v1/completions" && body["prompt"] !== "Hello") {
       server.next = null;
       return next(request, response);
     }
     if (key !== undefined && request.headers.authorization !== `Bearer ${key}`) return fail(response, 401, "Unauthorized");
-    const body = (parts.length === 0 ? {} : JSON.parse(Buffer.concat(parts).toString())) as Body;
+    if ((await options.first?.(request.url ?? "", body, response)) === true) return;
     if (request.url === "/v1/models")
       return send(response, { object: "list", data: [{ id: MODEL, object: "model", max_model_len: contextTokens }] });
     if (request.url === "/version" && isVllm) return send(response, { version: "0.32.0" });
@@ -101,7 +109,9 @@ export async function openAiServer(options: ServerOptions = {}): Promise<OpenAiS
   async function completions(body: Body, response: ServerResponse): Promise<void> {
     server.bodies.push(body);
     if (body["model"] !== MODEL) return fail(response, 404, "The model does not exist.");
-    const run = await engine.run(engineRequest(body));
+    const asked = engineRequest(body);
+    await options.runs?.(engine, asked);
+    const run = await engine.run(asked);
     if (run.type === "refused") return refuse(response, run);
     response.on("close", () => run.abort());
     if (body["stream"] !== true) return whole(run, response);

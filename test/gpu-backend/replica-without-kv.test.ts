@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { ReplicaConfig } from "../../gpu-backend/config.ts";
 import type { EngineKv } from "../../gpu-backend/engine/engine.ts";
 import { helloOf } from "../../gpu-backend/hello.ts";
+import { replicaMetricsText } from "../../gpu-backend/metrics.ts";
 import { Prompts } from "../../gpu-backend/prompts.ts";
 import { Replica } from "../../gpu-backend/replica.ts";
 import { transferAgent } from "../../gpu-backend/transfer/fetch.ts";
@@ -43,6 +44,14 @@ test("opens no tier, counts no transfer and is closed", async () => {
   const replica = await Replica.create(engine, config);
   if (!(replica instanceof Replica)) throw new Error(replica.message);
   expect(replica.counts).toMatchObject({ tiers: null, transfers: [], running: 0 });
+  const metrics = replicaMetricsText("plain", replica.counts);
+  for (const [state, value] of [
+    ["exact", 0],
+    ["degraded", 0],
+    ["predicted", 1],
+  ] as const) {
+    expect(metrics).toContain(`warmpath_engine_residency{replica="plain",state="${state}"} ${value}\n`);
+  }
   await replica.close();
 });
 

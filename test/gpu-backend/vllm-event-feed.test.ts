@@ -78,8 +78,8 @@ test("a live batch that a replay has brought before is not applied twice, nor ta
 test("a gap is asked for and closed, in order", () => {
   follower.begin(batch(0));
   follower.live(message(3, [removed(2)]), batch(4));
-  expect([follower.feed.state, follower.asked, follower.blocks]).toEqual(["catching-up", [0, 1], [0]]);
-  follower.replay(batch(1), batch(2), message(3, [removed(2)]));
+  expect([follower.feed.state, follower.asked, follower.blocks]).toEqual(["catching-up", [0, 0], [0]]);
+  follower.replay(batch(0), batch(1), batch(2), message(3, [removed(2)]));
   expect([follower.feed.state, follower.blocks]).toEqual(["exact", [0, 1, 4]]);
 });
 
@@ -87,8 +87,8 @@ test("a gap among the batches that wait is asked for once more", () => {
   follower.begin();
   follower.live(batch(1), batch(4));
   follower.replay(batch(0), batch(1));
-  expect([follower.feed.state, follower.asked]).toEqual(["catching-up", [0, 0, 2]]);
-  follower.replay(batch(2), batch(3), batch(4));
+  expect([follower.feed.state, follower.asked]).toEqual(["catching-up", [0, 0, 1]]);
+  follower.replay(batch(1), batch(2), batch(3), batch(4));
   expect([follower.feed.state, follower.blocks]).toEqual(["exact", [0, 1, 2, 3, 4]]);
 });
 
@@ -122,8 +122,47 @@ test("without a replay socket an engine that is joined late is never called exac
 test("a replay that brings nothing of what is missing is not asked for again", () => {
   follower.begin(batch(0));
   follower.live(batch(5));
+  follower.replay(batch(0));
+  expect([follower.feed.state, follower.asked, follower.blocks]).toEqual(["partial", [0, 0], [5]]);
+});
+
+test("an engine that begins anew while nobody looks is found out by a replay, which begins with the last batch that was applied", () => {
+  follower.begin(batch(0), batch(1));
+  follower.live(batch(4));
+  follower.do(follower.feed.replayed(readMessage(message(1, [stored(51)], 9_001))));
+  expect([follower.feed.counts.restarts, follower.asked, follower.blocks]).toEqual([1, [0, 1, 0], []]);
+  follower.replay(message(0, [stored(50)], 9_000), message(1, [stored(51)], 9_001));
+  expect([follower.feed.state, follower.blocks]).toEqual(["exact", [50, 51]]);
+});
+
+test("an engine that no longer has the last batch, and none behind it, has begun anew", () => {
+  follower.begin(batch(0), batch(1));
+  follower.do(follower.feed.check());
+  expect(follower.feed.state).toBe("exact");
   follower.replay();
-  expect([follower.feed.state, follower.asked, follower.blocks]).toEqual(["partial", [0, 1], [5]]);
+  expect([follower.feed.state, follower.blocks, follower.feed.counts.restarts]).toEqual(["catching-up", [], 1]);
+  follower.replay();
+  expect([follower.feed.state, follower.blocks]).toEqual(["exact", []]);
+});
+
+test("a check of an engine that has said nothing new changes nothing, and what it brings is applied", () => {
+  follower.begin(batch(0));
+  follower.do(follower.feed.check());
+  follower.replay(batch(0));
+  follower.do(follower.feed.check());
+  follower.live(batch(1));
+  follower.replay(batch(0), batch(1), batch(2));
+  expect([follower.feed.state, follower.blocks, follower.feed.counts.replays]).toEqual(["exact", [0, 1, 2], 1]);
+});
+
+test("what a live message spoilt is made good by a replay of all that the engine has", () => {
+  const [topic = new Uint8Array(), seq = new Uint8Array()] = batch(1);
+  follower.begin(batch(0));
+  follower.live([topic, seq, Buffer.from("c1", "hex")]);
+  follower.do(follower.feed.check());
+  expect(follower.asked).toEqual([0, 0]);
+  follower.replay(batch(0), batch(1));
+  expect([follower.feed.state, follower.blocks]).toEqual(["exact", [0, 1]]);
 });
 
 test("a number that goes back is a new life: nothing of the old one is held", () => {
@@ -165,7 +204,7 @@ test("a message that can't be read is a gap, and the replay closes it", () => {
   const [topic = new Uint8Array(), , payload = new Uint8Array()] = batch(1);
   follower.begin(batch(0));
   follower.live([topic, Buffer.from("short"), payload], batch(2));
-  follower.replay(batch(1), batch(2));
+  follower.replay(batch(0), batch(1), batch(2));
   expect([follower.feed.counts.malformed, follower.feed.state, follower.blocks]).toEqual([1, "exact", [0, 1, 2]]);
 });
 
@@ -181,8 +220,8 @@ test("of many batches that wait the oldest are dropped, and asked for again", ()
   follower.begin();
   for (let seq = 1; seq <= last; seq++) follower.live(cheap(seq));
   follower.replay(cheap(0), cheap(1));
-  expect(follower.asked).toEqual([0, 0, 2]);
-  follower.replay(...Array.from({ length: last - 1 }, (_, index) => cheap(index + 2)));
+  expect(follower.asked).toEqual([0, 0, 1]);
+  follower.replay(...Array.from({ length: last }, (_, index) => cheap(index + 1)));
   expect([follower.feed.state, follower.blocks.length]).toEqual(["exact", 100]);
 });
 

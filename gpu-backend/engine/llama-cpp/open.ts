@@ -1,6 +1,6 @@
 /** Opens the embedded engine as its environment describes it. */
 import type { Environment } from "../../environment.ts";
-import type { OpenedEngine } from "../engine.ts";
+import type { OpenedEngine } from "../opened.ts";
 import { forkEngine } from "./child.ts";
 
 export async function open(environment: Environment): Promise<OpenedEngine> {

@@ -1,5 +1,5 @@
 /** Bytes behind the tokens of a "gpt2" vocabulary: where tokens end in a prompt, and what an output token says. */
-import { byteOfCharacter } from "./byte-characters.ts";
+import { byteOfCharacter } from "../byte-characters.ts";
 
 // llama.cpp's token types: these stand for their own text, not for GPT-2's byte characters.
 const controlType = 3;

@@ -13,6 +13,8 @@ export interface Found {
   model: string;
   /** All that it lists. */
   models: readonly string[];
+  /** The model is an adapter (LoRA) of another one that it serves; then its name. */
+  adapter: string | null;
   contextTokens: number | null;
   /** Of one prompt with one answer each; null: not said. */
   sequences: number | null;
@@ -44,7 +46,14 @@ const name = z.string().regex(/^[^\p{Cc}]{1,256}$/u);
 
 const Models = z.object({
   data: z
-    .array(z.object({ id: name, max_model_len: size, meta: z.object({ n_ctx: size }).optional().catch(undefined) }))
+    .array(
+      z.object({
+        id: name,
+        parent: z.string().nullish(),
+        max_model_len: size,
+        meta: z.object({ n_ctx: size }).optional().catch(undefined),
+      }),
+    )
     .min(1)
     .max(10_000),
 });
@@ -58,7 +67,10 @@ const Props = z.object({
   build_info: name.optional().catch(undefined),
 });
 const Usage = z.object({ usage: z.object({ prompt_tokens_details: z.object({ cached_tokens: z.number().nullish() }).nullish() }) });
-const Tokenized = z.object({ tokens: z.array(z.number().int().min(0).max(0xffff_ffff)) });
+const Tokenized = z.object({
+  tokens: z.array(z.number().int().min(0).max(0xffff_ffff)),
+  token_strs: z.array(z.string()).nullish().catch(null),
+});
 
 export async function discover(link: ServerLink, wanted: string | null): Promise<Discovered> {
   const listed = await link.call({ path: "/v1/models", ms: PROBE_MS });
@@ -86,6 +98,7 @@ export async function discover(link: ServerLink, wanted: string | null): Promise
     version: (kind === "llama-cpp" ? props?.build_info : version?.version) ?? null,
     model: listing.id,
     models: names,
+    adapter: kind === "vllm" && listing.parent != null ? listing.id : null,
     contextTokens: context ?? listing.max_model_len ?? listing.meta?.n_ctx ?? null,
     sequences: props?.total_slots ?? null,
     chatTemplate: chatTemplate !== null && chatTemplate.length <= MOST_TEMPLATE ? chatTemplate : null,
@@ -128,13 +141,38 @@ export interface Piece {
   opens: boolean;
 }
 
-/** Null: the server does not tokenize, or not in time. Both known shapes of /tokenize are asked for at once: each server reads its own. */
-export async function tokenize(link: ServerLink, model: string, { text: prompt, opens }: Piece, ms: number): Promise<number[] | null> {
-  const vllm = { model, prompt, add_special_tokens: opens };
+/** Null: the server does not tokenize, or not in time. */
+export async function tokenize(link: ServerLink, model: string, piece: Piece, ms: number): Promise<number[] | null> {
+  return (await askTokens(link, model, piece, ms, false))?.tokens ?? null;
+}
+
+/** As `tokenize`; `texts`: each token as its vocabulary spells it. vLLM's. */
+export async function tokenTexts(
+  link: ServerLink,
+  model: string,
+  piece: Piece,
+  ms: number,
+): Promise<{ tokens: number[]; texts: string[] } | null> {
+  const answer = await askTokens(link, model, piece, ms, true);
+  return answer?.token_strs?.length === answer?.tokens.length && answer?.token_strs != null
+    ? { tokens: answer.tokens, texts: answer.token_strs }
+    : null;
+}
+
+/** Both known shapes of /tokenize are asked for at once: each server reads its own. */
+async function askTokens(link: ServerLink, model: string, { text: prompt, opens }: Piece, ms: number, withTexts: boolean) {
+  const vllm = { model, prompt, add_special_tokens: opens, ...(withTexts ? { return_token_strs: true } : {}) };
   const llamaCpp = { content: prompt, add_special: opens, parse_special: true };
   const answer = await link.call({ path: "/tokenize", body: { ...vllm, ...llamaCpp }, ms });
   if (answer.type === "failed" || answer.status !== 200) return null;
-  return Tokenized.safeParse(answer.body).data?.tokens ?? null;
+  return Tokenized.safeParse(answer.body).data ?? null;
+}
+
+/** Of a prompt of our own. failing: the server answers, and with an error of its own; whoever asks for more gets the same. unknown: it does not answer in time. */
+export async function tryServing(link: ServerLink, model: string, ms: number): Promise<"serves" | "failing" | "unknown"> {
+  const answer = await link.call({ path: "/v1/completions", body: { model, prompt: "Hello", max_tokens: 1 }, ms });
+  if (answer.type === "failed") return "unknown";
+  return answer.status >= 500 && answer.status !== 503 ? "failing" : "serves";
 }
 
 async function read<T>(link: ServerLink, path: string, schema: z.ZodType<T>): Promise<T | null> {

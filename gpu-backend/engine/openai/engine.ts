@@ -1,6 +1,7 @@
 /**
- * A server that speaks OpenAI's API as an engine: its /v1/completions computes prompts that the replica renders. It has no KV part; what
- * its cache holds is believed (prefix-memory.ts) and corrected by what it reports. docs/decisions/0027.
+ * A server that speaks OpenAI's API as an engine: its /v1/completions computes prompts that the replica renders. What its cache holds is
+ * followed where it says so (followed.ts); else it has no KV part, and what it holds is believed (prefix-memory.ts) and corrected by what it
+ * reports. docs/decisions/0027, 0031.
  */
 import {
   type Counted,
@@ -10,10 +11,14 @@ import {
   type EngineRefusal,
   type EngineRequest,
   type EngineRun,
+  type EngineKv,
   type Prepared,
+  type PromptBlocks,
 } from "../engine.ts";
+import type { KvEventCounts, ResidencyState } from "../residency-state.ts";
 import { completionBody, grammarProblem, type ServerUsage } from "./completion.ts";
-import type { ServerKind } from "./discovery.ts";
+import { type ServerKind, tryServing } from "./discovery.ts";
+import type { Followed } from "./followed.ts";
 import { PrefixMemory } from "./prefix-memory.ts";
 import { countedTokens, PromptTokens, type ReadPrompt } from "./prompt-tokens.ts";
 import { refusalOf } from "./refusal.ts";
@@ -27,40 +32,59 @@ export interface OpenAiEngineOptions {
   serverModel: string;
   tokenizes: boolean;
   card: EngineCard;
+  follow: { type: "followed"; followed: Followed } | { type: "predicted"; why: string };
+  /** As `Beyond` has it. */
+  watch?: ((link: ServerLink, onRest: (why: string | null) => void) => () => void) | undefined;
 }
 
-/** A server says within this whether it takes a request; later than that, an error ends the run. */
-const OPENED_WITHIN_MS = 1_000;
+/**
+ * A server says within this whether it takes a request; later than that, an error ends the run, and its meaning is lost. The edge knows by
+ * then that the request is here (acceptance.ts); its lease, which ends after 5 s unless it is taken up, must not run out.
+ */
+const OPENED_WITHIN_MS = 3_000;
 const PROBE_MS = 2_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 /** Of a length that is estimated so much may be wrong. */
 const ESTIMATE_MARGIN = 0.25;
 
+const FAILS = "The engine's server fails whatever it is asked.";
+
 const idle: EngineLoad = { running: 0, queued: 0, usedKvTokens: 0 };
 const unavailable = (message: string): EngineRefusal => ({ type: "refused", reason: "unavailable", message });
 
 export class OpenAiEngine implements Engine {
   readonly card: EngineCard;
-  readonly kv = null;
+  readonly kv: EngineKv | null;
   readonly faults = { restores: 0, notFinite: 0 };
+  readonly kvEvents?: () => KvEventCounts;
   readonly #options: OpenAiEngineOptions;
   readonly #prompts: PromptTokens;
   readonly #memory: PrefixMemory;
+  readonly #followed: Followed | null;
   /** In the order in which they came. */
   readonly #runs = new Map<string, OpenAiRun>();
   readonly #ending = new AbortController();
   #reportsCached = false;
   #isDown = false;
+  /** Why the server takes nothing new although it answers; null: it takes what comes. */
+  #resting: string | null = null;
+  #isTried = false;
+  readonly #endWatch: () => void;
   #probeTimer: NodeJS.Timeout | undefined;
+  #tryTimer: NodeJS.Timeout | undefined;
   #restartListener: () => void = () => undefined;
 
   constructor(options: OpenAiEngineOptions) {
-    const { card, link, serverModel, tokenizes } = options;
+    const { card, link, serverModel, tokenizes, follow } = options;
     this.card = card;
+    this.#followed = follow.type === "followed" ? follow.followed : null;
+    this.kv = this.#followed?.kv ?? null;
+    if (follow.type === "followed") this.kvEvents = () => follow.followed.counts();
     this.#options = options;
     this.#prompts = new PromptTokens(link, serverModel, tokenizes);
     this.#memory = new PrefixMemory(card.kvTokens, card.blockTokens);
+    this.#endWatch = options.watch?.(link, (why) => this.rest(why)) ?? ((): void => undefined);
   }
 
   async prepare(request: EngineRequest): Promise<Prepared | EngineRefusal> {
@@ -72,7 +96,7 @@ export class OpenAiEngine implements Engine {
   async run(request: EngineRequest): Promise<EngineRun | EngineRefusal> {
     const read = await this.#read(request);
     if ("reason" in read) return read;
-    const down = this.#refusalWhileDown();
+    const down = this.#refusalNow();
     if (down !== null) return down;
     if (this.#runs.has(request.id)) return unavailable(`a run ${request.id} exists already`);
     const { sequences, queueLimit } = this.card;
@@ -85,6 +109,22 @@ export class OpenAiEngine implements Engine {
       return refusalOf(opening, request, this.card.contextTokens);
     }
     return { type: "accepted", events: run.events(), abort: () => run.end("cancelled") };
+  }
+
+  residency(): ResidencyState {
+    const { follow } = this.#options;
+    if (follow.type === "followed") return follow.followed.state();
+    return { state: "predicted", why: follow.why };
+  }
+
+  /**
+   * The server can't take what comes, though it answers: it is paused, asleep or about to end. Null: it can again. What has no token yet
+   * ends, so that another replica is asked.
+   */
+  rest(why: string | null): void {
+    this.#resting = why;
+    if (why === null) return this.#startNext();
+    for (const run of this.#runs.values()) if (!run.hasSpoken) run.end("error", why);
   }
 
   load(): EngineLoad {
@@ -109,12 +149,15 @@ export class OpenAiEngine implements Engine {
   async close(): Promise<void> {
     this.#ending.abort();
     clearTimeout(this.#probeTimer);
+    clearTimeout(this.#tryTimer);
     this.#endRuns("The engine was closed.");
+    this.#followed?.close();
+    this.#endWatch();
     await this.#options.link.close();
   }
 
   async #read(request: EngineRequest): Promise<ReadPrompt | EngineRefusal> {
-    const down = this.#refusalWhileDown();
+    const down = this.#refusalNow();
     if (down !== null) return down;
     const problem = grammarProblem(request, this.#options.kind);
     if (problem !== null) return { type: "refused", reason: "grammar", message: problem, place: null };
@@ -134,16 +177,17 @@ export class OpenAiEngine implements Engine {
     const room = this.card.contextTokens - Math.ceil(exact ? promptTokens : promptTokens * (1 + ESTIMATE_MARGIN));
     const maxTokens = Math.max(1, Math.min(request.maxTokens, room));
     const body = completionBody({ request, prompt, model: serverModel, kind, maxTokens });
-    // Of a text nobody knows where its blocks end.
-    const chain = typeof prompt === "string" ? [] : this.#memory.chainOf(prompt, request.salt);
+    const { chain, blocks, believedTokens } = this.#blocksOf(request, read);
     const run = new OpenAiRun({
       promptTokens,
+      blocks,
       open: async (signal) => {
         const opening = await link.open("/v1/completions", body, signal);
         if (opening.type === "failed" && opening.why === "unreachable") this.#lost();
+        if (opening.type === "answer" && opening.status >= 500 && opening.status !== 503) void this.#tryServing();
         return opening;
       },
-      believedTokens: () => (this.#reportsCached ? this.#memory.heldTokens(chain, promptTokens) : 0),
+      believedTokens,
       stop: request.stop,
       onEnd: (usage) => {
         this.#runs.delete(request.id);
@@ -156,6 +200,19 @@ export class OpenAiEngine implements Engine {
     return run;
   }
 
+  #blocksOf({ prompt: text, cuts = [], salt }: EngineRequest, { prompt, promptTokens }: ReadPrompt) {
+    const followed = this.#followed;
+    if (followed === null) {
+      // Of a text nobody knows where its blocks end.
+      const chain = typeof prompt === "string" ? [] : this.#memory.chainOf(prompt, salt);
+      return { chain, blocks: null, believedTokens: () => (this.#reportsCached ? this.#memory.heldTokens(chain, promptTokens) : 0) };
+    }
+    const keys = typeof prompt === "string" ? [] : followed.keysOf(prompt, salt);
+    const tokenEnds = typeof prompt === "string" ? new Uint32Array() : followed.tokenEnds({ prompt: text, cuts, tokens: prompt });
+    const blocks: PromptBlocks = { tokenEnds, blockKeys: keys };
+    return { chain: [], blocks, believedTokens: () => followed.heldTokens(keys, promptTokens) };
+  }
+
   #learn(request: EngineRequest, { prompt, exact }: ReadPrompt, chain: readonly string[], usage: ServerUsage): void {
     if (!exact && typeof prompt === "string") this.#prompts.learn(request.prompt, usage.promptTokens);
     if (usage.cachedTokens !== null) this.#reportsCached = true;
@@ -164,7 +221,7 @@ export class OpenAiEngine implements Engine {
   }
 
   #startNext(): void {
-    if (this.#refusalWhileDown() !== null) return;
+    if (this.#refusalWhileDown() !== null || this.#resting !== null) return;
     let running = 0;
     for (const run of this.#runs.values()) if (run.hasStarted) running += 1;
     for (const run of this.#runs.values()) {
@@ -180,6 +237,10 @@ export class OpenAiEngine implements Engine {
     return this.#isDown ? unavailable("The engine's server can't be reached.") : null;
   }
 
+  #refusalNow(): EngineRefusal | null {
+    return this.#refusalWhileDown() ?? (this.#resting === null ? null : unavailable(this.#resting));
+  }
+
   #endRuns(message: string): void {
     const runs = [...this.#runs.values()];
     this.#runs.clear();
@@ -190,9 +251,28 @@ export class OpenAiEngine implements Engine {
   #lost(): void {
     if (this.#refusalWhileDown() !== null) return;
     this.#isDown = true;
+    this.#resting = null;
     this.#memory.clear();
+    this.#followed?.lost();
     this.#endRuns("The engine's server can't be reached.");
     this.#probeAfter(FIRST_PAUSE_MS);
+  }
+
+  /**
+   * The server answered a request with an error of its own. A client's request may do that, so one of ours tells: a server that is about to
+   * end (vLLM's --shutdown-timeout) says that it is healthy, and fails all.
+   */
+  async #tryServing(pauseMs = FIRST_PAUSE_MS): Promise<void> {
+    if (this.#isTried || this.#refusalWhileDown() !== null) return;
+    this.#isTried = true;
+    const tried = await tryServing(this.#options.link, this.#options.serverModel, PROBE_MS);
+    this.#isTried = false;
+    if (this.#refusalWhileDown() !== null) return;
+    if (tried === "failing") {
+      this.rest(FAILS);
+      this.#tryTimer = setTimeout(() => void this.#tryServing(Math.min(pauseMs * 2, LONGEST_PAUSE_MS)), pauseMs);
+      this.#tryTimer.unref();
+    } else if (this.#resting === FAILS) this.rest(null);
   }
 
   #probeAfter(pauseMs: number): void {

@@ -1,4 +1,5 @@
 /** A prompt as the server reads it: as tokens where it tokenizes, else as text of a length that is estimated. */
+import { performance } from "node:perf_hooks";
 import { COUNTED_BEYOND_CONTEXT, type EngineRequest } from "../engine.ts";
 import { tokenize } from "./discovery.ts";
 import type { ServerLink } from "./server-link.ts";
@@ -10,7 +11,10 @@ export interface ReadPrompt {
   exact: boolean;
 }
 
-const TOKENIZE_MS = 5_000;
+/** All pieces together. The edge must hear soon that its request is here; a server that takes longer reads the prompt itself. */
+const TOKENIZE_MS = 1_000;
+/** At once. */
+const MOST_CALLS = 8;
 /** Of English in the vocabularies of today, about. */
 const BYTES_PER_TOKEN = 4;
 /** A learnt figure outside of this is no tokenizer's. */
@@ -35,12 +39,13 @@ export class PromptTokens {
     this.#tokenizes = tokenizes;
   }
 
-  /** Null: the server tokenizes and does not now. */
+  /** As text where the server does not tokenize in time. Null: then a mark that a client's text spells would be a mark. */
   async read({ prompt, cuts, tokens }: Pick<EngineRequest, "prompt" | "cuts" | "tokens">): Promise<ReadPrompt | null> {
     if (tokens !== undefined) return { prompt: Array.from(tokens), promptTokens: tokens.length, exact: true };
     if (!this.#tokenizes) return { prompt, promptTokens: this.#estimate(prompt), exact: false };
     const found = await this.#tokenize(prompt, cuts ?? []);
-    return found === null ? null : { prompt: found, promptTokens: found.length, exact: true };
+    if (found !== null) return { prompt: found, promptTokens: found.length, exact: true };
+    return cuts === undefined || cuts.length === 0 ? { prompt, promptTokens: this.#estimate(prompt), exact: false } : null;
   }
 
   /** A prompt as text had so many tokens. */
@@ -58,11 +63,16 @@ export class PromptTokens {
     if (cuts.length > MOST_CUTS) return null;
     const ends = [...cuts, prompt.length];
     const pieces = ends.map((end, index) => ({ text: prompt.slice(ends[index - 1] ?? 0, end), opens: index === 0 }));
+    const endsAtMs = performance.now() + TOKENIZE_MS;
     const parts: number[] = [];
-    for (const piece of pieces) {
-      const tokens = await tokenize(this.#link, this.#model, piece, TOKENIZE_MS);
-      if (tokens === null) return null;
-      for (const token of tokens) parts.push(token);
+    for (let from = 0; from < pieces.length; from += MOST_CALLS) {
+      const ms = Math.max(1, endsAtMs - performance.now());
+      const some = pieces.slice(from, from + MOST_CALLS);
+      const found = await Promise.all(some.map((piece) => tokenize(this.#link, this.#model, piece, ms)));
+      for (const tokens of found) {
+        if (tokens === null) return null;
+        for (const token of tokens) parts.push(token);
+      }
     }
     return parts;
   }

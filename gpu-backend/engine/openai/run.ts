@@ -1,6 +1,6 @@
 /** One run on the server: waits for its place, then reads the server's stream as fast as its consumer pulls. */
 import { performance } from "node:perf_hooks";
-import type { EngineEvent, FinishReason, TokenLogprob } from "../engine.ts";
+import type { EngineEvent, FinishReason, PromptBlocks, TokenLogprob } from "../engine.ts";
 import { TextOutput } from "../text-output.ts";
 import { type CompletionEvent, readCompletion, type ServerUsage } from "./completion.ts";
 import { eventStream } from "./event-stream.ts";
@@ -10,6 +10,8 @@ export type Opening = LinkStream | LinkAnswer | LinkFailure;
 
 export interface RunOptions {
   promptTokens: number;
+  /** Null: nobody follows what the server holds. */
+  blocks: PromptBlocks | null;
   /** Sends the request. */
   open(signal: AbortSignal): Promise<Opening>;
   /** Asked when the run starts: what the server probably has of its prompt. */
@@ -55,6 +57,11 @@ export class OpenAiRun {
     return this.#opening !== null;
   }
 
+  /** Its first token is here: nobody else can go on with it. */
+  get hasSpoken(): boolean {
+    return this.#firstAtMs !== null;
+  }
+
   /** Tokens of the prompt and of the output so far. */
   get tokens(): number {
     return this.#options.promptTokens + this.#outputTokens;
@@ -90,7 +97,7 @@ export class OpenAiRun {
 
   async *events(): AsyncGenerator<EngineEvent> {
     try {
-      yield { type: "queued", promptTokens: this.#options.promptTokens, blocks: null };
+      yield { type: "queued", promptTokens: this.#options.promptTokens, blocks: this.#options.blocks };
       await this.#turn.promise;
       if (this.#opening !== null && this.#end === null) {
         yield { type: "started", cachedTokens: this.#believedTokens, restoreMs: 0 };

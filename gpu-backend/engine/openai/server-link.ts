@@ -42,10 +42,13 @@ export class ServerLink {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #agent: Agent;
 
-  /** @param connections open at once, at most. */
-  constructor(url: string, key: string | null, connections: number) {
+  /**
+   * @param connections open at once, at most.
+   * @param headers more of them, of every call.
+   */
+  constructor(url: string, key: string | null, connections: number, headers: Readonly<Record<string, string>> = {}) {
     this.#base = url.replace(/\/+$/, "").replace(/\/v1$/, "");
-    this.#headers = { "content-type": "application/json", ...(key === null ? {} : { authorization: `Bearer ${key}` }) };
+    this.#headers = { ...headers, "content-type": "application/json", ...(key === null ? {} : { authorization: `Bearer ${key}` }) };
     this.#agent = new Agent({
       connections,
       pipelining: 1,

@@ -1,11 +1,10 @@
 /** Which blocks a vLLM engine holds, on which tiers, as its events say. */
 import { ALL_TIERS, TIER } from "../../../src/residency/tiers.ts";
-import type { EngineKey } from "../engine.ts";
-import type { KvEvent, RemovedBlocks, StoredBlocks } from "./kv-events.ts";
+import type { BlockHash, KvEvent, RemovedBlocks, StoredBlocks } from "./kv-events.ts";
 
 /** A block's tiers have changed; 0: it is nowhere any more. */
 export interface TierChange {
-  key: EngineKey;
+  key: BlockHash;
   tierBits: number;
 }
 
@@ -23,7 +22,7 @@ interface Held {
 }
 
 export class HeldBlocks {
-  readonly #held = new Map<EngineKey, Held>();
+  readonly #held = new Map<BlockHash, Held>();
   /** Groups of KV whose blocks are no prefix's. */
   readonly #otherGroups = new Set<number>();
   readonly #most: number;
@@ -42,7 +41,7 @@ export class HeldBlocks {
     return this.#left;
   }
 
-  bitsOf(key: EngineKey): number {
+  bitsOf(key: BlockHash): number {
     return this.#held.get(key)?.bits ?? 0;
   }
 
@@ -95,7 +94,7 @@ export class HeldBlocks {
     return changes;
   }
 
-  #change(changes: TierChange[], key: EngineKey, held: Held, bits: number): void {
+  #change(changes: TierChange[], key: BlockHash, held: Held, bits: number): void {
     if (held.bits === bits) return;
     held.bits = bits;
     if (bits === 0) this.#held.delete(key);

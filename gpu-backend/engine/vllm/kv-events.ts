@@ -6,14 +6,16 @@
  * and as an array:   ["BlockStored", [u64, …], u64 | nil, [id, …], 16, lora_id, "GPU", …]
  */
 import { TIER } from "../../../src/residency/tiers.ts";
-import type { EngineKey } from "../engine.ts";
 import { type Packed, unpack } from "./message-pack.ts";
+
+/** The engine's own name of a block: 16 hex digits. What it hashes, and how, is the engine's setting. */
+export type BlockHash = string & { readonly __brand: "BlockHash" };
 
 export interface StoredBlocks {
   type: "stored";
-  keys: EngineKey[];
+  keys: BlockHash[];
   /** Of the block before the first; null: the first begins the prompt, or nobody says. */
-  parent: EngineKey | null;
+  parent: BlockHash | null;
   /** Of all blocks, one behind the other. Null: only the keys are named, as by an offload connector that does not describe itself. */
   tokens: Uint32Array | null;
   /** Tokens in one block; null with `tokens` null. */
@@ -31,7 +33,7 @@ export interface StoredBlocks {
 
 export interface RemovedBlocks {
   type: "removed";
-  keys: EngineKey[];
+  keys: BlockHash[];
   tier: number;
   group: number;
 }
@@ -136,9 +138,9 @@ function isCount(packed: Packed): packed is number {
   return typeof packed === "number" && Number.isSafeInteger(packed) && packed >= 0;
 }
 
-function keysOf(packed: Packed): EngineKey[] | null {
+function keysOf(packed: Packed): BlockHash[] | null {
   if (!isList(packed)) return null;
-  const keys: EngineKey[] = [];
+  const keys: BlockHash[] = [];
   for (const hash of packed) {
     const key = keyOf(hash);
     if (key === undefined) return null;
@@ -151,12 +153,12 @@ function keysOf(packed: Packed): EngineKey[] | null {
  * 16 hex digits. vLLM sends a block's SHA-256 whole, or its low 64 bits as an integer, signed in early versions: the last 8 bytes are the
  * same block's key in all three.
  */
-function keyOf(hash: Packed): EngineKey | undefined {
+function keyOf(hash: Packed): BlockHash | undefined {
   if (typeof hash === "bigint" || (typeof hash === "number" && Number.isSafeInteger(hash))) {
-    return BigInt.asUintN(64, BigInt(hash)).toString(16).padStart(16, "0") as EngineKey;
+    return BigInt.asUintN(64, BigInt(hash)).toString(16).padStart(16, "0") as BlockHash;
   }
   if (!(hash instanceof Uint8Array) || hash.length < 8 || hash.length > 64) return undefined;
-  return Array.from(hash.subarray(-8), (byte) => byte.toString(16).padStart(2, "0")).join("") as EngineKey;
+  return Array.from(hash.subarray(-8), (byte) => byte.toString(16).padStart(2, "0")).join("") as BlockHash;
 }
 
 /** "GPU" is whatever device the engine runs on. No medium: versions that knew no other. */

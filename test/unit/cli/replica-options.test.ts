@@ -44,7 +44,7 @@ test("a token is taken from its option, a file or the environment, in this order
 test("the replica gets its engine's settings, and a key by file only", () => {
   const { environment } = parsed([...VLLM, "--join", "https://e", "--engine-key-file", file("key", "sk-1\n"), "--sequences", "8"]);
   expect(environment).toMatchObject({
-    WARMPATH_ENGINE: "openai",
+    WARMPATH_ENGINE: "vllm",
     WARMPATH_ENGINE_URL: "http://127.0.0.1:8000",
     WARMPATH_ENGINE_KEY: "sk-1",
     WARMPATH_SEQUENCES: "8",

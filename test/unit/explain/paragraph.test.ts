@@ -54,6 +54,11 @@ describe("why", () => {
     "5 ms for stalling 5 requests in flight there, 38 ms for prefixes displaced, 200 ms for decoding beside 5 requests, 2.5 ms for leaving its session's replica.";
   const besides = "3.4 ms for stalling 1 request in flight there, 10 ms for prefixes displaced, 40 ms for decoding beside 1 request.";
 
+  it("says how sure it was what the replica held, where that was not exact", () => {
+    const residency = { state: "degraded", why: "its KV events do not come" } as const;
+    expect(whyOf(chose(came, { residency }), decision, hindsight)).toContain(`${held}, which is degraded: its KV events do not come. `);
+  });
+
   it("one paragraph from holding to regret", () => {
     expect(whyOf(chose(came, { seenTokens: 950, waitedMs: 340 }), decision, hindsight)).toBe(
       `r1 was chosen among 2 that could take it, at the least predicted cost (profile cache-aware). ${held}; 950 had come by before. ` +

@@ -27,15 +27,17 @@ describe("the roster of a pool", () => {
       model: "m",
       waiting: 0,
       replicas: [
-        { ...a, tiers: [] },
-        { ...a, name: "b", state: "joining", tiers: [] },
+        { ...a, tiers: [], residency: null },
+        { ...a, name: "b", state: "joining", tiers: [], residency: null },
       ],
     });
-    intake.heartbeat(0, 1, { seq: 0, entries: 0, running: [], tiers }, 100);
+    const residency = { state: "degraded", why: "its KV events do not come" } as const;
+    intake.heartbeat(0, 1, { seq: 0, entries: 0, running: [], tiers, residency }, 100);
     expect(rosterOf(state, 100).replicas.map((replica) => replica.tiers)).toEqual([tiers, []]);
+    expect(rosterOf(state, 100).replicas.map((replica) => replica.residency)).toEqual([residency, null]);
     // Of the life before, and late: the new life's engine is empty.
     intake.membership({ kind: "hello", hello: helloOf("a", 2), connection: 3, admitted: true }, 200);
-    expect(rosterOf(state, 200).replicas[0]?.tiers).toEqual([]);
+    expect(rosterOf(state, 200).replicas[0]).toMatchObject({ tiers: [], residency: null });
     intake.heartbeat(0, 1, { seq: 0, entries: 0, running: [], tiers }, 300);
     expect(rosterOf(state, 300).replicas[0]?.tiers).toEqual([]);
   });

@@ -1,5 +1,5 @@
 /** Trains a byte-level BPE vocabulary (GPT-2's scheme with Qwen 2's word splitter), the kind llama.cpp loads as model "gpt2", pre "qwen2". */
-import { byteCharacters } from "../byte-characters.ts";
+import { byteCharacters } from "../../byte-characters.ts";
 
 /** Same pieces as llama.cpp's LLAMA_VOCAB_PRE_TYPE_QWEN2. Merges never cross a piece. */
 const wordPattern =

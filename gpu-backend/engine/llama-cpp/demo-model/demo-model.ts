@@ -6,7 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { byteOfCharacter } from "../byte-characters.ts";
+import { byteOfCharacter } from "../../byte-characters.ts";
 import { trainBpe } from "./bpe.ts";
 import type { BpeVocabulary } from "./bpe.ts";
 import { chatMlTemplate } from "../chat-template.ts";
