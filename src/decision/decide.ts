@@ -1,12 +1,13 @@
 import { score } from "./cost.ts";
-import type { Decision, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
-import { TransferPlanner } from "./transfers.ts";
+import type { Decision, PlannedTransfer, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import { ALONE, CostTable, OPEN, FULL, TOO_SLOW, PULL } from "./cost-table.ts";
 import { reasonFor } from "./reason.ts";
+import { plannedPrefill, plannedPull } from "./transfers.ts";
 
 /**
  * Chooses a replica. Pure: the same arguments give the same decision.
  *
- * Each candidate is scored (cost.ts), with the transfer that makes it cheapest (transfers.ts), and the lowest cost is chosen. Profiles that
+ * Each candidate is scored (cost.ts), with the transfer that makes it cheapest (cost-table.ts), and the lowest cost is chosen. Profiles that
  * weigh no prefill choose without, and only then see where the chosen one gets blocks from. Full replicas are chosen never: when all are
  * full the caller waits. So it does where a replica that decodes too slowly now for what its client wants would be cheaper, the wait counted.
  *
@@ -14,24 +15,51 @@ import { reasonFor } from "./reason.ts";
  * @param turn a count of decisions so far: the round-robin profile's choice.
  */
 export function decide(view: PoolView, request: RequestView, profile: Profile, draw: number, turn: number): Decision {
-  const candidates = view.candidates.map((candidate) => score(candidate, request, profile, view.meanOutputTokens));
+  const { meanOutputTokens, remotePrefillTokens } = view;
+  const candidates = view.candidates.map((candidate) => score(candidate, request, profile, meanOutputTokens));
+  const setting = { profile, meanOutputTokens, remotePrefillTokens };
+  const table = new CostTable(setting, [request], view.candidates, (_row, { memoryTokens }) => memoryTokens);
   const open: number[] = [];
   let full = 0;
-  for (let index = 0; index < candidates.length; index++) {
-    const barred = candidates[index]?.barred;
-    if (barred === null) open.push(index);
-    else if (barred === "full" || barred === "too slow") full++;
+  for (let column = 0; column < candidates.length; column++) {
+    const scored = candidates[column];
+    if (scored === undefined) continue;
+    table.fill(0, column, scored);
+    const state = table.stateOf(0, column);
+    if (state === OPEN) open.push(column);
+    else if (state === FULL || state === TOO_SLOW) full++;
   }
-  const planner = request.counts === true || open.length === 0 ? null : new TransferPlanner(view, request, profile, candidates);
   const jointly = profile.weights.prefillMs > 0;
-  if (jointly) planner?.planAll(open);
+  if (jointly) {
+    table.look(0, null);
+    for (const column of open) {
+      const scored = candidates[column];
+      if (scored !== undefined) scored.plannedCost = table.costs[column] ?? scored.cost;
+    }
+  }
   const cheapest = PICK[profile.pick](open, candidates, draw, turn);
-  const chosen = profile.holds === true && isWorthAwaiting(candidates, candidates[cheapest ?? -1]) ? null : cheapest;
-  if (!jointly && chosen !== null) planner?.plan(chosen);
+  const least = candidates[cheapest ?? -1]?.plannedCost ?? Infinity;
+  const chosen = profile.holds === true && table.isWorthAwaiting(0, least, null) ? null : cheapest;
+  if (!jointly && chosen !== null) table.lookAtChosen(0, chosen);
   const outcome = chosen !== null ? "chosen" : full > 0 ? "all-full" : "none-eligible";
-  const transfer = chosen === null || planner === null ? null : planner.transferOf(chosen);
+  const transfer = chosen === null ? null : transferOf(table, chosen, view, candidates);
   const reason = reasonFor(candidates, chosen, outcome, request, profile, transfer);
   return { chosen, outcome, reason, candidates, transfer, profile: profile.name, draw };
+}
+
+function transferOf(
+  table: CostTable,
+  chosen: number,
+  { candidates }: PoolView,
+  scored: readonly ScoredCandidate[],
+): PlannedTransfer | null {
+  const via = table.via[chosen] ?? ALONE;
+  const [view, own] = [candidates[chosen], scored[chosen]];
+  if (view === undefined || own === undefined || via === ALONE) return null;
+  const holder = candidates[table.holderFor(0, chosen)];
+  if (via === PULL) return holder === undefined ? null : plannedPull(view, own, holder);
+  const there = scored[via];
+  return there === undefined ? null : plannedPrefill(view, own, there);
 }
 
 type Pick = (open: readonly number[], candidates: readonly ScoredCandidate[], draw: number, turn: number) => number | null;
@@ -51,8 +79,4 @@ const PICK: Readonly<Record<Profile["pick"], Pick>> = {
 
 function byDraw(indices: readonly number[], draw: number): number | null {
   return indices[Math.floor(draw * indices.length)] ?? null;
-}
-
-function isWorthAwaiting(candidates: readonly ScoredCandidate[], cheapest: ScoredCandidate | undefined): boolean {
-  return candidates.some(({ barred, cost }) => barred === "too slow" && cost < (cheapest?.plannedCost ?? Infinity));
 }

@@ -99,7 +99,7 @@ export interface PoolView {
   remotePrefillTokens: number | null;
 }
 
-/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (transfers.ts). */
+/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (cost-table.ts). */
 export interface CostTerms {
   /** W + V: the prefills ahead of it, leased and planned. */
   queueMs: number;

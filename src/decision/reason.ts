@@ -92,9 +92,14 @@ function best<T>(items: readonly T[], worth: (item: T) => number): T | undefined
   return found;
 }
 
-/** 12345 → "12,345". */
+/** 12345 → "12,345". By hand, as it is asked for many times in each decision. */
 export function count(value: number): string {
-  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+  const rounded = Math.round(value);
+  if (Math.abs(rounded) < 1_000 || !Number.isSafeInteger(rounded)) return String(rounded);
+  let digits = String(Math.abs(rounded));
+  let grouped = "";
+  for (; digits.length > 3; digits = digits.slice(0, -3)) grouped = `,${digits.slice(-3)}${grouped}`;
+  return `${rounded < 0 ? "-" : ""}${digits}${grouped}`;
 }
 
 /** 1234.5 → "1,235 ms", 3.14 → "3.1 ms". */
