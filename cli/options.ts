@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
-import { PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
+import { DEFAULT_PROFILE, PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
 
 const TOPOLOGIES = ["aggregated", "disaggregated"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
@@ -37,7 +37,7 @@ export const USAGE = `npm start -- [options]
   --topology NAME     aggregated: every replica prefills and decodes; disaggregated: one prefills, the others decode (default aggregated)
   --model FILE.gguf   a model of your own with a byte-level BPE tokenizer (default: a tiny demo model, made on first start)
   --state DIR         keys, model and the edge's objects (default .warmpath)
-  --profile NAME      ${PROFILE_NAMES.join(", ")} (default cache-aware)
+  --profile NAME      ${PROFILE_NAMES.join(", ")} (default ${DEFAULT_PROFILE})
   --sequences N       requests a replica runs at once (default 4)
   --context N         longest prompt plus output, in tokens (default 8192)
   --drain SECONDS     how long SIGTERM lets answers that run end; Ctrl-C or a second signal cuts them (default 60)`;
@@ -60,7 +60,7 @@ export function parseOptions(args: string[]): StartOptions | "help" {
       topology: { type: "string", default: "aggregated" },
       model: { type: "string" },
       state: { type: "string", default: ".warmpath" },
-      profile: { type: "string", default: "cache-aware" },
+      profile: { type: "string", default: DEFAULT_PROFILE },
       sequences: { type: "string", default: "4" },
       context: { type: "string", default: "8192" },
       drain: { type: "string", default: "60" },

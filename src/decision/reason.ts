@@ -1,4 +1,5 @@
 import type { Decision, PlannedTransfer, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import { LOWEST_COST } from "./profiles.ts";
 
 /** One sentence a person can check against the numbers beside it. */
 export function reasonFor(
@@ -20,7 +21,8 @@ function whyChosen(candidates: readonly ScoredCandidate[], winner: ScoredCandida
   const ms = `predicted ${millis(winner.predictedTtftMs)} to first token`;
   const next = best(rivals, (candidate) => -candidate.plannedCost);
   if (next === undefined) return `${holds}; ${ms}; no other replica can take it now`;
-  if (profile.name !== "cache-aware") return `${holds}; ${ms}; chosen by the ${profile.name} profile among ${rivals.length + 1} replicas`;
+  if (profile.pick !== LOWEST_COST || profile.weights.prefillMs === 0)
+    return `${holds}; ${ms}; chosen by the ${profile.name} profile among ${rivals.length + 1} replicas`;
   const against = `${holds}; ${ms} against ${millis(next.predictedTtftMs)} on ${next.name}`;
   const longest = best(rivals, (candidate) => candidate.cachedTokens);
   if (longest === undefined || longest.cachedTokens <= winner.cachedTokens) return against;
