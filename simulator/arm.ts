@@ -1,4 +1,4 @@
-/** What a fleet asks of whoever chooses for it: a peer's rule (baseline-arm.ts) or the product (product-arm.ts). */
+/** What a fleet asks of whoever chooses for it: a peer's rule (peer-arm.ts) or the product (product-arm.ts). */
 import type { LeaseStep } from "../src/router/intake.ts";
 import type { Draw } from "./chance.ts";
 import type { PlannedRequest, SegmentTree } from "./plan.ts";

@@ -2,6 +2,7 @@
  * What the simulator asks of a peer's policy. Every peer is told the same of every replica, and books nothing itself: the simulator
  * does it for all, in the same way. Warmpath is not asked through this: it is the product's own dispatcher.
  */
+import type { Rule } from "../src/decision/policy.ts";
 import type { EngineConstants } from "./constants.ts";
 
 /** What the baselines that predict are told of a replica's engine model: the true constants, so that no peer loses by a bad fit. */
@@ -77,17 +78,12 @@ export interface RoutedRequest {
   session: string | null;
 }
 
-/** A peer's rule. */
-export interface BaselinePolicy {
+/**
+ * A peer's rule: the product's contract of a policy's logic over what the peer's router knows. Peers hold no request back, and may keep state.
+ * A rule throws a RangeError when there is no replica.
+ */
+export interface PeerPolicy extends Rule<RoutedRequest, ReplicaSight> {
   readonly name: string;
-  /**
-   * Chooses at once: peers hold no request back.
-   * @param sights of every replica that may take it: 1 or more. Their order is the same for all requests until the membership changes.
-   * @param draw a new random number in [0, 1); how often it is called is up to the rule.
-   * @returns an index into `sights`.
-   * @throws {RangeError} when `sights` is empty.
-   */
-  choose(request: RoutedRequest, sights: readonly ReplicaSight[], draw: () => number): number;
 }
 
 /** What most peers call the load of a replica. */

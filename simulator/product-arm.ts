@@ -5,6 +5,7 @@
 import type { LeaseKey } from "../src/pool/lease.ts";
 import { createSegmentIndex } from "../src/residency/typed-array-index.ts";
 import { AnnounceIntake, type LeaseStep } from "../src/router/intake.ts";
+import { DEFAULT_PROFILE } from "../src/decision/profiles.ts";
 import type { Profile } from "../src/decision/decision.ts";
 import { type DecideAnswer, type DecideRequest, Dispatcher } from "../src/router/dispatcher.ts";
 import type { ExplainRecord } from "../src/explain/record.ts";
@@ -47,7 +48,7 @@ export class ProductArm implements Arm {
   #asked = 0;
 
   constructor(setting: ArmSetting, options: ProductOptions) {
-    this.name = options.profile.name === "cache-aware" ? "warmpath" : `warmpath ${options.profile.name}`;
+    this.name = options.profile.name === DEFAULT_PROFILE ? "warmpath" : `warmpath ${options.profile.name}`;
     this.#setting = setting;
     this.#decided = options.decided;
     this.state = new PoolState(createSegmentIndex({}), options.remotePrefillTokens);

@@ -1,5 +1,5 @@
 import type { Plan } from "./plan.ts";
-import { type BaselinePolicy, inFlightRequests } from "./policy.ts";
+import { type PeerPolicy, inFlightRequests } from "./policy.ts";
 import { simulate, type SimulationOptions } from "./simulate.ts";
 
 /** Of a plan's sessions, at most so many at once while it is drained: the middle of the run must be full. */
@@ -11,7 +11,7 @@ const TO = 0.8;
 const WORSE = 0.9;
 
 /** Least uncached tokens times (requests in flight + 1); ties by chance. Plain, and nobody's product: what a load is measured against. */
-export const PLAIN: BaselinePolicy = {
+export const PLAIN: PeerPolicy = {
   name: "plain",
   choose: ({ promptTokens }, sights, draw) => {
     if (sights.length === 0) throw new RangeError("no replica to choose from");

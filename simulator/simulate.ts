@@ -3,13 +3,13 @@ import { type ProfileName, PROFILES } from "../src/decision/profiles.ts";
 import type { ExplainRecord } from "../src/explain/record.ts";
 import type { Role } from "../src/pool/replica.ts";
 import type { Arm, ArmSetting } from "./arm.ts";
-import { BaselineArm } from "./baseline-arm.ts";
+import { PeerArm } from "./peer-arm.ts";
 import { streamOf } from "./chance.ts";
 import type { EngineConstants } from "./constants.ts";
 import { Fleet } from "./fleet.ts";
 import { type Measures, RunLog } from "./measures.ts";
 import { type Plan, reuseCeiling } from "./plan.ts";
-import type { BaselinePolicy } from "./policy.ts";
+import type { PeerPolicy } from "./policy.ts";
 import { ProductArm } from "./product-arm.ts";
 import { RegionalArm, type Regions } from "./regional-arm.ts";
 import { SimulatedReplica } from "./simulated-replica.ts";
@@ -72,7 +72,7 @@ export const DEFAULTS: Omit<SimulationOptions, "engine"> = {
 };
 
 /** Who chooses. */
-export type Chooser = { kind: "policy"; policy: BaselinePolicy } | { kind: "product"; profile: ProfileName };
+export type Chooser = { kind: "policy"; policy: PeerPolicy } | { kind: "product"; profile: ProfileName };
 
 export interface RunResult extends Measures {
   policy: string;
@@ -163,7 +163,7 @@ function settingOf({ tree }: Plan, timeline: Timeline, options: SimulationOption
 }
 
 function armOf(chooser: Chooser, setting: ArmSetting, { regions, replicas }: SimulationOptions, { decided }: Watching): Arm {
-  if (chooser.kind === "policy") return new BaselineArm(chooser.policy, setting);
+  if (chooser.kind === "policy") return new PeerArm(chooser.policy, setting);
   const product = { profile: PROFILES[chooser.profile], decided };
   return regions === null ? new ProductArm(setting, product) : new RegionalArm(setting, product, regions, replicas);
 }

@@ -8,7 +8,7 @@ import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/router/state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
 import { DeploymentModels } from "../src/wire/deployment-models.ts";
 import type { ReplicaAddresses } from "./replica-url.ts";
-import { PROFILE_NAMES } from "../src/decision/profiles.ts";
+import { DEFAULT_PROFILE, PROFILE_NAMES } from "../src/decision/profiles.ts";
 
 export interface Env {
   POOL: DurableObjectNamespace<PoolObject>;
@@ -18,7 +18,7 @@ export interface Env {
   DISK?: Fetcher;
   WARMPATH_SECRET: string;
   WARMPATH_POOLS: string;
-  WARMPATH_PROFILE: string;
+  WARMPATH_PROFILE?: string;
   WARMPATH_REMOTE_PREFILL_TOKENS?: string;
   WARMPATH_MODELS?: string;
   WARMPATH_REPLICA_ADDRESSES?: string;
@@ -39,7 +39,7 @@ const Vars = z.object({
       .map((name) => name.trim())
       .filter((name) => name !== ""),
   ),
-  WARMPATH_PROFILE: z.enum(PROFILE_NAMES),
+  WARMPATH_PROFILE: z.enum(PROFILE_NAMES).default(DEFAULT_PROFILE),
   /** Uncached tokens from which on another replica prefills, where one is there for it; 0: never. */
   WARMPATH_REMOTE_PREFILL_TOKENS: z.coerce.number().int().min(0).max(1_000_000).default(DEFAULT_REMOTE_PREFILL_TOKENS),
   /** `loopback`: whoever starts the edge says that it listens there only, so that its own machine's programs need no key for the metrics. */

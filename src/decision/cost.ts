@@ -1,7 +1,6 @@
 /** What it would cost to send a request to a replica: SLO-normalised marginal cost (docs/decisions/0009-weights.md). */
 import type { CandidateView, CostTerms, Profile, Rates, RequestView, ScoredCandidate } from "./decision.ts";
 import { awaitedMs, isFull } from "./capacity.ts";
-import { NOTHING } from "./profiles.ts";
 
 /**
  * theta * mean output: what a ms more per token counts against a ms more to the first. The objectives alone, 2 s and 50 ms, would make it 40; a prefix
@@ -17,6 +16,21 @@ export const KAPPA = 1;
  */
 const BESIDE_SHARE = 0.6;
 const MOST_LIVE_SHARE = 0.98;
+
+/** Of each part of a cost nothing: the weights of a policy that does not look at it. */
+export const NOTHING: CostTerms = {
+  queueMs: 0,
+  stuckMs: 0,
+  awaitedMs: 0,
+  prefillMs: 0,
+  loadMs: 0,
+  stallMs: 0,
+  displacementMs: 0,
+  decodeMs: 0,
+  leaveMs: 0,
+  inFlight: 0,
+  away: 0,
+};
 /** Of a prompt's prefill without cache: what leaving the session's last replica is charged. */
 const HYSTERESIS = 0.05;
 

@@ -99,7 +99,7 @@ export interface PoolView {
   remotePrefillTokens: number | null;
 }
 
-/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (transfers.ts). */
+/** The parts of a cost. Each in ms except the last two, which are counts. With a transfer they are those of both replicas (cost-table.ts). */
 export interface CostTerms {
   /** W + V: the prefills ahead of it, leased and planned. */
   queueMs: number;
@@ -125,14 +125,15 @@ export interface CostTerms {
   away: number;
 }
 
-/** How to choose: weights of the cost's parts, and how to pick among those that are not full. A literal, never code. */
+/** How to choose, as records keep it: weights of the cost's parts, and how to pick among those that are open. A literal made from a policy (policy.ts). */
 export interface Profile {
   /** Its key in profiles.ts. */
   name: string;
   weights: Readonly<CostTerms>;
   /** A request stays in line until its replica will soon start it, so that a better place can still appear. Absent: it goes as soon as there is a place. */
   holds?: boolean;
-  pick: "lowest-cost" | "turn" | "draw";
+  /** "lowest-cost", or the name of the policy whose logic chooses. */
+  pick: string;
 }
 
 export interface ScoredCandidate {

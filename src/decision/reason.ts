@@ -1,4 +1,5 @@
 import type { Decision, PlannedTransfer, Profile, RequestView, ScoredCandidate } from "./decision.ts";
+import { LOWEST_COST } from "./profiles.ts";
 
 /** One sentence a person can check against the numbers beside it. */
 export function reasonFor(
@@ -20,7 +21,8 @@ function whyChosen(candidates: readonly ScoredCandidate[], winner: ScoredCandida
   const ms = `predicted ${millis(winner.predictedTtftMs)} to first token`;
   const next = best(rivals, (candidate) => -candidate.plannedCost);
   if (next === undefined) return `${holds}; ${ms}; no other replica can take it now`;
-  if (profile.name !== "cache-aware") return `${holds}; ${ms}; chosen by the ${profile.name} profile among ${rivals.length + 1} replicas`;
+  if (profile.pick !== LOWEST_COST || profile.weights.prefillMs === 0)
+    return `${holds}; ${ms}; chosen by the ${profile.name} profile among ${rivals.length + 1} replicas`;
   const against = `${holds}; ${ms} against ${millis(next.predictedTtftMs)} on ${next.name}`;
   const longest = best(rivals, (candidate) => candidate.cachedTokens);
   if (longest === undefined || longest.cachedTokens <= winner.cachedTokens) return against;
@@ -92,9 +94,14 @@ function best<T>(items: readonly T[], worth: (item: T) => number): T | undefined
   return found;
 }
 
-/** 12345 → "12,345". */
+/** 12345 → "12,345". By hand, as it is asked for many times in each decision. */
 export function count(value: number): string {
-  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+  const rounded = Math.round(value);
+  if (Math.abs(rounded) < 1_000 || !Number.isSafeInteger(rounded)) return String(rounded);
+  let digits = String(Math.abs(rounded));
+  let grouped = "";
+  for (; digits.length > 3; digits = digits.slice(0, -3)) grouped = `,${digits.slice(-3)}${grouped}`;
+  return `${rounded < 0 ? "-" : ""}${digits}${grouped}`;
 }
 
 /** 1234.5 → "1,235 ms", 3.14 → "3.1 ms". */

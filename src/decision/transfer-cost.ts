@@ -1,4 +1,4 @@
-/** What a transfer between two replicas costs, and what it must gain: for the decision (transfers.ts) and for the plan of the line (line-costs.ts) alike. */
+/** What a transfer between two replicas costs, and what it must gain: what the cost table (cost-table.ts) is filled with. */
 import { computeMs, felt, stallMs } from "./cost.ts";
 import type { CandidateView, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
 import { BOOKING_MS } from "./hold.ts";

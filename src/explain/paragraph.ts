@@ -1,4 +1,5 @@
 /** Why a request went where it went and what came of it, in one paragraph: every number in it is also in the JSON beside it. */
+import { logicOf } from "../decision/profiles.ts";
 import type { CostTerms, Decision, PlannedTransfer, Profile, ScoredCandidate } from "../decision/decision.ts";
 import type { DecisionOutcome, ExplainRecord } from "./record.ts";
 import { firstTokenMs } from "../decision/first-token.ts";
@@ -29,12 +30,12 @@ export function whyOf(record: ExplainRecord, { candidates }: Decision, hindsight
   return parts.filter((part) => part !== "").join(" ");
 }
 
-function howChosen({ name, pick, weights }: Profile, rivals: number): string {
+function howChosen(profile: Profile, rivals: number): string {
+  const { name, weights } = profile;
   if (rivals === 0) return `as the only one that could take it (profile ${name})`;
   const among = `among ${rivals + 1} that could take it`;
-  if (pick === "turn") return `${among}, by its turn (profile ${name})`;
-  if (pick === "draw") return `${among}, by chance (profile ${name})`;
-  return `${among}, ${weights.prefillMs > 0 ? "at the least predicted cost" : "by its rule"} (profile ${name})`;
+  const byCost = weights.prefillMs > 0 ? "at the least predicted cost" : "by its rule";
+  return `${among}, ${logicOf(profile)?.said ?? byCost} (profile ${name})`;
 }
 
 function whatItHeld({ request, seenTokens, residency }: ExplainRecord, winner: ScoredCandidate): string {
@@ -76,7 +77,7 @@ function harm(winner: ScoredCandidate, transfer: PlannedTransfer | null, profile
 function runnerUp(winner: ScoredCandidate, rivals: readonly ScoredCandidate[], profile: Profile): string {
   const [first, ...rest] = rivals;
   if (first === undefined) return "";
-  const byCost = profile.weights.prefillMs > 0;
+  const byCost = profile.weights.prefillMs > 0 && logicOf(profile) === null;
   const worth = (candidate: ScoredCandidate): number => (byCost ? candidate.plannedCost : candidate.predictedTtftMs);
   const next = rest.reduce((best, candidate) => (worth(candidate) < worth(best) ? candidate : best), first);
   const time = `${millis(next.predictedTtftMs)} to the first token (${timeParts(next.terms)}) with ${count(next.cachedTokens)} tokens held`;

@@ -3,7 +3,7 @@ import { type CompactView, expandView } from "./compact-view.ts";
 import { decide } from "../decision/decide.ts";
 import type { Decision, PlannedTransfer, PoolView, Profile, RequestView } from "../decision/decision.ts";
 import { type PackedView, packView, unpackView } from "./packed-view.ts";
-import { NOTHING } from "../decision/profiles.ts";
+import { NOTHING } from "../decision/cost.ts";
 
 /** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 14 KB. */
 export interface ExplainRecord {

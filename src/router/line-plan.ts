@@ -1,7 +1,7 @@
 /**
  * Late binding: who of the line goes where now. Each in turn takes the replica where it costs least, the prefills
  * planned before it included; where W + V is below the replica's hold it is sent, else its prefill is added to V, a plan that binds nobody. Where
- * it is cheapest with its prompt prefilled by another replica (transfers.ts), W, V and hold are that one's.
+ * it is cheapest with its prompt prefilled by another replica (src/decision/cost-table.ts), W, V and hold are that one's.
  *
  * Example: one replica with W = 0 and a hold of 100 ms, and three in line of 80 ms each. The first is sent, then W = 80 and so is the second;
  * the third finds W = 160 and waits, for this replica or another.
@@ -50,7 +50,7 @@ export class LinePlan {
   readonly #waiters: readonly Waiter[];
   readonly #replicas: readonly Replica[];
   readonly #views: CandidateView[];
-  readonly #ways: LineCosts;
+  readonly #costs: LineCosts;
   readonly #order: number[];
   /** V by slot, and by column. */
   readonly #planned = new Float64Array(MAX_REPLICAS);
@@ -58,7 +58,7 @@ export class LinePlan {
   readonly #sent = new Set<number>();
   #at = 0;
   /** Where the last turn's waiter was meant to be computed, and for how long, ms. */
-  #meant = { prefills: -1, workMs: 0 };
+  #meant = { prefillsOn: -1, workMs: 0 };
 
   constructor(state: PoolState, profile: Profile, waiters: readonly Waiter[], nowMs: number) {
     this.#state = state;
@@ -70,10 +70,10 @@ export class LinePlan {
     this.#plannedOn = new Float64Array(this.#views.length);
     const { rates, remotePrefillTokens, line } = state;
     const setting = { profile, meanOutputTokens: rates.meanOutputTokens, remotePrefillTokens };
-    this.#ways = new LineCosts(setting, waiters, this.#views, this.#plannedOn);
+    this.#costs = new LineCosts(setting, waiters, this.#views, this.#plannedOn);
     this.#order = line.inTurn(
       waiters.map(({ claim }) => claim),
-      waiters.map((_, row) => this.#ways.leastWorkMs(row)),
+      waiters.map((_, row) => this.#costs.leastWorkMs(row)),
       nowMs,
     );
   }
@@ -83,13 +83,13 @@ export class LinePlan {
     for (; this.#at < this.#order.length; this.#at++) {
       const row = this.#order[this.#at] ?? 0;
       if (this.#sent.has(row)) continue;
-      const way = this.#ways.wayOf(row);
-      if (way === null) {
+      const place = this.#costs.placeOf(row);
+      if (place === null) {
         this.#keepFree(row);
         continue;
       }
-      this.#meant = way;
-      if (this.#profile.holds !== true || this.#ways.isSoon(way.prefills)) return { waiter: row, plannedMs: this.#planned };
+      this.#meant = place;
+      if (this.#profile.holds !== true || this.#costs.isSoon(place.prefillsOn)) return { waiter: row, plannedMs: this.#planned };
       this.#plan();
     }
     return null;
@@ -118,14 +118,14 @@ export class LinePlan {
       if (replica === undefined) continue;
       this.#views[column] = loadedView(this.#state, replica, this.#nowMs);
       for (const { holdings } of this.#waiters) followPaths(this.#state, holdings, slot, this.#nowMs);
-      this.#ways.fill(column);
+      this.#costs.fill(column);
     }
   }
 
   /** Of those who are left, by row: who may go to this replica now, whom it costs least first. */
   takersOf(slot: number): number[] {
     const column = this.#replicas.findIndex((replica) => replica.slot === slot);
-    return this.#ways.cheapestOn(column).filter((row) => !this.#sent.has(row));
+    return this.#costs.cheapestOn(column).filter((row) => !this.#sent.has(row));
   }
 
   /** V that leaves no other replica to go to. */
@@ -148,8 +148,8 @@ export class LinePlan {
   }
 
   #plan(): void {
-    const { prefills, workMs } = this.#meant;
-    this.#setPlanned(prefills, (this.#plannedOn[prefills] ?? 0) + workMs);
+    const { prefillsOn, workMs } = this.#meant;
+    this.#setPlanned(prefillsOn, (this.#plannedOn[prefillsOn] ?? 0) + workMs);
   }
 
   #setPlanned(column: number, ms: number): void {
@@ -162,6 +162,6 @@ export class LinePlan {
   /** Nobody behind it takes what it waits for. */
   #keepFree(row: number): void {
     const waitedMs = this.#nowMs - (this.#waiters[row]?.claim.arrivedAtMs ?? this.#nowMs);
-    if (waitedMs >= PATIENCE_MS) this.#setPlanned(this.#ways.cheapestFull(row), Infinity);
+    if (waitedMs >= PATIENCE_MS) this.#setPlanned(this.#costs.cheapestFull(row), Infinity);
   }
 }

@@ -24,7 +24,7 @@ let freeBytes = TOTAL_BYTES;
 beforeAll(async () => {
   state = mkdtempSync(join(tmpdir(), "warmpath-full-"));
   const secrets = loadSecrets(state);
-  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "bench", WARMPATH_PROFILE: "cache-aware" };
+  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "bench" };
   const diskSpace = async () => ({ freeBytes, totalBytes: TOTAL_BYTES });
   const edge = await startWorkerd({ port: 0, stateDirectory: state, variables, diskSpace }, await bundleEdge(state));
   if (edge.type === "failed") throw new Error(edge.message);

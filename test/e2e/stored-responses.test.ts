@@ -22,7 +22,7 @@ let end: () => void;
 beforeAll(async () => {
   state = mkdtempSync(join(tmpdir(), "warmpath-stored-"));
   secrets = loadSecrets(state);
-  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "default", WARMPATH_PROFILE: "cache-aware" };
+  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "default" };
   const edge = await startWorkerd({ port: 0, stateDirectory: state, variables }, await bundleEdge(state));
   if (edge.type === "failed") throw new Error(edge.message);
   origin = `http://127.0.0.1:${edge.port}`;

@@ -17,7 +17,7 @@ let edge: { port: number; pid: number; end: () => void };
 beforeAll(async () => {
   state = mkdtempSync(join(tmpdir(), "warmpath-strangers-"));
   secrets = loadSecrets(state);
-  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "default", WARMPATH_PROFILE: "cache-aware" };
+  const variables = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: "default" };
   const started = await startWorkerd({ port: 0, stateDirectory: state, variables }, await bundleEdge(state));
   if (started.type === "failed") throw new Error(started.message);
   const { process, port } = started;

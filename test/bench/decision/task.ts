@@ -1,6 +1,6 @@
 /** One piece of the comparison that a thread can do alone, and what comes of it. Plain values: they cross threads. */
 import { readFileSync } from "node:fs";
-import { baseline, isBaselineName } from "../../../simulator/baselines/baselines.ts";
+import { baseline, isPeerName } from "../../../simulator/peers/peers.ts";
 import { streamOf } from "../../../simulator/chance.ts";
 import { type EngineConstants, ENGINES, type EngineName, scaled } from "../../../simulator/constants.ts";
 import { paced, type Plan } from "../../../simulator/plan.ts";
@@ -105,7 +105,7 @@ function runOf(
   const begun = steadyStart(paced(plan, ratePerSecond));
   const spanMs = begun.requests.reduce((most, { at }) => Math.max(most, at ?? 0), 0);
   const changes = turnover.map(({ atShare, ...change }) => ({ ...change, atMs: atShare * spanMs }));
-  const chooser = isBaselineName(policy)
+  const chooser = isPeerName(policy)
     ? { kind: "policy" as const, policy: baseline(policy) }
     : { kind: "product" as const, profile: "cache-aware" as const };
   const { endTimes: _endTimes, ...run } = simulate(begun, chooser, { ...plain, ...options, turnover: changes, topology });

@@ -62,7 +62,7 @@ async function end(child: ChildProcess): Promise<void> {
 export async function startEdge(): Promise<Edge> {
   const folder = temporaryFolder();
   const secrets = loadSecrets(folder);
-  const environment = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: "cache-aware" };
+  const environment = { WARMPATH_SECRET: secrets.deployment, WARMPATH_POOLS: POOL };
   const edge = await startWorkerd({ port: 0, stateDirectory: folder, variables: environment }, await bundleEdge(folder));
   if (edge.type === "failed") throw new Error(edge.message);
   started.add(edge.process);

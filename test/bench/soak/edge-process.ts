@@ -119,7 +119,7 @@ export class SoakEdge {
   }
 
   async #start(): Promise<void> {
-    const variables = { WARMPATH_SECRET: this.secrets.deployment, WARMPATH_POOLS: POOL, WARMPATH_PROFILE: "cache-aware" };
+    const variables = { WARMPATH_SECRET: this.secrets.deployment, WARMPATH_POOLS: POOL };
     const options = { port: this.#port, stateDirectory: this.stateDirectory, variables };
     const diskSpace = this.#diskSpace;
     const started = await startWorkerd(diskSpace === undefined ? options : { ...options, diskSpace }, this.#bundle);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/decision/decide.ts";
-import type { CandidateView } from "../../../src/decision/decision.ts";
+import type { CandidateView, Profile } from "../../../src/decision/decision.ts";
 import { LEAST_PULLED_TOKENS } from "../../../src/decision/transfer-cost.ts";
 import { CACHE_AWARE, PROFILES } from "../../../src/decision/profiles.ts";
 import { anyDraw, anyRequest, anyView, candidate, RATES, request, viewOf } from "./views.ts";
@@ -85,6 +85,18 @@ describe("roles", () => {
     };
     expect(sender(late(1, 900), soon(2, 1_000))).toBe(2);
     expect(sender(late(1, 900), late(2, 950), soon(3, 1_000))).toBe(1);
+  });
+
+  it("of two prefill replicas that cost the same, use the one with fewer requests in flight, whatever their order and the profile", () => {
+    const sender = (profile: Profile, ...inFlight: number[]) => {
+      const senders = inFlight.map((many, at) => prefiller(at + 1, { inFlight: many }));
+      return decide(viewOf([decoder(0), ...senders], { remotePrefillTokens: 512 }), request(4_000), profile, 0, 0).transfer?.replica;
+    };
+    for (const profile of Object.values(PROFILES)) {
+      expect(sender(profile, 3, 1)).toBe(2);
+      expect(sender(profile, 1, 3)).toBe(1);
+      expect(sender(profile, 2, 2)).toBe(1);
+    }
   });
 
   it("fetch nothing for a count, nor from a replica that failed the request", () => {

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { unscored } from "../../../src/decision/cost.ts";
+import { NOTHING, unscored } from "../../../src/decision/cost.ts";
 import type { CostTerms, PlannedTransfer, Profile, ScoredCandidate } from "../../../src/decision/decision.ts";
 import { type DecisionOutcome, encodeRecord, type ExplainRecord, replay } from "../../../src/explain/record.ts";
 import { funnelFor } from "../../../src/explain/funnel.ts";
 import { type Hindsight, hindsightOf } from "../../../src/explain/hindsight.ts";
-import { CACHE_AWARE, NOTHING, PROFILES } from "../../../src/decision/profiles.ts";
+import { CACHE_AWARE, PROFILES } from "../../../src/decision/profiles.ts";
 import { tell, tellAll } from "../../../src/explain/listing.ts";
 import { whyOf } from "../../../src/explain/paragraph.ts";
 import { recordOf } from "./records.ts";

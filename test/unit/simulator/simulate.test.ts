@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { baseline } from "../../../simulator/baselines/baselines.ts";
+import { baseline } from "../../../simulator/peers/peers.ts";
 import { streamOf } from "../../../simulator/chance.ts";
 import { ENGINES, scaled } from "../../../simulator/constants.ts";
 import { paced, type Plan } from "../../../simulator/plan.ts";

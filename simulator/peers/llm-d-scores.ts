@@ -9,7 +9,7 @@
  * requests hold, not cached ones that may be evicted, so the live part is used here; and `q` is vLLM's waiting queue, for which the requests
  * without a first token stand.
  */
-import type { BaselinePolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
+import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
 import { fullBlocks, tierBlocks } from "./overlap.ts";
 import { pickHighest } from "./pick.ts";
 
@@ -39,7 +39,7 @@ function queueScores(sights: readonly ReplicaSight[]): number[] {
 }
 
 /** A policy that takes the highest weighted sum. */
-export function highestSum(name: string, weights: ScoreWeights): BaselinePolicy {
+export function highestSum(name: string, weights: ScoreWeights): PeerPolicy {
   return {
     name,
     choose(request, sights, draw) {

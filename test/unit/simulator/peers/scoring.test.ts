@@ -1,11 +1,11 @@
 /** Rules that score matches against loads. */
 import { describe, expect, it } from "vitest";
-import { aibrix } from "../../../../simulator/baselines/aibrix.ts";
-import { llmDPrecise } from "../../../../simulator/baselines/llm-d-precise.ts";
-import { llmD } from "../../../../simulator/baselines/llm-d.ts";
-import { loadaware } from "../../../../simulator/baselines/loadaware.ts";
-import { smgCacheAware } from "../../../../simulator/baselines/smg-cache-aware.ts";
-import { smgEvents } from "../../../../simulator/baselines/smg-events.ts";
+import { aibrix } from "../../../../simulator/peers/aibrix.ts";
+import { llmDPrecise } from "../../../../simulator/peers/llm-d-precise.ts";
+import { llmD } from "../../../../simulator/peers/llm-d.ts";
+import { loadaware } from "../../../../simulator/peers/loadaware.ts";
+import { smgCacheAware } from "../../../../simulator/peers/smg-cache-aware.ts";
+import { smgEvents } from "../../../../simulator/peers/smg-events.ts";
 import { ask, draws, loaded, noDraw, sight } from "./sights.ts";
 
 describe("llm-d, 3/2/2", () => {

@@ -1,9 +1,9 @@
 /** Rules that add up costs. */
 import { describe, expect, it } from "vitest";
-import { dynamoLinear, potentialDecodeBlocks } from "../../../../simulator/baselines/dynamo-linear.ts";
-import { lmetricDynamo } from "../../../../simulator/baselines/lmetric-dynamo.ts";
-import { lmetric } from "../../../../simulator/baselines/lmetric.ts";
-import { minTtft, predictedTtftMs } from "../../../../simulator/baselines/min-ttft.ts";
+import { dynamoLinear, potentialDecodeBlocks } from "../../../../simulator/peers/dynamo-linear.ts";
+import { lmetricDynamo } from "../../../../simulator/peers/lmetric-dynamo.ts";
+import { lmetric } from "../../../../simulator/peers/lmetric.ts";
+import { minTtft, predictedTtftMs } from "../../../../simulator/peers/min-ttft.ts";
 import { ask, draws, loaded, noDraw, sight } from "./sights.ts";
 
 describe("minimum TTFT", () => {

@@ -6,11 +6,11 @@
  * Both as in dynamo-linear.ts: the prefills in flight are in the first factor, this request's own blocks in the second. Lowest cost, ties at
  * random.
  */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { adjustedPrefillBlocks, potentialDecodeBlocks } from "./dynamo-linear.ts";
 import { pickLowest } from "./pick.ts";
 
-export function lmetricDynamo(): BaselinePolicy {
+export function lmetricDynamo(): PeerPolicy {
   return {
     name: "lmetric-dynamo",
     choose: (request, sights, draw) =>

@@ -11,7 +11,7 @@
  * prefilling ones too; added: the request's blocks that none of them uses). One difference: Dynamo counts answers' blocks only with
  * `--router-track-output-blocks`; here they are counted, as the simulator knows them.
  */
-import type { BaselinePolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
+import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
 import { fullBlocks, tierBlocks } from "./overlap.ts";
 import { pickLowest } from "./pick.ts";
 
@@ -33,7 +33,7 @@ export function potentialDecodeBlocks(request: RoutedRequest, sight: ReplicaSigh
   return active + Math.ceil(request.promptTokens / sight.blockTokens) - shared;
 }
 
-export function dynamoLinear(): BaselinePolicy {
+export function dynamoLinear(): PeerPolicy {
   return {
     name: "dynamo-linear",
     choose: (request, sights, draw) =>

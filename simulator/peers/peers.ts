@@ -1,5 +1,5 @@
 /** The peers' policies by name. Each call makes a new one: what it keeps is its own. */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { aibrix } from "./aibrix.ts";
 import { consistentHash } from "./consistent-hash.ts";
 import { dynamoLinear } from "./dynamo-linear.ts";
@@ -17,7 +17,7 @@ import { smgCacheAware } from "./smg-cache-aware.ts";
 import { smgEvents } from "./smg-events.ts";
 import { sticky } from "./sticky.ts";
 
-export const BASELINES = {
+export const PEERS = {
   "round-robin": roundRobin,
   random,
   "power-of-two": powerOfTwo,
@@ -34,17 +34,17 @@ export const BASELINES = {
   "smg-events": smgEvents,
   aibrix,
   loadaware,
-} as const satisfies Readonly<Record<string, () => BaselinePolicy>>;
+} as const satisfies Readonly<Record<string, () => PeerPolicy>>;
 
-export type BaselineName = keyof typeof BASELINES;
+export type PeerName = keyof typeof PEERS;
 
-export const BASELINE_NAMES = Object.keys(BASELINES) as readonly BaselineName[];
+export const PEER_NAMES = Object.keys(PEERS) as readonly PeerName[];
 
-export function isBaselineName(name: string): name is BaselineName {
-  return Object.hasOwn(BASELINES, name);
+export function isPeerName(name: string): name is PeerName {
+  return Object.hasOwn(PEERS, name);
 }
 
 /** A new policy of that name, with nothing remembered. */
-export function baseline(name: BaselineName): BaselinePolicy {
-  return BASELINES[name]();
+export function baseline(name: PeerName): PeerPolicy {
+  return PEERS[name]();
 }

@@ -7,13 +7,13 @@
  * a match with 0. Ties: the first in order of names (so a copy of the patch; the formula is the pull request's own). Where nobody holds
  * anything the product falls back to its session hash or the lowest rate; here the same score decides, which takes the least loaded: kinder.
  */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { inFlightRequests } from "../policy.ts";
 import { heldShare } from "./overlap.ts";
 
 const BETA = 1;
 
-export function loadaware(): BaselinePolicy {
+export function loadaware(): PeerPolicy {
   return {
     name: "loadaware",
     choose(request, sights) {

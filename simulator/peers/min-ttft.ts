@@ -9,7 +9,7 @@
  *
  * It knows nothing of what it does to those decoding there, nor of what it evicts. Ties: at random.
  */
-import type { BaselinePolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
+import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
 import { pickLowest } from "./pick.ts";
 
 /** ms from arrival to the first token, by the constants of that replica's engine. */
@@ -51,7 +51,7 @@ function prefillOf(promptTokens: number, heldTokens: number, loadingMs: number, 
   return { uncachedTokens: u, ms: sight.prefillMsPerToken * u + sight.attentionMsPerPair * u * (heldTokens + u / 2) + loadingMs };
 }
 
-export function minTtft(): BaselinePolicy {
+export function minTtft(): PeerPolicy {
   return {
     name: "min-ttft",
     choose: (request, sights, draw) =>

@@ -7,7 +7,7 @@
  *
  * Load is requests in flight. Least load breaks ties by how many requests the replica was given so far, then by order (issue #1714 there).
  */
-import type { BaselinePolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
+import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
 import { inFlightRequests } from "../policy.ts";
 import { pickFirst } from "./pick.ts";
 
@@ -23,7 +23,7 @@ function isImbalanced(loads: readonly number[]): boolean {
   return most - least > BALANCE_ABS_REQUESTS && most > BALANCE_REL * least;
 }
 
-export function prefixWhileBalanced(name: string, byPrefix: ByPrefix): BaselinePolicy {
+export function prefixWhileBalanced(name: string, byPrefix: ByPrefix): PeerPolicy {
   // One number a slot; slots are few and used again.
   const placedBySlot = new Map<number, number>();
   return {

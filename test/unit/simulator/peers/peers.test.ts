@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { baseline, BASELINE_NAMES, isBaselineName } from "../../../../simulator/baselines/baselines.ts";
+import { baseline, PEER_NAMES, isPeerName } from "../../../../simulator/peers/peers.ts";
 import { anyRequest, anySights, ask, noDraw, sight } from "./sights.ts";
 
 /** What a policy is asked, one after the other, and the chance it meets. */
@@ -22,7 +22,7 @@ function repeating(values: readonly number[]): () => number {
   return () => values[next++ % values.length] ?? 0;
 }
 
-describe.each(BASELINE_NAMES)("%s", (name) => {
+describe.each(PEER_NAMES)("%s", (name) => {
   it("chooses a replica that is there, and the same again from the same past", () => {
     fc.assert(
       fc.property(anyCourse, (course) => {
@@ -54,10 +54,10 @@ describe.each(BASELINE_NAMES)("%s", (name) => {
 
 describe("the registry", () => {
   it("knows its names and no others", () => {
-    expect(BASELINE_NAMES).toHaveLength(16);
-    expect(isBaselineName("llm-d")).toBe(true);
-    expect(isBaselineName("toString")).toBe(false);
-    expect(isBaselineName("warmpath")).toBe(false);
+    expect(PEER_NAMES).toHaveLength(16);
+    expect(isPeerName("llm-d")).toBe(true);
+    expect(isPeerName("toString")).toBe(false);
+    expect(isPeerName("warmpath")).toBe(false);
   });
 
   it("remembers nothing from one policy to the next", () => {

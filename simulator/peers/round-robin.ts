@@ -2,9 +2,9 @@
  * Round robin: each replica in turn, whatever it holds and does. What Kubernetes' and most gateways' default amounts to.
  * Knows: the order of the replicas. Keeps: how many it has placed. Ties: none.
  */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 
-export function roundRobin(): BaselinePolicy {
+export function roundRobin(): PeerPolicy {
   let placed = 0;
   return {
     name: "round-robin",

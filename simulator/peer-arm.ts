@@ -4,7 +4,7 @@ import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
 import { DEVICE_BIT } from "./block-cache.ts";
 import type { PlannedRequest } from "./plan.ts";
 import { reusableTokens } from "./plan.ts";
-import type { BaselinePolicy, ReplicaSight } from "./policy.ts";
+import type { PeerPolicy, ReplicaSight } from "./policy.ts";
 import { type Booking, RouterBook } from "./router-book.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 
@@ -16,16 +16,16 @@ interface Known {
   treeTokens: number;
 }
 
-export class BaselineArm implements Arm {
+export class PeerArm implements Arm {
   readonly name: string;
-  readonly #policy: BaselinePolicy;
+  readonly #policy: PeerPolicy;
   readonly #setting: ArmSetting;
   readonly #known: Known[] = [];
   readonly #books: RouterBook[];
   /** Where a request is booked, by its id. */
   readonly #booked = new Map<number, { book: RouterBook; booking: Booking }>();
 
-  constructor(policy: BaselinePolicy, setting: ArmSetting) {
+  constructor(policy: PeerPolicy, setting: ArmSetting) {
     this.name = policy.name;
     this.#policy = policy;
     this.#setting = setting;

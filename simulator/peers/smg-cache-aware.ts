@@ -3,7 +3,7 @@
  * of the prompt, else the least load. In SMG the tree remembers one replica a node, the one routed there last; here it sees what all of them
  * hold, and equal matches go to the lower load, then to the one that was given fewer, then to the first: kinder.
  */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { inFlightRequests } from "../policy.ts";
 import { heldShare, heldTokens } from "./overlap.ts";
 import { pickFirst } from "./pick.ts";
@@ -11,7 +11,7 @@ import { prefixWhileBalanced } from "./smg-balance.ts";
 
 const CACHE_THRESHOLD = 0.3;
 
-export function smgCacheAware(): BaselinePolicy {
+export function smgCacheAware(): PeerPolicy {
   return prefixWhileBalanced("smg-cache-aware", (request, sights, placed) => {
     const index = pickFirst(sights.map((sight, at) => [-heldTokens(request, sight), inFlightRequests(sight), placed(at)]));
     const best = sights[index];

@@ -3,11 +3,11 @@
  * SMG `power_of_two` (model_gateway/src/policies/power_of_two.rs, August 2026) draws and breaks ties so; its load is requests in flight
  * unless engines report their KV use.
  */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { inFlightRequests } from "../policy.ts";
 import { drawBelow } from "./pick.ts";
 
-export function powerOfTwo(): BaselinePolicy {
+export function powerOfTwo(): PeerPolicy {
   return {
     name: "power-of-two",
     choose(_request, sights, draw) {

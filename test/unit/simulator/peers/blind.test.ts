@@ -1,11 +1,11 @@
 /** Rules that look at loads or at nothing. */
 import { describe, expect, it } from "vitest";
-import { consistentHash } from "../../../../simulator/baselines/consistent-hash.ts";
-import { leastLoaded } from "../../../../simulator/baselines/least-loaded.ts";
-import { powerOfTwo } from "../../../../simulator/baselines/power-of-two.ts";
-import { random } from "../../../../simulator/baselines/random.ts";
-import { roundRobin } from "../../../../simulator/baselines/round-robin.ts";
-import { sticky } from "../../../../simulator/baselines/sticky.ts";
+import { consistentHash } from "../../../../simulator/peers/consistent-hash.ts";
+import { leastLoaded } from "../../../../simulator/peers/least-loaded.ts";
+import { powerOfTwo } from "../../../../simulator/peers/power-of-two.ts";
+import { random } from "../../../../simulator/peers/random.ts";
+import { roundRobin } from "../../../../simulator/peers/round-robin.ts";
+import { sticky } from "../../../../simulator/peers/sticky.ts";
 import { ask, draws, loaded, noDraw, sight } from "./sights.ts";
 
 describe("round robin", () => {

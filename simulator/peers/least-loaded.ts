@@ -1,9 +1,9 @@
 /** Least loaded: fewest requests in flight, whatever they are. Ties: at random, so that an idle fleet is filled evenly. */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { inFlightRequests } from "../policy.ts";
 import { pickLowest } from "./pick.ts";
 
-export function leastLoaded(): BaselinePolicy {
+export function leastLoaded(): PeerPolicy {
   return {
     name: "least-loaded",
     choose: (_request, sights, draw) => pickLowest(sights.map(inFlightRequests), draw),

@@ -1,8 +1,8 @@
 /** Random: any replica, each as likely. Knows and keeps nothing. */
-import type { BaselinePolicy } from "../policy.ts";
+import type { PeerPolicy } from "../policy.ts";
 import { drawBelow } from "./pick.ts";
 
-export function random(): BaselinePolicy {
+export function random(): PeerPolicy {
   return {
     name: "random",
     choose(_request, sights, draw) {
