@@ -2,10 +2,10 @@
 import type { EdgeView } from "../src/edge/edge-view.ts";
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/router/dispatcher.ts";
+import type { Work } from "../src/wire/api-table.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { encodeSource } from "../src/wire/ticket.ts";
-import type { Work } from "./context.ts";
 import type { Env } from "./env.ts";
 import type { StoredResponse } from "./stored-response.ts";
 import { poolStub } from "./pool-stub.ts";

@@ -4,6 +4,7 @@ import { type ApiError, apiError } from "../../src/errors.ts";
 import type { PoolCard } from "../../src/router/dispatcher.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { forwardedDigest } from "../../src/wire/admission.ts";
+import { apiRowOf, type Work } from "../../src/wire/api-table.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import type { InnerRequest } from "../../src/wire/inner.ts";
@@ -12,7 +13,7 @@ import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
 import { answerHeaders, answerWhole, pump } from "../answer.ts";
-import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
+import { type AppEnv, background, errorResponse } from "../context.ts";
 import { answerLate, answerLong } from "../late-answer.ts";
 import { Patience } from "../patience.ts";
 import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../place.ts";
@@ -54,7 +55,7 @@ async function historyOf(c: Context<AppEnv>, value: unknown): Promise<History | 
 }
 
 async function accept(c: Context<AppEnv>, read: ReadJson): Promise<Accepted | ApiError> {
-  const { api, work } = apiOfRequest(c.req.path) ?? { api: "chat", work: "generate" };
+  const { api, work } = apiRowOf(c.req.path) ?? { api: "chat", work: "generate" };
   const pin = parsePin(c.req.header(HEADER.pin));
   if (!pin.ok) return pin.error;
   const urgent = parseUrgency((name) => c.req.header(name), read.value);
