@@ -12,11 +12,11 @@ import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
-import { answerHeaders, answerWhole, pump } from "../answer.ts";
+import { answerHeaders, answerWhole, pump } from "../inference/answer.ts";
 import { type AppEnv, background, errorResponse } from "../context.ts";
-import { answerLate, answerLong } from "../late-answer.ts";
+import { answerLate, answerLong } from "../inference/late-answer.ts";
 import { Patience } from "../patience.ts";
-import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../place.ts";
+import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../inference/place.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
 import { MOST_BODY_BYTES, type ReadJson, readJson, refusalHeaders } from "../read-json.ts";
@@ -130,7 +130,7 @@ async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted"
   const goOn = (placed: Placed | null, writing: (writable: WritableStream<Uint8Array>) => Promise<void>): Response => {
     isLong = true;
     const headers = answerHeaders(job, placed ?? patience.by);
-    return answerLong(c, { clientLeft: job.clientLeft, end: () => end(job) }, headers, writing);
+    return answerLong({ clientLeft: job.clientLeft, end: () => end(job), background: job.background }, headers, writing);
   };
   try {
     const placing = place(job);
