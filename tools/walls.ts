@@ -48,7 +48,12 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   "src/edge": core("an edge knows pools by their cards", "src/router", "src/decision", "src/pool", "src/residency", "src/prefix"),
   "src/wire": { may: CORE, not: PLATFORMS, why: "the core is pure" },
   simulator: { may: [...CORE, "src/wire"], not: PURE, why: "the simulator runs the core, in virtual time" },
-  workers: { may: [...CORE, "src/wire"], not: ["undici"], why: "the edge imports src only" },
+  workers: { may: [...CORE, "src/wire", "workers/inference"], not: ["undici"], why: "the edge imports src only" },
+  "workers/inference": {
+    may: [...CORE, "src/wire", "workers"],
+    not: ["undici", "hono", "hono/*"],
+    why: "inference knows no HTTP framework: it runs without a client's request, too",
+  },
   "gpu-backend": { may: [...CORE, "src/wire"], not: ["hono", "hono/*"], why: "the replica imports src only" },
   cli: { may: [...CORE, "src/wire", "simulator", "gpu-backend"], not: [], why: "commands start edges and never import one" },
 };

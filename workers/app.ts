@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { EdgeView } from "../src/edge/edge-view.ts";
 import { apiError } from "../src/errors.ts";
+import { API_TABLE } from "../src/wire/api-table.ts";
 import { about, consoleFile } from "./console/console.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
 import { likelyRoute } from "./likely-route.ts";
@@ -45,16 +46,8 @@ export function createApp(edge = new EdgeView()): Hono<AppEnv> {
   app.put("/internal/results/:id", results);
 
   app.use("/v1/*", authenticate());
-  app.post("/v1/chat/completions", inference);
-  app.post(
-    "/v1/completions",
-    completions((request, c) => app.fetch(request, c.env, c.executionCtx)),
-  );
-  app.post("/v1/messages", inference);
-  app.post("/v1/messages/count_tokens", inference);
-  app.post("/v1/responses", inference);
-  app.post("/v1/responses/input_tokens", inference);
-  app.post("/v1/prewarm", inference);
+  const severalPrompts = completions((request, c) => app.fetch(request, c.env, c.executionCtx));
+  for (const { path, api } of API_TABLE) app.post(path, api === "completions" ? severalPrompts : inference);
   app.get("/v1/responses/:id", getResponse);
   app.delete("/v1/responses/:id", deleteResponse);
   app.get("/v1/responses/:id/input_items", inputItems);

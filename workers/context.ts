@@ -2,25 +2,9 @@ import type { Context } from "hono";
 import type { EdgeView } from "../src/edge/edge-view.ts";
 import type { ApiError } from "../src/errors.ts";
 import { apiOfPath, type ErrorApi, errorBody, errorStatus } from "../src/wire/envelope.ts";
-import type { ApiName } from "../src/wire/inner.ts";
 import type { Config, Env } from "./env.ts";
 
 export type AppEnv = { Bindings: Env; Variables: { edge: EdgeView; config: Config; tenant: string; requestId: string } };
-
-/** `/v1/messages/count_tokens` speaks the API that it counts for. */
-const PREWARM = "/v1/prewarm";
-const COUNTS = /^(\/v1\/messages)\/count_tokens$|^(\/v1\/responses)\/input_tokens$/;
-
-/** generate: an answer is written. count: only the prompt's tokens are counted. prewarm: the prompt is prefilled and kept for who comes next. */
-export type Work = "generate" | "count" | "prewarm";
-
-/** The API of an inference path, and what is to be done. */
-export function apiOfRequest(path: string): { api: ApiName; work: Work } | null {
-  if (path === PREWARM) return { api: "chat", work: "prewarm" };
-  const counted = COUNTS.exec(path);
-  const api = apiOfPath(counted?.[1] ?? counted?.[2] ?? path);
-  return api === null ? null : { api, work: counted === null ? "generate" : "count" };
-}
 
 /** Ends of the paths of Anthropic's clients and of OpenAI's, whatever base URL stands before them. */
 const ANTHROPIC_END = /\/messages(?:\/count_tokens|\/batches(?:\/.*)?)?$/;

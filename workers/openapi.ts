@@ -1,5 +1,6 @@
 /** GET /openapi.json: what can be asked here, by hand and compactly. Bodies are those of the APIs' own documents, so their schemas stay loose. */
 import type { Handler } from "hono";
+import { API_TABLE, type ApiRow } from "../src/wire/api-table.ts";
 import type { AppEnv } from "./context.ts";
 
 type Json = Record<string, unknown>;
@@ -26,16 +27,18 @@ const answers = (description: string, schema: Json, fails: Json = OPENAI_FAILS):
 const pathParameters = (path: string): Json[] =>
   [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
 
-/** An operation that a replica answers: JSON, or with `stream` events of the API's own. */
-function asks(operationId: string, summary: string, schema: string, options: { fails?: Json; streams?: boolean } = {}): Json {
-  const { fails = OPENAI_FAILS, streams = true } = options;
-  const json = { schema: { type: "object" } };
+/** What a replica answers: JSON, or with `stream` events of the API's own. */
+function inferenceOperation({ api, work, operationId, summary, schema }: ApiRow): Json {
+  const fails = api === "messages" ? ANTHROPIC_FAILS : OPENAI_FAILS;
+  const asked = { operationId, summary, requestBody: { required: true, ...content(ref(schema)) } };
+  if (work === "prewarm") return { ...asked, ...answers("It is prefilled.", ref("Prewarmed"), fails), parameters: [PIN] };
+  const streams = work === "generate";
   const ok = {
     description: streams ? "The answer; with `stream: true` server-sent events." : "The count.",
     headers: streams ? SERVED_BY : {},
-    content: { "application/json": json, ...(streams ? { "text/event-stream": { schema: { type: "string" } } } : {}) },
+    content: { "application/json": { schema: anyObject }, ...(streams ? { "text/event-stream": { schema: text } } : {}) },
   };
-  return { operationId, summary, requestBody: { required: true, ...content(ref(schema)) }, responses: { "200": ok, ...fails } };
+  return { ...asked, responses: { "200": ok, ...fails } };
 }
 
 const header = (description: string): Json => ({ description, schema: { type: "string" } });
@@ -167,23 +170,7 @@ const PATHS: Record<string, Json> = {
       responses: { "204": { description: "It is stored." }, ...OPENAI_FAILS },
     },
   },
-  "/v1/chat/completions": { post: asks("createChatCompletion", "OpenAI chat completions", "ChatRequest") },
-  "/v1/completions": { post: asks("createCompletion", "OpenAI completions", "CompletionRequest") },
-  "/v1/messages": { post: asks("createMessage", "Anthropic messages", "MessagesRequest", { fails: ANTHROPIC_FAILS }) },
-  "/v1/messages/count_tokens": {
-    post: asks("countMessageTokens", "Count a message's input tokens", "CountTokensRequest", { fails: ANTHROPIC_FAILS, streams: false }),
-  },
-  "/v1/responses": { post: asks("createResponse", "OpenAI responses", "ResponsesRequest") },
-  "/v1/responses/input_tokens": {
-    post: asks("countResponseTokens", "Count a response's input tokens", "ResponsesRequest", { streams: false }),
-  },
-  "/v1/prewarm": {
-    post: {
-      ...says("prewarm", "Prefill a chat's prompt and keep it for who comes next", "It is prefilled.", ref("Prewarmed")),
-      requestBody: { required: true, ...content(ref("ChatRequest")) },
-      parameters: [PIN],
-    },
-  },
+  ...Object.fromEntries(API_TABLE.map((row) => [row.path, { post: inferenceOperation(row) }])),
   "/v1/responses/{id}": {
     get: says("getResponse", "A stored response", "The response as it was answered."),
     delete: says("deleteResponse", "Delete a stored response", "It is deleted."),

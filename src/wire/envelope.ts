@@ -1,6 +1,7 @@
 /** What differs by API alone: which path is whose, who parses it, and the shape of its errors. Edge and replica share it. */
 import { type ApiError, apiError, type ErrorCode } from "../errors.ts";
 import type { ChatMessage } from "../prefix/prompt.ts";
+import { apiRowOf } from "./api-table.ts";
 import { isObject } from "./check.ts";
 import { parseCompletionRequest } from "./completions.ts";
 import type { ApiName, ParsedRequest } from "./inner.ts";
@@ -36,16 +37,10 @@ function mediaOf(context: ParseContext): ParseOptions {
   return { media: context.media ?? false };
 }
 
-const PATHS: ReadonlyMap<string, ApiName> = new Map([
-  ["/v1/chat/completions", "chat"],
-  ["/v1/completions", "completions"],
-  ["/v1/responses", "responses"],
-  ["/v1/messages", "messages"],
-]);
-
-/** Of a URL's path, as it stands. */
+/** Of a URL's path, as it stands, when an answer is written there. */
 export function apiOfPath(path: string): ApiName | null {
-  return PATHS.get(path) ?? null;
+  const row = apiRowOf(path);
+  return row?.work === "generate" ? row.api : null;
 }
 
 export type AnthropicErrorType =

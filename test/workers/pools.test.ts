@@ -3,12 +3,14 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { EdgeView } from "../../src/edge/edge-view.ts";
 import { DEFAULT_SCHEDULE } from "../../src/prefix/segment.ts";
 import { Sketch } from "../../src/residency/sketch.ts";
 import { formatKey } from "../../src/tenancy/key.ts";
 import { createApp } from "../../workers/app.ts";
 import { configOf, type Env } from "../../workers/env.ts";
 import { promptChain } from "../../workers/prompt-chain.ts";
+import { SlowAnswer } from "./edge.ts";
 import { MockReplica, wayBackAnswer } from "./mock-replica.ts";
 
 const mac = (text: string) => createHmac("sha256", "test-secret-of-the-deployment").update(text).digest();
@@ -246,5 +248,38 @@ describe("WARMPATH_MODELS", () => {
     [{ models: { chat }, aliases: { fast: [{ model: "chat", weight: 0 }] } }, "WARMPATH_MODELS.aliases.fast: every weight is 0"],
   ])("%j is refused, saying where and why", (models, message) => {
     expect(problemOf(models)).toMatch(message);
+  });
+});
+
+describe("what an edge books at a pool", () => {
+  it("is settled by a stream's first content, while the answer goes on", async () => {
+    const edge = new EdgeView();
+    const booked = (): number => (edge.card("eu")?.bookedMs ?? 0) + (edge.card("us")?.bookedMs ?? 0);
+    const slow = new SlowAnswer({ "content-type": "text/event-stream" });
+    let id = "";
+    vi.stubGlobal("fetch", (_url: string, init: RequestInit) => {
+      id = new Headers(init.headers).get("x-request-id") ?? "";
+      return Promise.resolve(slow.response);
+    });
+    const body = JSON.stringify({ model: "chat", stream: true, messages: [{ role: "user", content: long("lakes") }] });
+    const context = createExecutionContext();
+    const request = new Request("https://edge.test/v1/chat/completions", { method: "POST", headers, body });
+    const response = await createApp(edge).fetch(request, many, context);
+    expect(response.status).toBe(200);
+    expect(booked()).toBeGreaterThan(0);
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    const readTo = async (end: string): Promise<void> => {
+      for (let text = ""; !text.includes(end);) text += (await reader?.read())?.value ?? end;
+    };
+    slow.write('data: {"first":1}\n\n');
+    await readTo("first");
+    // What comes second is passed on after the first was noted.
+    slow.write('data: {"second":2}\n\n');
+    await readTo("second");
+    expect(booked()).toBe(0);
+    slow.end("data: [DONE]\n\n");
+    await readTo("[DONE]");
+    replicas.find(({ pool }) => id.startsWith(`req_${pool}_`))?.settle(id);
+    await waitOnExecutionContext(context);
   });
 });

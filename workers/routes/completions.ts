@@ -13,8 +13,8 @@ import {
   tooManyChoices,
   UsageSum,
 } from "../../src/wire/several-prompts.ts";
-import { type AppEnv, errorResponse } from "../context.ts";
-import { answerLate, answerLong } from "../late-answer.ts";
+import { type AppEnv, background, errorResponse } from "../context.ts";
+import { answerLate, answerLong } from "../inference/late-answer.ts";
 import { Patience } from "../patience.ts";
 import { readJson, refusalHeaders } from "../read-json.ts";
 import { SseLines } from "../sse-lines.ts";
@@ -87,8 +87,8 @@ class Batch {
     const gathered = await Promise.race([gathering, patience.over]);
     patience.stop();
     if (gathered === undefined) {
-      const waiting = { ticker, clientLeft: this.#clientLeft, end: () => ticker.stop() };
-      return answerLong(this.#c, waiting, this.#headersLike(first), (writable) => answerLate(waiting, gathering, writable));
+      const waiting = { ticker, clientLeft: this.#clientLeft, end: () => ticker.stop(), background: background(this.#c) };
+      return answerLong(waiting, this.#headersLike(first), (writable) => answerLate(waiting, gathering, writable));
     }
     ticker.stop();
     return gathered;
@@ -97,8 +97,8 @@ class Batch {
   async stream(): Promise<Response> {
     const first = await this.#ask(0);
     if (first.status !== 200) return this.#refusal(first, 0);
-    const waiting = { clientLeft: this.#clientLeft, end: () => undefined };
-    return answerLong(this.#c, waiting, this.#headersLike(first), (writable) => this.#pumpStream(first, writable));
+    const waiting = { clientLeft: this.#clientLeft, end: () => undefined, background: background(this.#c) };
+    return answerLong(waiting, this.#headersLike(first), (writable) => this.#pumpStream(first, writable));
   }
 
   readonly #clientLeft = (): void => this.#left.abort();

@@ -4,6 +4,7 @@ import { type ApiError, apiError } from "../../src/errors.ts";
 import type { PoolCard } from "../../src/router/dispatcher.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { forwardedDigest } from "../../src/wire/admission.ts";
+import { apiRowOf, type Work } from "../../src/wire/api-table.ts";
 import { parserOf } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import type { InnerRequest } from "../../src/wire/inner.ts";
@@ -11,11 +12,11 @@ import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
 import { parseUrgency, type Urgency } from "../../src/wire/urgency.ts";
 import { previousResponseIdOf } from "../../src/wire/responses.ts";
-import { answerHeaders, answerWhole, pump } from "../answer.ts";
-import { apiOfRequest, type AppEnv, background, errorResponse, type Work } from "../context.ts";
-import { answerLate, answerLong } from "../late-answer.ts";
+import { answerHeaders, answerWhole, pump } from "../inference/answer.ts";
+import { type AppEnv, background, errorResponse } from "../context.ts";
+import { answerLate, answerLong } from "../inference/late-answer.ts";
 import { Patience } from "../patience.ts";
-import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../place.ts";
+import { type Acceptance, type Job, place, type Placed, type PlaceResult } from "../inference/place.ts";
 import { choosePools, type ChosenPools } from "../pools.ts";
 import { Ticker } from "../ticker.ts";
 import { MOST_BODY_BYTES, type ReadJson, readJson, refusalHeaders } from "../read-json.ts";
@@ -54,7 +55,7 @@ async function historyOf(c: Context<AppEnv>, value: unknown): Promise<History | 
 }
 
 async function accept(c: Context<AppEnv>, read: ReadJson): Promise<Accepted | ApiError> {
-  const { api, work } = apiOfRequest(c.req.path) ?? { api: "chat", work: "generate" };
+  const { api, work } = apiRowOf(c.req.path) ?? { api: "chat", work: "generate" };
   const pin = parsePin(c.req.header(HEADER.pin));
   if (!pin.ok) return pin.error;
   const urgent = parseUrgency((name) => c.req.header(name), read.value);
@@ -129,7 +130,7 @@ async function serve(c: Context<AppEnv>, common: Omit<Job, "ticker" | "accepted"
   const goOn = (placed: Placed | null, writing: (writable: WritableStream<Uint8Array>) => Promise<void>): Response => {
     isLong = true;
     const headers = answerHeaders(job, placed ?? patience.by);
-    return answerLong(c, { clientLeft: job.clientLeft, end: () => end(job) }, headers, writing);
+    return answerLong({ clientLeft: job.clientLeft, end: () => end(job), background: job.background }, headers, writing);
   };
   try {
     const placing = place(job);

@@ -3,7 +3,7 @@ import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts"
 import { AnnounceIntake } from "../../../src/router/intake.ts";
 import { PoolState } from "../../../src/router/state.ts";
 import type { DecideRequest } from "../../../src/router/question.ts";
-import { refusalOf } from "../../../src/router/refusal.ts";
+import { refusalOf, refused } from "../../../src/router/refusal.ts";
 
 const WAITING = 200;
 
@@ -58,5 +58,17 @@ describe("whoever would wait behind many", () => {
     expect(refusal()).toBeNull();
     leave(1, 5_000);
     expect(refusal()).toContain("it would wait longer than 90 s");
+  });
+});
+
+describe("when to ask again", () => {
+  it.each([
+    [0, 1],
+    [2_001, 3],
+    [60_000, 60],
+    [60_001, 60],
+    [86_400_000, 60],
+  ])("after %s ms of queued prefill is in %s s: from 1 s to 1 min", (drainMs, seconds) => {
+    expect(refused({ waitMs: 0, paceMs: 0, drainMs }, "so").retryAfterSeconds).toBe(seconds);
   });
 });

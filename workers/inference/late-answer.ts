@@ -1,8 +1,6 @@
 /** An answer whose headers go out before it is here (patience.ts), and what is written until it is: how a client that has left is noticed. */
-import type { Context } from "hono";
-import type { ApiError } from "../src/errors.ts";
-import { type AppEnv, background } from "./context.ts";
-import type { Ticker } from "./ticker.ts";
+import type { ApiError } from "../../src/errors.ts";
+import type { Ticker } from "../ticker.ts";
 
 /** JSON allows it before a value. */
 const SPACE = new TextEncoder().encode("\n");
@@ -14,10 +12,16 @@ export interface Waiting {
   clientLeft: () => void;
 }
 
-/** From here on the client has its headers, and `writing` its body. `end`: nothing of it is waited for any more. */
+export interface Long extends Pick<Waiting, "clientLeft"> {
+  /** Nothing of it is waited for any more. */
+  end: () => void;
+  /** Keeps the edge running until the work is done. */
+  background: (work: Promise<unknown>) => void;
+}
+
+/** From here on the client has its headers, and `writing` its body. */
 export function answerLong(
-  c: Context<AppEnv>,
-  { clientLeft, end }: Pick<Waiting, "clientLeft"> & { end: () => void },
+  { clientLeft, end, background }: Long,
   headers: Headers,
   writing: (writable: WritableStream<Uint8Array>) => Promise<void>,
 ): Response {
@@ -27,7 +31,7 @@ export function answerLong(
     clientLeft();
     return writable.abort(error).catch(() => undefined);
   });
-  background(c)(written.finally(end));
+  background(written.finally(end));
   return new Response(readable, { headers });
 }
 

@@ -1,13 +1,13 @@
 /** From a placed request to the client's answer, whole or streamed, over the loss of replicas. */
-import { type ApiError, apiError } from "../src/errors.ts";
-import { HEADER } from "../src/wire/headers.ts";
-import { errorOfBody } from "../src/wire/envelope.ts";
-import { createdSecondsOf, lostAnswerEvents } from "../src/wire/lost-answer.ts";
+import { type ApiError, apiError } from "../../src/errors.ts";
+import { HEADER } from "../../src/wire/headers.ts";
+import { errorOfBody } from "../../src/wire/envelope.ts";
+import { createdSecondsOf, lostAnswerEvents } from "../../src/wire/lost-answer.ts";
 import { forwardStream, readWhole } from "./forward.ts";
-import { isJsonObject, jsonObjectOf } from "./json-answer.ts";
+import { isJsonObject, jsonObjectOf } from "../json-answer.ts";
 import { writeWhile } from "./late-answer.ts";
 import { type Acceptance, type Job, type LostAttempt, place, type Placed, type PlaceResult, requestIdOf } from "./place.ts";
-import { poolStub } from "./pool-stub.ts";
+import { poolStub } from "../pool-stub.ts";
 
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 const encoder = new TextEncoder();

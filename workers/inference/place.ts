@@ -1,18 +1,18 @@
 /** Finds a replica that takes the request: decide, fetch, and again elsewhere when it is busy or lost; in the next pool when one has none for it. */
-import type { EdgeView } from "../src/edge/edge-view.ts";
-import { type ApiError, apiError } from "../src/errors.ts";
-import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../src/router/dispatcher.ts";
-import { HEADER } from "../src/wire/headers.ts";
-import type { InnerRequest } from "../src/wire/inner.ts";
-import { encodeSource } from "../src/wire/ticket.ts";
-import type { Work } from "./context.ts";
-import type { Env } from "./env.ts";
-import type { StoredResponse } from "./stored-response.ts";
-import { poolStub } from "./pool-stub.ts";
-import type { Ticker } from "./ticker.ts";
-import { type ReplicaAnswerBody, verdictOf } from "./verdict.ts";
-import type { ChosenPools, PoolTarget } from "./pools.ts";
-import { HEADERS_TIMEOUT_MS, MOST_WAIT_MS } from "../src/limits.ts";
+import type { EdgeView } from "../../src/edge/edge-view.ts";
+import { type ApiError, apiError } from "../../src/errors.ts";
+import type { Ask, FailedAttempt, PoolCard, ReplicaAnswer } from "../../src/router/dispatcher.ts";
+import type { Work } from "../../src/wire/api-table.ts";
+import { HEADER } from "../../src/wire/headers.ts";
+import type { InnerRequest } from "../../src/wire/inner.ts";
+import { encodeSource } from "../../src/wire/ticket.ts";
+import type { Env } from "../env.ts";
+import type { StoredResponse } from "../stored-response.ts";
+import { poolStub } from "../pool-stub.ts";
+import type { Ticker } from "../ticker.ts";
+import { type ReplicaAnswerBody, verdictOf } from "../verdict.ts";
+import type { ChosenPools, PoolTarget } from "../pools.ts";
+import { HEADERS_TIMEOUT_MS, MOST_WAIT_MS } from "../../src/limits.ts";
 
 const MOST_TRIES = 4;
 /** Replicas that began a new epoch meanwhile were not tried; but nobody asks for ever. */

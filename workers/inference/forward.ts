@@ -3,8 +3,8 @@
  * the client noticing; from then on the platform moves the bytes and no JavaScript runs per token.
  */
 import type { Placed } from "./place.ts";
-import { TICK_MS, type Ticker } from "./ticker.ts";
-import { SILENCE_MS } from "../src/limits.ts";
+import { TICK_MS, type Ticker } from "../ticker.ts";
+import { SILENCE_MS } from "../../src/limits.ts";
 
 /** After so many a running stream's lease is looked at again: a frozen replica closes no socket. */
 const LEASE_CHECK_TICKS = 10;
