@@ -3,8 +3,16 @@ import { expect, it } from "vitest";
 import { unstable_readConfig } from "wrangler";
 import { parseWranglerConfig, wranglerConfig } from "../../../cli/wrangler-config.ts";
 
+/** Its types are not seen by this program's settings. */
+interface Read {
+  compatibility_date: string;
+  compatibility_flags: string[];
+  durable_objects: { bindings: { name: string; class_name: string }[] };
+  migrations: { deleted_classes?: string[] }[];
+}
+
 it("the launcher reads of wrangler.toml what wrangler reads", () => {
-  const config = unstable_readConfig({ config: join(import.meta.dirname, "../../../wrangler.toml") });
+  const config = unstable_readConfig({ config: join(import.meta.dirname, "../../../wrangler.toml") }) as Read;
   expect(wranglerConfig()).toEqual({
     compatibilityDate: config.compatibility_date,
     compatibilityFlags: config.compatibility_flags,
