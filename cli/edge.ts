@@ -11,6 +11,7 @@ import { BUILD_LIMIT_MS, quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 import { firstWords } from "./edge-output.ts";
 import { takenPort } from "./port.ts";
 import { endOf } from "./voice.ts";
+import { type WranglerConfig, wranglerConfig } from "./wrangler-config.ts";
 import { readRegularSync } from "../gpu-backend/regular-file.ts";
 import { MOST_BYTES, writePrivately } from "./state-directory.ts";
 import type { DiskSpace } from "../src/records/disk-room.ts";
@@ -44,8 +45,15 @@ export type EdgeProcess =
   /** `taken`: another process has its port, maybe for a moment only. */
   | { type: "failed"; message: string; taken?: boolean };
 
+/** And the name of the folder that a class of objects is stored in. */
+const uniqueKey = (className: string): string => `warmpath-${className}`;
+
 /** Made anew at each start: the bundle's file names are content hashes. */
-function writeCapnp(variables: EdgeOptions["variables"], bundle: string): string {
+function writeCapnp(
+  variables: EdgeOptions["variables"],
+  { compatibilityDate, compatibilityFlags, objects }: WranglerConfig,
+  bundle: string,
+): string {
   const allowed = variables.WARMPATH_REPLICA_ADDRESSES === "public" ? '"public"' : '"public", "private"';
   const wasm = readdirSync(bundle).filter((file) => file.endsWith(".wasm"));
   const text = `using Workerd = import "/workerd/workerd.capnp";
@@ -65,21 +73,17 @@ const edge :Workerd.Worker = (
     (name = "router.js", esModule = embed "router.js"),
 ${wasm.map((file) => `    (name = "${file}", wasm = embed "${file}"),`).join("\n")}
   ],
-  compatibilityDate = "2026-08-01",
-  compatibilityFlags = ["nodejs_compat", "enable_request_signal"],
+  compatibilityDate = ${JSON.stringify(compatibilityDate)},
+  compatibilityFlags = ${JSON.stringify(compatibilityFlags)},
   bindings = [
-    (name = "POOL", durableObjectNamespace = "PoolObject"),
-    (name = "RECORDS", durableObjectNamespace = "RecordsObject"),
-    (name = "DIRECTORY", durableObjectNamespace = "DirectoryObject"),
+${objects.map(({ binding, className }) => `    (name = "${binding}", durableObjectNamespace = "${className}"),`).join("\n")}
     (name = "DISK", service = "disk"),
 ${Object.keys(variables)
   .map((name) => `    (name = "${name}", fromEnvironment = "${name}"),`)
   .join("\n")}
   ],
   durableObjectNamespaces = [
-    (className = "PoolObject", uniqueKey = "warmpath-PoolObject", enableSql = true),
-    (className = "RecordsObject", uniqueKey = "warmpath-RecordsObject", enableSql = true),
-    (className = "DirectoryObject", uniqueKey = "warmpath-DirectoryObject", enableSql = true),
+${objects.map(({ className }) => `    (className = "${className}", uniqueKey = "${uniqueKey(className)}", enableSql = true),`).join("\n")}
   ],
   durableObjectStorage = (localDisk = "objects"),
 );
@@ -102,10 +106,10 @@ export async function startWorkerd(options: EdgeOptions, bundle: string): Promis
   const variables = { ...ADDRESSES, ...options.variables, ...LISTENS };
   const objects = join(options.stateDirectory, "objects");
   mkdirSync(objects, { recursive: true, mode: 0o700 });
-  // As responses were stored before, a file each; they are not kept.
-  rmSync(join(objects, "warmpath-ResponseObject"), { recursive: true, force: true });
+  const config = wranglerConfig();
+  for (const deleted of config.deletedClasses) rmSync(join(objects, uniqueKey(deleted)), { recursive: true, force: true });
   const disk = await serveDiskSpace(options.diskSpace ?? (() => spaceOf(objects)));
-  const capnp = writeCapnp(variables, bundle);
+  const capnp = writeCapnp(variables, config, bundle);
   const workerd = require("workerd") as { default: string };
   const places = ["-d", `objects=${objects}`, "-e", `disk=${HOST}:${disk.port}`, "-s", `http=${HOST}:${options.port}`];
   const child = spawn(...dyingWithParent(workerd.default, ["serve", capnp, ...places, "--control-fd=3"]), {

@@ -48,14 +48,14 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   "src/edge": core("an edge knows pools by their cards", "src/router", "src/decision", "src/pool", "src/residency", "src/prefix"),
   "src/wire": { may: CORE, not: PLATFORMS, why: "the core is pure" },
   simulator: { may: [...CORE, "src/wire"], not: PURE, why: "the simulator runs the core, in virtual time" },
-  workers: { may: [...CORE, "src/wire", "workers/inference"], not: ["undici"], why: "the edge imports src only" },
-  "workers/inference": {
-    may: [...CORE, "src/wire", "workers"],
-    not: ["undici", "hono", "hono/*"],
-    why: "inference knows no HTTP framework: it runs without a client's request, too",
-  },
+  workers: { may: [...CORE, "src/wire"], not: ["undici"], why: "the edge imports src only" },
   "gpu-backend": { may: [...CORE, "src/wire"], not: ["hono", "hono/*"], why: "the replica imports src only" },
   cli: { may: [...CORE, "src/wire", "simulator", "gpu-backend"], not: [], why: "commands start edges and never import one" },
+};
+
+/** Folders of a room that must do without more packages than the room. */
+export const WITHOUT: Readonly<Record<string, { room: string; not: readonly string[]; why: string }>> = {
+  "workers/inference": { room: "workers", not: ["hono", "hono/*"], why: "jobs and batches call it, too: it knows no HTTP framework" },
 };
 
 /** Rooms without clock and chance: both are given to them. */
@@ -74,7 +74,8 @@ const OPEN = "src/*.ts";
 const BELOW = "/**/*.{ts,tsx}";
 const ENGINE = { group: ["**/engine/*/**"], message: "an engine's folder is its own: open-engine chooses it, the rest knows the contract" };
 
-function overrideOf(room: string, { not, why }: Room): object {
+/** `files`: of the whole room, or of a folder in it. */
+function overrideOf(room: string, { not, why }: Pick<Room, "not" | "why">, files = room === OPEN ? OPEN : `${room}${BELOW}`): object {
   const patterns: object[] = [{ group: [...forbiddenTo(room).map(patternOf), ...not], message: why }];
   if (room === "gpu-backend") patterns.push(ENGINE);
   const walls = { "no-restricted-imports": ["error", { patterns }] };
@@ -82,7 +83,7 @@ function overrideOf(room: string, { not, why }: Room): object {
     "no-restricted-globals": ["error", "Date", "setTimeout", "setInterval", "fetch", "crypto", "performance", "process"],
     "no-restricted-properties": ["error", { object: "Math", property: "random" }],
   };
-  return { files: [room === OPEN ? OPEN : `${room}${BELOW}`], rules: isPure(room) ? { ...walls, ...pure } : walls };
+  return { files: [files], rules: isPure(room) ? { ...walls, ...pure } : walls };
 }
 
 const FILE = join(import.meta.dirname, "../.oxlintrc.json");
@@ -91,11 +92,15 @@ const FILE = join(import.meta.dirname, "../.oxlintrc.json");
 export function withWalls(config: string): string {
   const rules = JSON.parse(config) as { overrides: { files: string[] }[] };
   const isWall = ({ files }: { files: string[] }): boolean =>
-    files.every((file) => file === OPEN || Object.hasOwn(ROOMS, file.replace(BELOW, "")));
+    files.every((file) => file === OPEN || Object.hasOwn({ ...ROOMS, ...WITHOUT }, file.replace(BELOW, "")));
   const others = rules.overrides.filter((override) => !isWall(override));
   const made = [
     overrideOf(OPEN, core("what is open to all imports nothing")),
     ...Object.entries(ROOMS).map(([room, of]) => overrideOf(room, of)),
+    // The last that matches a file holds, so these have their room's rules, too.
+    ...Object.entries(WITHOUT).map(([folder, { room, not, why }]) =>
+      overrideOf(room, { not: [...(ROOMS[room]?.not ?? []), ...not], why }, `${folder}${BELOW}`),
+    ),
   ];
   return JSON.stringify({ ...rules, overrides: [...made, ...others] }, null, 2);
 }

@@ -59,7 +59,7 @@ export interface PoolAsk {
   draw: number;
   /** Its client said what conversation it belongs to, so others will follow it; default no. */
   goesOn?: boolean;
-  /** What going far for prompts like this one has cost this edge so far (paid-ways.ts); default nothing. */
+  /** What going far for prompts like this one has cost this edge so far (distance-debt.ts); default nothing. */
   paidMs?: number;
 }
 

@@ -23,7 +23,7 @@ export function roomsOf({ membership, leases, rates }: PoolState): Room[] {
   });
 }
 
-/** Whether more is queued than its hold allows, where the prompt of who goes to `replica` would be computed. What is overdue there holds nobody back (pool-view.ts). */
+/** Whether more is queued than its hold allows, where the prompt of who goes to `replica` would be computed. What is overdue there holds nobody back (view.ts). */
 export function isHeld(
   state: PoolState,
   replica: Replica,

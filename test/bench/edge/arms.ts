@@ -11,6 +11,7 @@ import { bundleEdge } from "../../../cli/bundle.ts";
 import { startWorkerd } from "../../../cli/edge.ts";
 import { choosePort } from "../../../cli/port.ts";
 import { loadSecrets, type Secrets } from "../../../cli/secrets.ts";
+import { wranglerConfig } from "../../../cli/wrangler-config.ts";
 
 export const POOL = "bench";
 const START_MS = 30_000;
@@ -141,7 +142,7 @@ const config :Workerd.Config = (
 );
 const pass :Workerd.Worker = (
   modules = [(name = "pass.js", esModule = embed "pass.js")],
-  compatibilityDate = "2026-08-01",
+  compatibilityDate = "${wranglerConfig().compatibilityDate}",
   bindings = [(name = "UPSTREAM", fromEnvironment = "UPSTREAM")],
 );
 `;

@@ -3,6 +3,7 @@
  * released after each batch of calls, and that is timed for itself.
  */
 import { specFingerprint } from "../../../src/prefix/segment.ts";
+import { wranglerConfig } from "../../../cli/wrangler-config.ts";
 import { type Edge, POOL, restartEdge, startEdge } from "./arms.ts";
 import { cpuMs, round, rssMb } from "./cpu.ts";
 import { HASH_SPEC } from "./prompts.ts";
@@ -62,7 +63,7 @@ export default {
 `;
 const CALLER_CAPNP = `const caller :Workerd.Worker = (
   modules = [(name = "caller.js", esModule = embed "caller.js")],
-  compatibilityDate = "2026-08-01",
+  compatibilityDate = "${wranglerConfig().compatibilityDate}",
   compatibilityFlags = ["nodejs_compat"],
   bindings = [(name = "POOL", durableObjectNamespace = (className = "PoolObject", serviceName = "edge"))],
 );

@@ -17,6 +17,8 @@ let refused: Set<string>;
 const othersOf = (room: string): string[] => rooms.filter((other) => other !== room);
 const probeOf = (room: string): string => join(room, "a/probe.ts");
 
+const [inference, beside] = ["workers/inference/probe.ts", "workers/middleware/probe.ts"] as const;
+
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "warmpath-walls-"));
   for (const room of rooms) {
@@ -24,6 +26,13 @@ beforeAll(async () => {
     mkdirSync(dirname(file), { recursive: true });
     const specifiers = othersOf(room).map((other) => relative(dirname(file), join(folder, other, "a/thing.ts")));
     writeFileSync(file, `${specifiers.map((specifier, at) => `import { thing as t${at} } from "${specifier}";`).join("\n")}\n`);
+  }
+  for (const file of [inference, beside]) {
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    writeFileSync(
+      join(folder, file),
+      'import { Hono } from "hono";\nimport { cors } from "hono/cors";\nimport { a } from "../../cli/a.ts";\n',
+    );
   }
   const { overrides } = JSON.parse(rules) as { overrides: object[] };
   writeFileSync(join(folder, ".oxlintrc.json"), JSON.stringify({ categories: { correctness: "off" }, overrides }));
@@ -46,4 +55,9 @@ test("the linter's file is made from the table", () => {
 test.each(rooms)("%s may import what the table says, and nothing else", (room) => {
   const found = othersOf(room).filter((_, at) => refused.has(`${probeOf(room)}:${at + 1}`));
   expect(found).toEqual(forbiddenTo(room));
+});
+
+test("workers/inference has the walls of workers, and may not import hono", () => {
+  const found = [inference, beside].map((file) => [1, 2, 3].filter((line) => refused.has(`${file}:${line}`)));
+  expect(found).toEqual([[1, 2, 3], [3]]);
 });
