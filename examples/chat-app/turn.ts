@@ -10,6 +10,8 @@ export interface Served {
   cachedTokens?: number;
   /** From sending to the first word, as the browser saw it. ms. */
   firstTokenMs?: number;
+  /** The answer took too long, and was ended before it was whole. */
+  wasCut?: boolean;
 }
 export type ChatMessage = UIMessage<Served>;
 

@@ -31,7 +31,7 @@ export default {
     const { pathname, host } = new URL(request.url);
     // Other sites' pages do not spend this app's tokens. Who may use it at all is yours to say: put a login here.
     const origin = request.headers.get("origin");
-    if (origin !== null && new URL(origin).host !== host) return refused(403, "This app answers its own page only.");
+    if (origin !== null && URL.parse(origin)?.host !== host) return refused(403, "This app answers its own page only.");
     const { success } = await env.REQUESTS.limit({ key: request.headers.get("cf-connecting-ip") ?? "local" });
     if (!success) return refused(429, "Too many messages within a minute. Wait a moment.");
     if (pathname === "/api/models" && request.method === "GET") return models(env);
@@ -64,6 +64,7 @@ async function chat(request: Request, env: Env): Promise<Response> {
   if (!asked.success) return refused(400, "The page sent something that this app does not understand. Reload it.");
   const { id, model, messages } = asked.data;
   let replica: string | undefined;
+  const timeout = AbortSignal.timeout(ANSWER_MS);
   const warmpath = createOpenAICompatible({
     name: "warmpath",
     baseURL: `${env.WARMPATH_URL}/v1`,
@@ -84,13 +85,14 @@ async function chat(request: Request, env: Env): Promise<Response> {
     // Turns of one conversation go where its KV cache is.
     headers: { "x-session-id": id },
     // The person pressed Stop, or left.
-    abortSignal: AbortSignal.any([request.signal, AbortSignal.timeout(ANSWER_MS)]),
+    abortSignal: AbortSignal.any([request.signal, timeout]),
     onError: () => undefined,
   });
   const stream = toUIMessageStream<ToolSet, ChatMessage>({
     stream: result.stream,
     messageMetadata: ({ part }) => {
       if (part.type === "text-start" || part.type === "reasoning-start") return { replica };
+      if (part.type === "abort" && timeout.aborted) return { replica, wasCut: true };
       if (part.type !== "finish-step") return undefined;
       const { inputTokens, inputTokenDetails } = part.usage;
       return { replica, promptTokens: inputTokens, cachedTokens: inputTokenDetails.cacheReadTokens };

@@ -123,6 +123,43 @@ it("conversations are listed, opened and deleted by the keyboard alone", async (
   expect(complaints).toEqual([]);
 });
 
+it("reasoning stands apart, HTML in an answer stays text, and an answer that was cut says so", async () => {
+  const { page, complaints } = await opened();
+  const text = "**Bold** <img src=x onerror=alert(1)> ![a picture](https://other.test/x.png) [link](javascript:alert(1))";
+  // The demo model neither reasons nor writes HTML.
+  const chunks = [
+    { type: "start" },
+    { type: "reasoning-start", id: "r" },
+    { type: "reasoning-delta", id: "r", delta: "I think." },
+    { type: "reasoning-end", id: "r" },
+    { type: "text-start", id: "t" },
+    { type: "text-delta", id: "t", delta: text },
+    { type: "text-end", id: "t" },
+    { type: "message-metadata", messageMetadata: { replica: "replica-1", wasCut: true } },
+    { type: "finish" },
+  ];
+  const body = [...chunks.map((chunk) => JSON.stringify(chunk)), "[DONE]"].map((line) => `data: ${line}\n\n`).join("");
+  await page.route("**/api/chat", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+  await page.getByRole("textbox").fill("Hello.");
+  await page.getByRole("textbox").press("Enter");
+  await page.getByRole("alert").getByText("This answer took too long").waitFor();
+  // The whole answer came at once, and its time is known all the same.
+  await page
+    .locator(".served")
+    .getByText(/^replica-1 · first token after \d/)
+    .waitFor();
+  const answer = page.locator(".answer");
+  expect(await answer.getByText("I think.").isVisible()).toBe(false);
+  await answer.getByText("Reasoning").click();
+  expect(await answer.getByText("I think.").isVisible()).toBe(true);
+  expect(await answer.locator("strong").allInnerTexts()).toEqual(["Bold"]);
+  expect(await answer.locator("img").count()).toBe(0);
+  expect(await answer.innerText()).toContain("<img src=x onerror=alert(1)>");
+  expect(await answer.innerText()).toContain("a picture");
+  expect(await answer.getByText("link").getAttribute("href")).not.toContain("javascript");
+  expect(complaints).toEqual([]);
+});
+
 it("what it can't do it says in words, and the key is nowhere in the page", async () => {
   const { page } = await opened();
   const texts: string[] = [];
@@ -142,6 +179,7 @@ it("what it can't do it says in words, and the key is nowhere in the page", asyn
     fetch(`${url}/api/chat`, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
   const message = { id: "1", role: "user", parts: [{ type: "text", text: "Hi." }] };
   expect((await asked({ id: "c", model: product.model, messages: [message] }, { origin: "https://other.test" })).status).toBe(403);
+  expect((await asked({ id: "c", model: product.model, messages: [message] }, { origin: "null" })).status).toBe(403);
   expect((await asked({ id: "c", model: product.model, messages: [] })).status).toBe(400);
   expect(
     (await asked({ id: "c", model: product.model, messages: [{ ...message, parts: [{ type: "text", text: "x".repeat(600_000) }] }] }))

@@ -40,7 +40,7 @@ export function Chat({ conversation, models, onChange }: ChatProps) {
     const timed = withFirstToken(messages, firstTokenMs);
     if (timed !== messages) setMessages(timed);
     else onChange({ ...conversation, messages });
-  }, [isRunning, messages]);
+  }, [isRunning, messages, firstTokenMs]);
 
   const body = { model: conversation.model };
   const send = (text: string): void => {

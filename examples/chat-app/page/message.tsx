@@ -30,6 +30,11 @@ export function Message({ message, onEdit, onRetry }: MessageProps) {
         </details>
       )}
       <Text text={textOf(message)} />
+      {message.metadata?.wasCut && (
+        <p className="fault" role="alert">
+          This answer took too long, and was cut. Press Retry.
+        </p>
+      )}
       <Served message={message} />
       {onRetry && <button onClick={onRetry}>Retry</button>}
     </article>
