@@ -4,6 +4,7 @@
  */
 import { Agent, request } from "undici";
 import { withinLimit } from "../../time-limit.ts";
+import { refusalOrStream } from "./early-error.ts";
 
 /** unreachable: no connection, or it broke. */
 export type LinkFailure = { type: "failed"; why: "unreachable" | "timeout" | "aborted" | "malformed" };
@@ -72,11 +73,11 @@ export class ServerLink {
     return limited.type === "done" ? limited.result : { type: "failed", why: limited.type };
   }
 
-  /** A streamed answer, once its status is 200; else what the server says instead. */
+  /** A streamed answer, once its status is 200 and no refusal comes as its first event; else what the server says instead. */
   async open(path: string, body: unknown, signal: AbortSignal): Promise<LinkStream | LinkAnswer | LinkFailure> {
     try {
       const answer = await this.#send(path, body, signal);
-      if (answer.statusCode === 200) return { type: "stream", chunks: answer.body };
+      if (answer.statusCode === 200) return await refusalOrStream(answer.body);
       return await wholeOf(answer.statusCode, answer.body);
     } catch (cause) {
       if (signal.aborted) return { type: "failed", why: "aborted" };
