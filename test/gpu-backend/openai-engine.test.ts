@@ -102,18 +102,6 @@ const sse = (response: ServerResponse, ...events: object[]): void => {
 };
 const said = (text: string, finish: string | null = null): object => ({ choices: [{ index: 0, text, finish_reason: finish }] });
 
-test.each([
-  ["a token", { tokens: [1, 2, 400_000, 3] }, { reason: "unknown_token", index: 2 }, "Token id 400000 is out of vocabulary"],
-  ["a schema", { grammar: { type: "json_object", strict: true } }, { reason: "grammar" }, "The grammar can't be compiled"],
-] as const)("a refusal of %s that comes as the stream's only event is a refusal", async (_, asked, refusal, message) => {
-  server.next = (_request, response) => {
-    sse(response, { error: { message, type: "BadRequestError", code: 400 } });
-    response.end("data: [DONE]\n\n");
-  };
-  expect(await engine.run(request("x", asked as Partial<EngineRequest>))).toMatchObject({ type: "refused", ...refusal });
-  expect(engine.load()).toEqual({ running: 0, queued: 0, usedKvTokens: 0 });
-});
-
 test.each<[string, (response: ServerResponse) => void]>([
   [
     'ends it with "abort"',
