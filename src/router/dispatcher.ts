@@ -14,7 +14,7 @@ import { type Holdings, holdingsOf, viewFor } from "./view.ts";
 import type { Answered, AnswerTo, DecideAnswer, DecideRequest, FailedAttempt } from "./question.ts";
 import { cannotMake, drained, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { isProbablyTooLong, requestView } from "./request-view.ts";
-import { countPlaced, type Minter, reserve } from "./reservation.ts";
+import { type Minter, reserve } from "./reservation.ts";
 import { isHeld, roomsOf } from "./room.ts";
 import { couldPull } from "../decision/transfer-cost.ts";
 
@@ -70,7 +70,7 @@ export class Dispatcher {
     if (request.elsewhere === true && !hasReplicaFor(this.#state, request, nowMs)) {
       return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
-    const { line, counters } = this.#state;
+    const { line, events } = this.#state;
     // Nobody overtakes those who wait, unless it is the line that lets them, or it will not be computed.
     if (line.length === 0 || isProbablyTooLong(this.#state, request)) {
       const placed = this.#place(request, null, nowMs);
@@ -79,10 +79,10 @@ export class Dispatcher {
     const holdings = holdingsOf(this.#state, request.chain, nowMs);
     const refusal = this.#enter(request, holdings, nowMs);
     if (refusal !== null) {
-      counters.refused++;
+      events.emit({ kind: "refused", id: request.id });
       return refusal;
     }
-    counters.waited++;
+    events.emit({ kind: "waiting", id: request.id });
     this.#held.set(request.id, { request, to, holdings, lookedAtMs: nowMs });
     return null;
   }
@@ -114,8 +114,7 @@ export class Dispatcher {
     this.#state.leases.release(prefillLease(key), nowMs);
     const ended = this.#state.leases.release(key, nowMs);
     if (ended.kind !== "ended") return;
-    this.#state.counters.released++;
-    this.#state.ring.complete(key.id, key.attempt, { ended: "released" });
+    this.#state.events.emit({ kind: "released", key, by: "edge" });
   }
 
   /** Sends whoever's turn it is (line-plan.ts). Call whenever anything has changed; it looks at nothing when nothing has. */
@@ -139,7 +138,7 @@ export class Dispatcher {
   #refuseAll(answers: Answered[]): void {
     for (const [id, { to }] of this.#held) {
       this.leave(id);
-      this.#state.counters.refused++;
+      this.#state.events.emit({ kind: "refused", id });
       answers.push({ to, answer: drained() });
     }
   }
@@ -207,7 +206,7 @@ export class Dispatcher {
       if (held === undefined) continue;
       if (cannotMake(state, held.request, claim.workMs, nowMs)) {
         this.leave(claim.id);
-        state.counters.refused++;
+        state.events.emit({ kind: "refused", id: claim.id });
         const answer = refused(outlookOf(state, claim.priority, claim.workMs, nowMs), "its first token would come after its deadline");
         answers.push({ to: held.to, answer });
         continue;
@@ -262,7 +261,7 @@ export class Dispatcher {
     // It stays in line for its warm replica; that needs no evidence, a refusal does.
     if (toIdle && tooLate(request, firstTokenInMs, nowMs)) return null;
     if (knownTooLate(state, request, chosen, firstTokenInMs, nowMs)) {
-      state.counters.refused++;
+      state.events.emit({ kind: "refused", id: request.id });
       const { priority = "normal" } = request;
       const answer = refused(outlookOf(state, priority, chosen.terms.prefillMs, nowMs), "its first token would come after its deadline");
       return { answer, slots: [] };
@@ -274,10 +273,13 @@ export class Dispatcher {
     this.#turn++;
     state.breaker.sent(replica.slot, replica.epoch, nowMs);
     const { id, tenant } = request;
-    const known = { ...watchReuse(state, trying, decision), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
-    state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
+    const { sight, ...seenBefore } = watchReuse(state, trying, decision);
+    const known = { ...seenBefore, waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
+    const record = explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision });
     learnPlaced(state, request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
-    countPlaced(state, answer, request);
+    // An epoch that was replaced has not failed.
+    const retries = request.failed?.some(({ replaced }) => replaced !== true) === true;
+    state.events.emit({ kind: "placed", answer, record, sight, retries });
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
   }
 

@@ -14,6 +14,7 @@ import type { SavedRates } from "../rates/rate-book.ts";
 import type { SegmentIndex } from "../residency/segment-index.ts";
 import type { PoolCard } from "./card.ts";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
+import type { PoolListener } from "./events.ts";
 import { AnnounceIntake, type ResidencyUpdate } from "./intake.ts";
 import type { HeartbeatReport, LeaseStep } from "./lease-report.ts";
 import { poolMetrics } from "./metrics.ts";
@@ -23,6 +24,7 @@ import { PoolState } from "./state.ts";
 import type { ResyncNeed } from "./sync.ts";
 
 export type { PoolCard } from "./card.ts";
+export type { PoolEvent, PoolListener } from "./events.ts";
 export type { DispatcherOptions } from "./dispatcher.ts";
 export type { ResidencyUpdate } from "./intake.ts";
 export type { HeartbeatReport, LeaseStep } from "./lease-report.ts";
@@ -228,6 +230,16 @@ export class Pool {
     this.state.createdAtSeconds = createdAtSeconds;
     if (rates !== undefined) this.state.rates.restore(rates);
     this.#intake.restore(membership, indexFits, nowMs);
+  }
+
+  /** The shell has written so much for checkpoints since it began. */
+  checkpointed({ rows, bytes }: { rows: number; bytes: number }): void {
+    this.state.events.emit({ kind: "checkpointed", rows, bytes });
+  }
+
+  /** Hears of each event at once. The function that ends it is returned. */
+  subscribe(listener: PoolListener): () => void {
+    return this.state.events.subscribe(listener);
   }
 
   #membership(event: MembershipEvent, nowMs: number): PoolEffect[] {

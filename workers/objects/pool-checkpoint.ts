@@ -51,8 +51,7 @@ export class PoolCheckpoint {
     this.#changed = false;
     const saved = this.#pool.save();
     this.#index.flush((rows) => this.#store.save(saved, rows));
-    this.#pool.state.counters.checkpointRows = this.#store.written.rows;
-    this.#pool.state.counters.checkpointBytes = this.#store.written.bytes;
+    this.#pool.checkpointed(this.#store.written);
   }
 
   /** Nothing when there is none. One that does not fit together is void: replicas are then asked for everything. */
