@@ -3,8 +3,7 @@
  * hears of its cache late, as of an engine that publishes what it holds; its heartbeats name what it has sent, and nothing overtakes.
  */
 import type { LeaseKey } from "../src/pool/lease.ts";
-import type { AnnounceIntake, ResidencyUpdate } from "../src/router/intake.ts";
-import type { ResyncNeed } from "../src/router/sync.ts";
+import type { Pool, PoolEffect, ResidencyUpdate } from "../src/router/pool.ts";
 import type { ArmSetting } from "./arm.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 import { HEARTBEAT_MS } from "../src/limits.ts";
@@ -19,9 +18,8 @@ export class AnnounceLine {
   readonly replica: SimulatedReplica;
   readonly slot: number;
   readonly #setting: ArmSetting;
-  readonly #intake: AnnounceIntake;
-  /** Capacity may have come free, or something is known that was not. */
-  readonly #heard: () => void;
+  readonly #pool: Pool;
+  readonly #carryOut: (effects: readonly PoolEffect[]) => void;
   /** What the replica works on, whether its engine has it yet or not. */
   readonly #working: () => readonly LeaseKey[];
   #seq = 0;
@@ -29,19 +27,20 @@ export class AnnounceLine {
   #journal: { seq: number; entries: Entry[] }[] = [];
   #open = true;
 
+  /** @param carryOut does what the pool asks of others than the replica. */
   constructor(
     replica: SimulatedReplica,
     slot: number,
     setting: ArmSetting,
-    intake: AnnounceIntake,
-    heard: () => void,
+    pool: Pool,
+    carryOut: (effects: readonly PoolEffect[]) => void,
     working: () => readonly LeaseKey[],
   ) {
     this.replica = replica;
     this.slot = slot;
     this.#setting = setting;
-    this.#intake = intake;
-    this.#heard = heard;
+    this.#pool = pool;
+    this.#carryOut = carryOut;
     this.#working = working;
     this.#beat();
   }
@@ -79,14 +78,15 @@ export class AnnounceLine {
   }
 
   #send(update: ResidencyUpdate): void {
-    const need = this.#intake.residency(this.slot, update, this.#setting.timeline.nowMs);
-    this.#ask(need);
-    this.#heard();
+    this.#heard(this.#pool.residency(this.slot, update, this.#setting.timeline.nowMs));
   }
 
-  #ask(need: ResyncNeed): void {
-    if (need === null) return;
-    const { afterSeq } = need;
+  #heard(effects: readonly PoolEffect[]): void {
+    for (const effect of effects) if (effect.kind === "resync") this.#announceAfter(effect.afterSeq);
+    this.#carryOut(effects);
+  }
+
+  #announceAfter(afterSeq: number | null): void {
     const oldest = this.#journal[0]?.seq ?? this.#seq + 1;
     if (afterSeq === null || afterSeq > this.#seq || afterSeq + 1 < oldest) return this.#sendFull();
     for (const frame of this.#journal) if (frame.seq > afterSeq) this.#send({ kind: "delta", first: true, last: true, ...frame });
@@ -111,8 +111,7 @@ export class AnnounceLine {
     timeline.after(HEARTBEAT_MS, () => {
       if (!this.#open) return;
       const said = { seq: this.#seq, entries: this.#entries, running: this.#working() };
-      this.#ask(this.#intake.heartbeat(this.slot, this.replica.epoch, said, timeline.nowMs).need);
-      this.#heard();
+      this.#heard(this.#pool.heartbeat(this.slot, this.replica.epoch, said, timeline.nowMs));
       this.#beat();
     });
   }

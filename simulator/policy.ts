@@ -1,6 +1,6 @@
 /**
  * What the simulator asks of a peer's policy. Every peer is told the same of every replica, and books nothing itself: the simulator
- * does it for all, in the same way. Warmpath is not asked through this: it is the product's own dispatcher.
+ * does it for all, in the same way. Warmpath is not asked through this: it is the product's own pool.
  */
 import type { Rule } from "../src/decision/policy.ts";
 import type { EngineConstants } from "./constants.ts";

@@ -1,15 +1,14 @@
 /**
- * The product in the fleet: its own pool state, announce intake and dispatcher, told by simulated replicas what real ones tell a pool object, in the same
- * order, and asked as an edge asks it. It learns the engines' rates from their reports; nothing of constants.ts is handed to it.
+ * The product in the fleet: its own pool. Simulated replicas tell it what real ones tell a pool object, in the same order, and it is asked as an edge
+ * asks it. It learns the engines' rates from their reports; nothing of constants.ts is handed to it.
  */
 import type { LeaseKey } from "../src/pool/lease.ts";
 import { createSegmentIndex } from "../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type LeaseStep } from "../src/router/intake.ts";
 import { DEFAULT_PROFILE } from "../src/decision/profiles.ts";
 import type { Profile } from "../src/decision/decision.ts";
-import { type DecideAnswer, type DecideRequest, Dispatcher } from "../src/router/dispatcher.ts";
+import { type DecideAnswer, type DecideRequest, type LeaseStep, Pool, type PoolEffect } from "../src/router/pool.ts";
 import type { ExplainRecord } from "../src/explain/record.ts";
-import { PoolState } from "../src/router/state.ts";
+import type { PoolState } from "../src/router/state.ts";
 import { AnnounceLine } from "./announce-line.ts";
 import type { Arm, ArmSetting, Placement, Question, Source } from "./arm.ts";
 import type { PlannedRequest } from "./plan.ts";
@@ -33,11 +32,9 @@ export interface ProductOptions {
 
 export class ProductArm implements Arm {
   readonly name: string;
-  readonly state: PoolState;
+  readonly #pool: Pool;
   readonly #setting: ArmSetting;
   readonly #decided: ProductOptions["decided"];
-  readonly #intake: AnnounceIntake;
-  readonly #dispatcher: Dispatcher;
   readonly #lines = new Map<SimulatedReplica, AnnounceLine>();
   readonly #byName = new Map<string, SimulatedReplica>();
   /** Leases that a replica has been given and has not settled, by its name; it names them at each heartbeat. */
@@ -51,15 +48,19 @@ export class ProductArm implements Arm {
     this.name = options.profile.name === DEFAULT_PROFILE ? "warmpath" : `warmpath ${options.profile.name}`;
     this.#setting = setting;
     this.#decided = options.decided;
-    this.state = new PoolState(createSegmentIndex({}), options.remotePrefillTokens);
-    this.#intake = new AnnounceIntake(this.state);
-    this.#dispatcher = new Dispatcher(this.state, {
+    this.#pool = new Pool({
+      index: createSegmentIndex({}),
+      remotePrefillTokens: options.remotePrefillTokens,
       profile: options.profile,
       random: setting.draw,
       mint: () => "admission",
       mintTicket: () => "ticket",
     });
     this.#tick();
+  }
+
+  get state(): PoolState {
+    return this.#pool.state;
   }
 
   ask(question: Question, answer: (placement: Placement) => void): void {
@@ -81,10 +82,11 @@ export class ProductArm implements Arm {
       this.#open.delete(request.id);
       answer(this.#placementOf(request, said));
     };
-    const said = this.#dispatcher.decide(request, timeline.nowMs, take);
+    const { answer: said, effects } = this.#pool.decide(request, timeline.nowMs, take);
+    this.#carryOut(effects);
     if (said !== null) return take(said);
     timeline.after(HOLD_MS, () => {
-      if (!answered) take(this.#dispatcher.waitedEnough(request.id, take));
+      if (!answered) take(this.#pool.waitedEnough(request.id, take));
     });
   }
 
@@ -92,15 +94,14 @@ export class ProductArm implements Arm {
     const id = idOf(request);
     const { nowMs } = this.#setting.timeline;
     this.#open.delete(id);
-    if (attempt === null) this.#dispatcher.leave(id);
+    if (attempt === null) this.#carryOut(this.#pool.leave(id, nowMs));
     else {
-      this.#dispatcher.release({ id, attempt }, nowMs);
       for (const working of this.#working.values()) {
         working.delete(`${id} ${attempt}`);
         working.delete(`${id}~prefill ${attempt}`);
       }
+      this.#carryOut(this.#pool.release({ id, attempt }, nowMs));
     }
-    this.#dispatcher.dispatchWaiting(nowMs);
   }
 
   joined(replica: SimulatedReplica): void {
@@ -118,12 +119,10 @@ export class ProductArm implements Arm {
       capacity,
       transfers,
     };
-    const hello = { kind: "hello", hello: said, connection: this.#connections++, admitted: true } as const;
-    this.#intake.membership(hello, timeline.nowMs);
+    const introduction = { hello: said, connection: this.#connections++, admitted: true, running: [], seq: 0 };
+    const effects = this.#pool.hello(introduction, timeline.nowMs);
     const slot = this.state.named(name)?.slot;
     if (slot === undefined) throw new RangeError(`the pool did not take ${name}`);
-    this.#intake.reconcile(slot, [], timeline.nowMs);
-    this.#intake.needAfterHello(slot, 0, timeline.nowMs);
     this.#byName.set(name, replica);
     const working = new Map<string, LeaseKey & { state: "started" | "decoding"; outputTokens: number }>();
     this.#working.set(name, working);
@@ -134,9 +133,8 @@ export class ProductArm implements Arm {
       }
       return [...working.values()].map((lease) => ({ ...lease }));
     };
-    const heard = (): void => this.#dispatcher.dispatchWaiting(timeline.nowMs);
-    this.#lines.set(replica, new AnnounceLine(replica, slot, this.#setting, this.#intake, heard, running));
-    heard();
+    this.#lines.set(replica, new AnnounceLine(replica, slot, this.#setting, this.#pool, this.#carryOut, running));
+    this.#carryOut(effects);
   }
 
   left(replica: SimulatedReplica): void {
@@ -147,8 +145,7 @@ export class ProductArm implements Arm {
     this.#lines.delete(replica);
     this.#working.delete(replica.name);
     const connection = this.state.replica(line.slot)?.connection ?? -1;
-    this.#intake.membership({ kind: "socketClosed", slot: line.slot, connection }, nowMs);
-    this.#dispatcher.dispatchWaiting(nowMs);
+    this.#carryOut(this.#pool.parted(line.slot, connection, nowMs));
   }
 
   lease(replica: SimulatedReplica, step: LeaseStep): void {
@@ -159,13 +156,17 @@ export class ProductArm implements Arm {
     const named = working?.get(`${step.id} ${step.attempt}`);
     if (step.event === "settled" || step.event === "refused") working?.delete(`${step.id} ${step.attempt}`);
     else if (named !== undefined && step.event === "decoding") named.state = "decoding";
-    this.#intake.lease(line.slot, step, nowMs);
-    this.#dispatcher.dispatchWaiting(nowMs);
+    this.#carryOut(this.#pool.leaseReports(line.slot, [step], nowMs));
   }
 
   changed(replica: SimulatedReplica, segments: readonly number[]): void {
     this.#lines.get(replica)?.changed(segments);
   }
+
+  /** The fleet itself cancels and ends what its replicas do. */
+  readonly #carryOut = (effects: readonly PoolEffect[]): void => {
+    for (const effect of effects) if (effect.kind === "answer") effect.to(effect.answer);
+  };
 
   readonly #nameOf = (replica: number): string => `r${replica}`;
 
@@ -191,8 +192,7 @@ export class ProductArm implements Arm {
   #tick(): void {
     const { timeline } = this.#setting;
     timeline.after(POOL_TICK_MS, () => {
-      this.#intake.tick(timeline.nowMs);
-      this.#dispatcher.dispatchWaiting(timeline.nowMs);
+      this.#carryOut(this.#pool.tick(timeline.nowMs));
       this.#tick();
     });
   }

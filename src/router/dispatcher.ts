@@ -11,10 +11,10 @@ import { learnPlaced, watchReuse } from "./learn-placed.ts";
 import { leastWorkMs, LinePlan, type Waiter } from "./line-plan.ts";
 import type { PoolState } from "./state.ts";
 import { type Holdings, holdingsOf, viewFor } from "./view.ts";
-import type { DecideAnswer, DecideRequest, FailedAttempt } from "./question.ts";
+import type { Answered, AnswerTo, DecideAnswer, DecideRequest, FailedAttempt } from "./question.ts";
 import { cannotMake, drained, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { isProbablyTooLong, requestView } from "./request-view.ts";
-import { countPlaced, type Minter, reserve } from "./reservation.ts";
+import { type Minter, reserve } from "./reservation.ts";
 import { isHeld, roomsOf } from "./room.ts";
 import { couldPull } from "../decision/transfer-cost.ts";
 
@@ -37,7 +37,7 @@ const LOOK_AGAIN_MS = 250;
 
 interface Held {
   request: DecideRequest;
-  answer(answer: DecideAnswer): void;
+  to: AnswerTo;
   holdings: Holdings;
   lookedAtMs: number;
 }
@@ -63,14 +63,14 @@ export class Dispatcher {
     this.#options = options;
   }
 
-  /** Null: the request waits in line; `answer` is called as soon as a replica is free, or `waitedEnough` ends the call. */
-  decide(request: DecideRequest, nowMs: number, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
+  /** Null: the request waits in line, until `dispatchWaiting` answers it or `waitedEnough` ends the call. */
+  decide(request: DecideRequest, nowMs: number, to: AnswerTo): DecideAnswer | null {
     noteAnswered(this.#state, request.answered ?? []);
     for (const failed of request.failed ?? []) this.#failed(request.id, failed, nowMs);
     if (request.elsewhere === true && !hasReplicaFor(this.#state, request, nowMs)) {
       return { type: "refused", message: "No replica of this pool can take it now.", retryAfterSeconds: 1 };
     }
-    const { line, counters } = this.#state;
+    const { line, events } = this.#state;
     // Nobody overtakes those who wait, unless it is the line that lets them, or it will not be computed.
     if (line.length === 0 || isProbablyTooLong(this.#state, request)) {
       const placed = this.#place(request, null, nowMs);
@@ -79,18 +79,17 @@ export class Dispatcher {
     const holdings = holdingsOf(this.#state, request.chain, nowMs);
     const refusal = this.#enter(request, holdings, nowMs);
     if (refusal !== null) {
-      counters.refused++;
+      events.emit({ kind: "refused", id: request.id });
       return refusal;
     }
-    counters.waited++;
-    this.#held.set(request.id, { request, answer, holdings, lookedAtMs: nowMs });
-    this.dispatchWaiting(nowMs);
+    events.emit({ kind: "waiting", id: request.id });
+    this.#held.set(request.id, { request, to, holdings, lookedAtMs: nowMs });
     return null;
   }
 
-  /** The hold of the call that gave `answer` is over; its place in line stays for as long as it renews. A later call's hold goes on. */
-  waitedEnough(id: string, answer: (answer: DecideAnswer) => void): DecideAnswer {
-    if (this.#held.get(id)?.answer === answer) this.#held.delete(id);
+  /** The hold of the call that gave `to` is over; its place in line stays for as long as it renews. A later call's hold goes on. */
+  waitedEnough(id: string, to: AnswerTo): DecideAnswer {
+    if (this.#held.get(id)?.to === to) this.#held.delete(id);
     return { type: "waiting", position: this.#state.line.position(id) ?? 0, retryWithinMs: 5_000 };
   }
 
@@ -115,34 +114,36 @@ export class Dispatcher {
     this.#state.leases.release(prefillLease(key), nowMs);
     const ended = this.#state.leases.release(key, nowMs);
     if (ended.kind !== "ended") return;
-    this.#state.counters.released++;
-    this.#state.ring.complete(key.id, key.attempt, { ended: "released" });
+    this.#state.events.emit({ kind: "released", key, by: "edge" });
   }
 
   /** Sends whoever's turn it is (line-plan.ts). Call whenever anything has changed; it looks at nothing when nothing has. */
-  dispatchWaiting(nowMs: number): void {
+  dispatchWaiting(nowMs: number): Answered[] {
+    const answers: Answered[] = [];
     const { line } = this.#state;
-    if (line.length === 0) return this.#idle.clear();
-    if (this.#state.isDrained) return this.#refuseAll();
-    if (!this.#isNews(nowMs)) return;
-    const answers: [Held, DecideAnswer][] = [];
+    if (line.length === 0) this.#idle.clear();
+    else if (this.#state.isDrained) this.#refuseAll(answers);
+    else if (this.#isNews(nowMs)) this.#dispatch(answers, nowMs);
+    return answers;
+  }
+
+  #dispatch(answers: Answered[], nowMs: number): void {
     const waiters = this.#waiters(nowMs, answers);
     const plan = new LinePlan(this.#state, this.#options.profile, waiters, nowMs);
     this.#followPlan(plan, waiters, answers, nowMs);
     this.#serveIdle(plan, waiters, answers, nowMs);
     this.#isNews(nowMs);
-    for (const [held, answer] of answers) held.answer(answer);
   }
 
-  #refuseAll(): void {
-    for (const [id, held] of this.#held) {
+  #refuseAll(answers: Answered[]): void {
+    for (const [id, { to }] of this.#held) {
       this.leave(id);
-      this.#state.counters.refused++;
-      held.answer(drained());
+      this.#state.events.emit({ kind: "refused", id });
+      answers.push({ to, answer: drained() });
     }
   }
 
-  #followPlan(plan: LinePlan, waiters: readonly Waiter[], answers: [Held, DecideAnswer][], nowMs: number): void {
+  #followPlan(plan: LinePlan, waiters: readonly Waiter[], answers: Answered[], nowMs: number): void {
     let replans = MOST_REPLANNED;
     let misses = 0;
     for (let turn = plan.next(); turn !== null; turn = plan.next()) {
@@ -157,13 +158,13 @@ export class Dispatcher {
         continue;
       }
       this.#part(id, nowMs);
-      answers.push([held, placed.answer]);
+      answers.push({ to: held.to, answer: placed.answer });
       plan.sent(placed.slots, replans-- > 0);
     }
   }
 
   /** Whoever waits for a better place does not wait for it beside an idle replica: after a while that one gets whom it costs least. */
-  #serveIdle(plan: LinePlan, waiters: readonly Waiter[], answers: [Held, DecideAnswer][], nowMs: number): void {
+  #serveIdle(plan: LinePlan, waiters: readonly Waiter[], answers: Answered[], nowMs: number): void {
     const idle = roomsOf(this.#state).flatMap(({ slot, isIdle }) => (isIdle ? [slot] : []));
     for (const slot of this.#idle.waited(idle, nowMs)) {
       for (const row of plan.takersOf(slot).slice(0, MOST_MISSES)) {
@@ -172,7 +173,7 @@ export class Dispatcher {
         const placed = held === undefined ? null : this.#place(held.request, plan.onlyOn(slot), nowMs, true);
         if (held === undefined || placed === null) continue;
         this.#part(id, nowMs);
-        answers.push([held, placed.answer]);
+        answers.push({ to: held.to, answer: placed.answer });
         plan.sentTo(row, placed.slots);
         break;
       }
@@ -197,7 +198,7 @@ export class Dispatcher {
   }
 
   /** The first of the line that somebody listens for; between two calls of its edge nobody does, and its place stays. Those that come too late by now are answered. */
-  #waiters(nowMs: number, answers: [Held, DecideAnswer][]): Waiter[] {
+  #waiters(nowMs: number, answers: Answered[]): Waiter[] {
     const state = this.#state;
     const waiters: Waiter[] = [];
     for (const claim of headsOf(state, (id) => this.#held.get(id)?.request, nowMs)) {
@@ -205,11 +206,9 @@ export class Dispatcher {
       if (held === undefined) continue;
       if (cannotMake(state, held.request, claim.workMs, nowMs)) {
         this.leave(claim.id);
-        state.counters.refused++;
-        answers.push([
-          held,
-          refused(outlookOf(state, claim.priority, claim.workMs, nowMs), "its first token would come after its deadline"),
-        ]);
+        state.events.emit({ kind: "refused", id: claim.id });
+        const answer = refused(outlookOf(state, claim.priority, claim.workMs, nowMs), "its first token would come after its deadline");
+        answers.push({ to: held.to, answer });
         continue;
       }
       if (nowMs - held.lookedAtMs >= LOOK_AGAIN_MS) {
@@ -262,7 +261,7 @@ export class Dispatcher {
     // It stays in line for its warm replica; that needs no evidence, a refusal does.
     if (toIdle && tooLate(request, firstTokenInMs, nowMs)) return null;
     if (knownTooLate(state, request, chosen, firstTokenInMs, nowMs)) {
-      state.counters.refused++;
+      state.events.emit({ kind: "refused", id: request.id });
       const { priority = "normal" } = request;
       const answer = refused(outlookOf(state, priority, chosen.terms.prefillMs, nowMs), "its first token would come after its deadline");
       return { answer, slots: [] };
@@ -274,14 +273,13 @@ export class Dispatcher {
     this.#turn++;
     state.breaker.sent(replica.slot, replica.epoch, nowMs);
     const { id, tenant } = request;
-    const known = {
-      ...watchReuse(state, trying, decision),
-      ...state.claims.doubt(replica),
-      waitedMs: Math.max(0, nowMs - request.arrivedAtMs),
-    };
-    state.ring.add(explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision }));
+    const { sight, ...seenBefore } = watchReuse(state, trying, decision);
+    const known = { ...seenBefore, ...state.claims.doubt(replica), waitedMs: Math.max(0, nowMs - request.arrivedAtMs) };
+    const record = explain({ id, attempt, tenant, decidedAtMs: nowMs, view, request: seen, profile, draw, turn, ...known, decision });
     learnPlaced(state, request, chosen, transfer === null && couldPull(view, chosen), plannedMs === null, nowMs);
-    countPlaced(state, answer, request);
+    // An epoch that was replaced has not failed.
+    const retries = request.failed?.some(({ replaced }) => replaced !== true) === true;
+    state.events.emit({ kind: "placed", answer, record, sight, retries });
     return { answer, slots: answer.prefill === undefined || transfer === null ? [replica.slot] : [replica.slot, transfer.replica] };
   }
 

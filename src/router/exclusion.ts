@@ -60,10 +60,10 @@ export function noteFailure(state: PoolState, id: string, { attempt }: Pick<Fail
   lease.failed = true;
   const replica = state.replica(lease.replica);
   if (replica === undefined || !isReady(replica) || lease.reservedAtMs < replica.joinedAtMs) return;
-  state.counters.failures++;
+  state.events.emit({ kind: "failed", slot: replica.slot, id });
   const leftOut = state.breaker.failed(replica.slot, replica.epoch, lease.reservedAtMs, nowMs);
   if (leftOut === null) return;
-  state.counters.leftOut++;
+  state.events.emit({ kind: "leftOut", ...leftOut });
   state.leftOutNews.push(leftOut);
 }
 

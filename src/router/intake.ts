@@ -20,9 +20,6 @@ import { type ResyncNeed, Resyncs } from "./sync.ts";
 
 export type { LeaseStep } from "./lease-report.ts";
 
-/** A first token that came so many times later or sooner than predicted is counted. */
-const MISJUDGED = 5;
-
 /** Shape of a residency frame; src/wire reads it off the socket. */
 export interface ResidencyUpdate {
   kind: "delta" | "full";
@@ -40,7 +37,7 @@ export class AnnounceIntake {
 
   constructor(state: PoolState) {
     this.#state = state;
-    this.#resyncs = new Resyncs(state.counters, state.index);
+    this.#resyncs = new Resyncs(state.events, state.index);
   }
 
   /** Applies the event and whatever follows from it inside the pool; the effects left are for the shell's sockets. */
@@ -114,13 +111,14 @@ export class AnnounceIntake {
 
   /** `seq` and `entries`: as the replica counts them. A lost last frame shows here, and so does an index that differs. */
   heartbeat(slot: number, epoch: number, said: HeartbeatReport, nowMs: number): { effects: MembershipEffect[]; need: ResyncNeed } {
-    const { leases, counters, rates } = this.#state;
+    const { leases, events, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
     const replica = this.#state.replica(slot);
     // Only who has been welcomed sends heartbeats: it has the key of its epoch.
     if (replica?.epoch === epoch) this.#ways.heard(replica);
     const running = this.#running(slot, said.running);
-    counters.expired += leases.heartbeat(slot, running, nowMs).length;
+    for (const { id, attempt } of leases.heartbeat(slot, running, nowMs))
+      events.emit({ kind: "expired", key: { id, attempt }, cause: "unnamed" });
     leases.usedKv(slot, said.usedKvTokens ?? 0);
     this.#state.fills.set(slot, epoch, said.tiers ?? []);
     this.#state.claims.set(slot, epoch, said.residency ?? null);
@@ -148,21 +146,21 @@ export class AnnounceIntake {
 
   /** Of the replica's own leases; what it says of others changes nothing. */
   lease(slot: number, said: LeaseStep, nowMs: number): void {
-    const { leases, counters } = this.#state;
+    const { leases, events } = this.#state;
     const key: LeaseKey = { id: said.id, attempt: said.attempt };
     const lease = leases.get(key);
     if (lease?.replica !== slot) {
-      counters.strayReports++;
+      events.emit({ kind: "strayReport", slot, key });
       return;
     }
     const { step, cut } = believed(said, this.#state.replica(slot)?.capacity.contextTokens);
-    if (cut) counters.cutReports++;
+    if (cut) events.emit({ kind: "cutReport", slot, key });
     switch (step.event) {
       case "started":
         leases.started(key, nowMs);
         return;
       case "refused":
-        if (leases.release(key, nowMs).kind === "ended") counters.released++;
+        if (leases.release(key, nowMs).kind === "ended") events.emit({ kind: "released", key, by: "replica" });
         return;
       case "decoding":
         if (lease.firstTokenReported) return;
@@ -181,7 +179,7 @@ export class AnnounceIntake {
 
   /** @param teaches its numbers were believed: one that had to be cut says nothing of the rest. */
   #decoding(slot: number, step: DecodingStep, teaches: boolean, nowMs: number): void {
-    const { leases, rates, ring, paths } = this.#state;
+    const { leases, rates, ring, paths, events } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, transfer, loadMs = null, loadedTokens = null } = step;
     leases.decoding(step, 1, nowMs);
     const lease = leases.get(step);
@@ -200,35 +198,33 @@ export class AnnounceIntake {
     if (record === undefined) return;
     if (teaches) rates.reportPrompt(record.request.promptBytes, promptTokens);
     const ttftMs = nowMs - record.decidedAtMs;
-    ring.complete(id, attempt, { cachedTokens, promptTokens, ttftMs, loadMs, loadedTokens, transfer: transfer ?? null });
+    const outcome = { cachedTokens, promptTokens, ttftMs, loadMs, loadedTokens, transfer: transfer ?? null };
+    events.emit({ kind: "decoding", key: { id, attempt }, outcome });
   }
 
   /** What its client was predicted to wait, against what it waited. */
   #judge({ replica, predicted, interrupted, reservedAtMs }: Lease, nowMs: number): void {
     if (predicted === undefined || interrupted) return;
-    const { rates, counters } = this.#state;
+    const { rates, events } = this.#state;
     const tookMs = Math.max(1, nowMs - reservedAtMs);
-    counters.firstTokens++;
-    const times = tookMs / Math.max(1, predicted.firstTokenMs);
-    if (times > MISJUDGED || times < 1 / MISJUDGED) counters.misjudged++;
+    events.emit({ kind: "firstToken", slot: replica, predictedMs: predicted.firstTokenMs, tookMs });
     rates.reportFirstToken(replica, predicted.workMs, tookMs, nowMs);
   }
 
   #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {
-    const { leases, rates, counters } = this.#state;
+    const { leases, rates, events } = this.#state;
+    events.emit({ kind: "transferred", key: { id: key.id, attempt: key.attempt }, transfer });
     if (transfer.outcome === "used") {
-      counters.transfersUsed++;
       // Only a pull's time is the transfer's alone beyond doubt.
       if (transfer.kind === "pull") rates.reportTransfer(slot, transfer.tokens, transfer.ms);
       return;
     }
-    counters.transfersFallenBack++;
     // Nobody waits for it any more.
     leases.release(prefillLease(key), nowMs);
   }
 
   #settled(slot: number, step: SettledStep, teaches: boolean, nowMs: number): void {
-    const { leases, rates, ring, counters, funnels } = this.#state;
+    const { leases, rates, events } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, outputTokens, decodeMs = 0 } = step;
     const besides = leases.besides(step, nowMs);
     if (besides !== null && teaches) {
@@ -239,33 +235,25 @@ export class AnnounceIntake {
     // What was prefilled for another replica is that one's to count.
     if (ended.kind === "repeated" || isPrefillLease(step)) return;
     leases.release(prefillLease(step), nowMs);
-    counters.settled++;
-    counters.promptTokens += promptTokens;
-    counters.reportedCachedTokens += cachedTokens;
-    counters.outputTokens += outputTokens;
     // A prewarm writes nothing.
     if (outputTokens > 0 && teaches) rates.reportOutput(outputTokens);
-    funnels.settled(step, step);
-    ring.complete(id, attempt, { cachedTokens, promptTokens, outputTokens, ended: "settled" });
+    events.emit({ kind: "settled", key: { id, attempt }, promptTokens, cachedTokens, outputTokens });
   }
 
   /** Time passes: replicas fall silent, leases and claims run out. */
   tick(nowMs: number): MembershipEffect[] {
-    const { leases, line, counters, ring, index, seen, rates } = this.#state;
+    const { leases, line, events, index, seen, rates } = this.#state;
     index.tick(nowMs / 1_000);
     seen.tick(nowMs / 1_000);
     const effects = this.membership({ kind: "tick" }, nowMs);
-    for (const lease of leases.expire(nowMs)) {
-      counters.expired++;
-      ring.complete(lease.id, lease.attempt, { ended: "expired" });
-    }
+    for (const { id, attempt } of leases.expire(nowMs)) events.emit({ kind: "expired", key: { id, attempt }, cause: "time" });
     line.expire(nowMs);
     rates.tick(nowMs);
     return effects;
   }
 
   #follow(effect: MembershipEffect, nowMs: number): void {
-    const { leases, index, rates, paths, breaker } = this.#state;
+    const { leases, index, rates, paths, breaker, events } = this.#state;
     switch (effect.kind) {
       case "replaced":
       case "expired": {
@@ -277,16 +265,20 @@ export class AnnounceIntake {
         paths.forgetReplica(slot);
         breaker.forget(slot);
         this.#resyncs.forget(slot);
-        if (effect.kind === "expired") this.#state.isDrained = effect.replica.draining && this.#state.membership.replicas.length === 0;
+        if (effect.kind === "replaced") return;
+        this.#state.isDrained = effect.replica.draining && this.#state.membership.replicas.length === 0;
+        events.emit({ kind: "lost", replica: effect.replica, reason: effect.reason });
         return;
       }
       case "joined":
         this.#state.isDrained = false;
+        events.emit({ kind: "joined", replica: effect.replica });
         return;
       case "becameSuspect":
         leases.replicaLost(effect.replica.slot, nowMs);
         // The next heartbeat would lay the silence on the tokens written in it.
         this.#decodes.forget(effect.replica.slot);
+        events.emit({ kind: "suspect", replica: effect.replica, reason: effect.reason });
         return;
       case "recovered":
         leases.replicaRecovered(effect.replica.slot);

@@ -1,6 +1,6 @@
 /** What the pool learns by sending a request to a replica, before anything is reported of it. */
 import type { Decision, ScoredCandidate } from "../decision/decision.ts";
-import { reuseInSight } from "../explain/funnel.ts";
+import { type ReuseInSight, reuseInSight } from "../explain/funnel.ts";
 import type { PoolState } from "./state.ts";
 import { scheduleEnds } from "./view.ts";
 import type { DecideRequest } from "./question.ts";
@@ -22,11 +22,18 @@ export function learnPlaced(
   if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);
 }
 
+export interface SeenBefore {
+  /** Of the prompt's tokens, those that had come by; absent: nobody computes it. */
+  seenTokens?: number;
+  /** Null: the funnel does not count it, or has counted it. */
+  sight: ReuseInSight | null;
+}
+
 /** What had come by before, for the funnel and the record. A retry does not come by again; what is only counted is computed by nobody. */
-export function watchReuse(state: PoolState, { request, attempt, promptTokens }: Trying, decision: Decision): { seenTokens?: number } {
-  const { ring, seen, funnels } = state;
-  const { id, tenant, chain, promptBytes, counts = false } = request;
-  if (counts) return {};
+export function watchReuse(state: PoolState, { request, promptTokens }: Trying, decision: Decision): SeenBefore {
+  const { ring, seen } = state;
+  const { id, chain, promptBytes, counts = false } = request;
+  if (counts) return { sight: null };
   const before = ring.get(id);
   const held = Math.min(
     chain.length,
@@ -34,6 +41,5 @@ export function watchReuse(state: PoolState, { request, attempt, promptTokens }:
   );
   const seenTokens = before?.seenTokens ?? seen.pass({ chain, promptBytes, promptTokens }, held, scheduleEnds(state));
   // An attempt whose end the edge never heard of has been counted.
-  if (before?.outcome.ended !== "settled") funnels.placed({ id, attempt }, tenant, reuseInSight(decision, seenTokens));
-  return { seenTokens };
+  return { seenTokens, sight: before?.outcome.ended === "settled" ? null : reuseInSight(decision, seenTokens) };
 }

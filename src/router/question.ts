@@ -100,6 +100,15 @@ export type DecideAnswer =
   | { type: "refused"; message: string; retryAfterSeconds: number }
   | { type: "stale_card"; card: PoolCard };
 
+/** Whom an answer is for: what the call gave that asked. The pool hands it back and never calls it. */
+export type AnswerTo = (answer: DecideAnswer) => void;
+
+/** An answer to a call that was held. */
+export interface Answered {
+  to: AnswerTo;
+  answer: DecideAnswer;
+}
+
 export interface AdmissionClaims {
   id: string;
   attempt: number;

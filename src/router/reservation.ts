@@ -116,12 +116,3 @@ function lease(
 function tipOf({ chain }: DecideRequest): string {
   return chain.at(-1)?.toString(16) ?? "";
 }
-
-/** A retry is one after a failure: a replica that had begun a new epoch has not failed. */
-export function countPlaced({ counters }: PoolState, { cachedTokens, prefill, pull }: ReplicaAnswer, { failed = [] }: DecideRequest): void {
-  counters.decisions++;
-  counters.predictedCachedTokens += cachedTokens;
-  if (failed.some(({ replaced }) => replaced !== true)) counters.retries++;
-  if (prefill !== undefined) counters.remotePrefills++;
-  if (pull !== undefined) counters.pulls++;
-}

@@ -9,6 +9,9 @@ import type { SegmentIndex } from "../residency/segment-index.ts";
 import { createSegmentIndex } from "../residency/typed-array-index.ts";
 import { ExplainRing } from "../explain/ring.ts";
 import { FunnelBook } from "../explain/funnel.ts";
+import { count, noneYet } from "./counters.ts";
+import { keep } from "./decision-log.ts";
+import { PoolEvents } from "./events.ts";
 import { PaceMeter, type PoolCard, poolLoad, promptLimitOf, SketchKeeper } from "./card.ts";
 import { RateBook } from "../rates/rate-book.ts";
 import { PredictedPaths } from "../pool/predicted-paths.ts";
@@ -18,40 +21,6 @@ import { ResidencyClaims } from "../pool/residency-claim.ts";
 import { TierFills } from "../pool/tier-fill.ts";
 
 export type { PoolCard } from "./card.ts";
-
-export interface PoolCounters {
-  decisions: number;
-  waited: number;
-  refused: number;
-  retries: number;
-  promptTokens: number;
-  predictedCachedTokens: number;
-  reportedCachedTokens: number;
-  outputTokens: number;
-  settled: number;
-  released: number;
-  expired: number;
-  resyncs: number;
-  /** First tokens that were predicted, and of these, those that came more than 5 times later or sooner. */
-  firstTokens: number;
-  misjudged: number;
-  /** Planned by decisions. */
-  remotePrefills: number;
-  pulls: number;
-  /** As receivers reported them. */
-  transfersUsed: number;
-  transfersFallenBack: number;
-  /** Written for the checkpoint. */
-  checkpointRows: number;
-  checkpointBytes: number;
-  /** Reports of leases that their replica does not have. */
-  strayReports: number;
-  /** Reports with a number that can't be. */
-  cutReports: number;
-  /** Attempts that a replica failed, by the edges' word, and how often one was left out for it. */
-  failures: number;
-  leftOut: number;
-}
 
 /** Unless the deployment says otherwise. */
 export const DEFAULT_REMOTE_PREFILL_TOKENS = 512;
@@ -79,32 +48,8 @@ export class PoolState {
   readonly ring = new ExplainRing();
   readonly seen = new EverSeen(createSegmentIndex({ maxParts: SEEN_PARTS }));
   readonly funnels = new FunnelBook();
-  readonly counters: PoolCounters = {
-    decisions: 0,
-    waited: 0,
-    refused: 0,
-    retries: 0,
-    promptTokens: 0,
-    predictedCachedTokens: 0,
-    reportedCachedTokens: 0,
-    outputTokens: 0,
-    settled: 0,
-    released: 0,
-    expired: 0,
-    resyncs: 0,
-    firstTokens: 0,
-    misjudged: 0,
-    remotePrefills: 0,
-    pulls: 0,
-    transfersUsed: 0,
-    transfersFallenBack: 0,
-    checkpointRows: 0,
-    checkpointBytes: 0,
-    strayReports: 0,
-    cutReports: 0,
-    failures: 0,
-    leftOut: 0,
-  };
+  readonly events = new PoolEvents();
+  readonly counters = noneYet();
   /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */
   readonly remotePrefillTokens: number | null;
 
@@ -112,6 +57,8 @@ export class PoolState {
     this.index = index;
     this.#sketch = new SketchKeeper(index);
     this.remotePrefillTokens = remotePrefillTokens;
+    this.events.subscribe((event) => count(this.counters, event));
+    this.events.subscribe((event) => keep(this.ring, this.funnels, event));
   }
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */

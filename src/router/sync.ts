@@ -1,5 +1,6 @@
 /** What of a replica's announcements has come, and when it is asked again. */
 import { MAX_REPLICAS, type SegmentIndex } from "../residency/segment-index.ts";
+import type { PoolEvents } from "./events.ts";
 
 /** A resync that was asked for gets this long before it is asked for again. */
 const RESYNC_PATIENCE_MS = 1_000;
@@ -26,13 +27,13 @@ export interface Sync {
 }
 
 export class Resyncs {
-  readonly #counters: { resyncs: number };
+  readonly #events: PoolEvents;
   readonly #index: SegmentIndex;
   readonly #syncs: Sync[];
 
-  /** @param counters `resyncs` goes up with every ask. */
-  constructor(counters: { resyncs: number }, index: SegmentIndex) {
-    this.#counters = counters;
+  /** @param events hear of every ask. */
+  constructor(events: PoolEvents, index: SegmentIndex) {
+    this.#events = events;
     this.#index = index;
     this.#syncs = Array.from({ length: MAX_REPLICAS }, () => this.#fresh());
   }
@@ -61,7 +62,7 @@ export class Resyncs {
     const sync = this.of(slot);
     sync.askedAtMs = nowMs;
     if (afterSeq === null) sync.allAskedAtMs = nowMs;
-    this.#counters.resyncs++;
+    this.#events.emit({ kind: "resync", slot, afterSeq });
     return { afterSeq };
   }
 

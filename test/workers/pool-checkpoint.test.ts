@@ -5,13 +5,14 @@ import { expect, it } from "vitest";
 import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
 import { TIER } from "../../src/residency/tiers.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
-import { CheckpointStore, type Saved } from "../../workers/objects/checkpoint-store.ts";
+import type { SavedPool } from "../../src/router/pool.ts";
+import { CheckpointStore } from "../../workers/objects/checkpoint-store.ts";
 import { MockReplica } from "./mock-replica.ts";
 import { chainOf, TestPool, useClock } from "./support.ts";
 
 useClock();
 
-const SAVED: Saved = { membership: { model: "demo", specFingerprint: "v1", replicas: [] }, hashSpec: null, createdAtSeconds: 7 };
+const SAVED: SavedPool = { membership: { model: "demo", specFingerprint: "v1", replicas: [] }, hashSpec: null, createdAtSeconds: 7 };
 
 it("costs at most one row in 40 requests at 20 a second, and at most three times the bytes that changed", async () => {
   const pool = new TestPool("checkpoint-rows");

@@ -2,21 +2,12 @@
  * The pool's checkpoint as rows (src/residency/checkpoint.ts says what they mean). A platform bills each row that is written, however large, so a flush
  * writes one row with the facts and all changes, over one that is not needed any more, and a page now and then.
  */
-import type { MembershipState } from "../../src/pool/membership.ts";
-import type { HashSpec } from "../../src/prefix/segment.ts";
-import type { SavedRates } from "../../src/rates/rate-book.ts";
+import type { SavedPool } from "../../src/router/pool.ts";
 import type { CheckpointPosition, CheckpointRows, JournalRow, PageRow } from "../../src/residency/checkpoint.ts";
 
-/** What a pool knows besides its index, as JSON; of a field that an older version did not store there is nothing. */
-export interface Saved {
-  membership: MembershipState;
-  hashSpec: HashSpec | null;
-  createdAtSeconds: number;
-  rates?: SavedRates;
-}
-
 export interface LoadedCheckpoint {
-  saved: Saved;
+  /** As JSON; of a field that an older version did not store there is nothing. */
+  saved: SavedPool;
   position: CheckpointPosition;
   pages: Iterable<PageRow>;
   journal: JournalRow[];
@@ -62,7 +53,7 @@ export class CheckpointStore {
   }
 
   /** All in one transaction: the sequence numbers must say neither more nor less than the index's rows. */
-  save(saved: Saved, { journal, pages, position, oldest }: CheckpointRows): void {
+  save(saved: SavedPool, { journal, pages, position, oldest }: CheckpointRows): void {
     const facts: Facts = { saved, position };
     const slots = [...this.#slots];
     this.#storage.transactionSync(() => {

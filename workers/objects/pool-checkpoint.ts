@@ -1,28 +1,25 @@
 /** What a pool keeps of itself over the loss of its memory: who its replicas are, what they hold, and what was learnt of their pace. */
 import { IndexCheckpoint, MOST_PENDING_BYTES } from "../../src/residency/checkpoint.ts";
 import type { StorableIndex } from "../../src/residency/segment-index.ts";
-import type { AnnounceIntake } from "../../src/router/intake.ts";
-import type { PoolState } from "../../src/router/state.ts";
-import { CheckpointStore, type Saved } from "./checkpoint-store.ts";
+import type { Pool } from "../../src/router/pool.ts";
+import { CheckpointStore } from "./checkpoint-store.ts";
 
 const EVERY_MS = 5_000;
 
 export class PoolCheckpoint {
   readonly #store: CheckpointStore;
   readonly #index: IndexCheckpoint;
-  readonly #state: PoolState;
-  readonly #intake: AnnounceIntake;
+  readonly #pool: Pool;
   #savedAtMs = 0;
   #changed = false;
   /** The disk's; without room nothing is written, as a write that fails would end the object and all leases with it. */
   hasRoom = true;
 
   /** @param index the pool's own. */
-  constructor(storage: DurableObjectStorage, index: StorableIndex, state: PoolState, intake: AnnounceIntake) {
+  constructor(storage: DurableObjectStorage, index: StorableIndex, pool: Pool) {
     this.#store = new CheckpointStore(storage);
     this.#index = new IndexCheckpoint(index);
-    this.#state = state;
-    this.#intake = intake;
+    this.#pool = pool;
   }
 
   /** Something changed that is not saved yet. */
@@ -52,10 +49,9 @@ export class PoolCheckpoint {
     this.#savedAtMs = nowMs;
     if (!this.#changed) return;
     this.#changed = false;
-    const saved = this.#facts();
+    const saved = this.#pool.save();
     this.#index.flush((rows) => this.#store.save(saved, rows));
-    this.#state.counters.checkpointRows = this.#store.written.rows;
-    this.#state.counters.checkpointBytes = this.#store.written.bytes;
+    this.#pool.checkpointed(this.#store.written);
   }
 
   /** Nothing when there is none. One that does not fit together is void: replicas are then asked for everything. */
@@ -63,16 +59,6 @@ export class PoolCheckpoint {
     const loaded = this.#store.load();
     if (loaded === null) return;
     const { saved, position, pages, journal } = loaded;
-    this.#state.hashSpec = saved.hashSpec;
-    this.#state.createdAtSeconds = saved.createdAtSeconds;
-    if (saved.rates !== undefined) this.#state.rates.restore(saved.rates);
-    const fits = this.#index.load(position, pages, journal);
-    this.#intake.restore(saved.membership, fits, nowMs);
-  }
-
-  #facts(): Saved {
-    const { membership, hashSpec, createdAtSeconds, rates } = this.#state;
-    const replicas = membership.replicas.map((replica) => ({ ...replica, seq: this.#intake.seqOf(replica.slot) }));
-    return { membership: { ...membership, replicas }, hashSpec, createdAtSeconds, rates: rates.save() };
+    this.#pool.restore(saved, this.#index.load(position, pages, journal), nowMs);
   }
 }

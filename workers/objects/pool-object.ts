@@ -5,17 +5,13 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { FrameBudgets } from "../../src/pool/frame-budget.ts";
-import type { MembershipEffect } from "../../src/pool/membership.ts";
 import { PoolClock } from "../../src/pool/pool-clock.ts";
+import type { Replica } from "../../src/pool/replica.ts";
 import type { MetricFamily } from "../../src/prometheus.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
-import { AnnounceIntake } from "../../src/router/intake.ts";
-import { type Ask, type DecideAnswer, Dispatcher, onPoolClock, type PoolCard } from "../../src/router/dispatcher.ts";
+import { type Ask, type DecideAnswer, onPoolClock, Pool, type PoolCard, type PoolEffect, type PoolRoster } from "../../src/router/pool.ts";
 import type { Funnel } from "../../src/explain/funnel.ts";
 import type { RecordRow } from "../../src/explain/record.ts";
-import { poolMetrics } from "../../src/router/metrics.ts";
-import { type PoolRoster, rosterOf } from "../../src/router/roster.ts";
-import { PoolState } from "../../src/router/state.ts";
 import { PROFILES } from "../../src/decision/profiles.ts";
 import { CLOSE, type FromReplica, type Hello } from "../../src/wire/control.ts";
 import { decodeResidencyFrame } from "../../src/wire/residency-frame.ts";
@@ -25,7 +21,6 @@ import { AdmissionKeys } from "./admission-keys.ts";
 import { DecisionStore } from "./decision-store.ts";
 import { PoolCheckpoint } from "./pool-checkpoint.ts";
 import {
-  ask,
   attach,
   type Attachment,
   attachment,
@@ -40,22 +35,25 @@ import {
   refuse,
   rejoinAll,
   say,
-  sayCancelled,
-  sayLeftOut,
-  sayWayBack,
+  sayEffect,
   strangersLeft,
   welcome,
 } from "./replica-socket.ts";
-import { tryWaysBack } from "./way-back.ts";
+import { tryWay } from "./way-back.ts";
 import { HOLD_MS, POOL_TICK_MS } from "../../src/limits.ts";
+
+/** A hello and the socket over which it came. */
+interface Greeted {
+  socket: WebSocket;
+  at: Attachment;
+  nowMs: number;
+}
 
 export class PoolObject extends DurableObject<Env> {
   readonly #config: Config;
   readonly #decisions: DecisionStore;
-  readonly #state: PoolState;
-  readonly #intake: AnnounceIntake;
+  readonly #pool: Pool;
   readonly #checkpoint: PoolCheckpoint;
-  readonly #dispatcher: Dispatcher;
   /** By slot. */
   readonly #sockets = new Map<number, WebSocket>();
   readonly #budgets = new FrameBudgets();
@@ -68,16 +66,16 @@ export class PoolObject extends DurableObject<Env> {
     super(ctx, env);
     this.#config = configOf(env);
     const index = createStorableIndex({});
-    this.#state = new PoolState(index, this.#config.remotePrefillTokens);
-    this.#decisions = new DecisionStore(ctx.storage, this.#state.ring, Date.now());
-    this.#intake = new AnnounceIntake(this.#state);
-    this.#checkpoint = new PoolCheckpoint(ctx.storage, index, this.#state, this.#intake);
-    this.#dispatcher = new Dispatcher(this.#state, {
+    this.#pool = new Pool({
+      index,
+      remotePrefillTokens: this.#config.remotePrefillTokens,
       profile: PROFILES[this.#config.profile],
       random: () => Math.random(),
       mint: (replica, claims) => this.#keys.mint(replica, claims),
       mintTicket: (sender, claims) => this.#keys.mintTicket(sender, claims),
     });
+    this.#decisions = new DecisionStore(ctx.storage, this.#pool.state.ring, Date.now());
+    this.#checkpoint = new PoolCheckpoint(ctx.storage, index, this.#pool);
     this.#checkpoint.restore(this.#now());
     // After ten silent seconds, or a deploy of the platform, memory is gone and the sockets are still open: all join again.
     this.#connections = rejoinAll(ctx.getWebSockets(), this.#keys, this.#connections, this.#now());
@@ -93,7 +91,7 @@ export class PoolObject extends DurableObject<Env> {
   override fetch(request: Request): Response {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response("expected websocket", { status: 426 });
     const nowMs = this.#now();
-    const name = openerOf(request, this.#budgets, (known) => this.#state.named(known) !== undefined, nowMs);
+    const name = openerOf(request, this.#budgets, (known) => this.#pool.state.named(known) !== undefined, nowMs);
     if (name === null) return new Response("This replica opens too many sockets. Try again in some seconds.", { status: 429 });
     const pair = new WebSocketPair();
     this.ctx.acceptWebSocket(pair[1]);
@@ -104,42 +102,35 @@ export class PoolObject extends DurableObject<Env> {
 
   /** `knownSketch`: the version of the sketch that the asker has, 0 for none; left out, it wants none. */
   card(knownSketch?: number): PoolCard {
-    return this.#state.card(this.ctx.id.name ?? "", knownSketch, this.#now());
+    return this.#pool.card(this.ctx.id.name ?? "", knownSketch, this.#now());
   }
 
   /** Held for at most 5 s while all replicas are full; then the edge calls again with the same id. */
   decide(ask: Ask): DecideAnswer | Promise<DecideAnswer> {
     const nowMs = this.#now();
     const request = onPoolClock(ask, nowMs);
-    if (request.fingerprint !== this.#state.membership.specFingerprint) return { type: "stale_card", card: this.card() };
+    if (request.fingerprint !== this.#pool.state.membership.specFingerprint) return { type: "stale_card", card: this.card() };
     return new Promise((resolve) => {
-      const answer = this.#dispatcher.decide(request, nowMs, resolve);
-      sayLeftOut(this.#state.leftOutNews.splice(0), this.#sockets);
+      const { answer, effects } = this.#pool.decide(request, nowMs, resolve);
+      this.#carryOut(effects);
       if (answer !== null) return resolve(answer);
       // Too late when it was answered meanwhile.
-      setTimeout(() => resolve(this.#dispatcher.waitedEnough(request.id, resolve)), HOLD_MS);
+      setTimeout(() => resolve(this.#pool.waitedEnough(request.id, resolve)), HOLD_MS);
     });
   }
 
   /** Out of the line; an answer that is on its way to the edge comes too late, and its lease ends. */
   leave(id: string): void {
-    this.#dispatcher.leave(id);
-    const last = this.#state.ring.get(id);
-    if (last !== undefined) this.release(id, last.attempt);
+    this.#carryOut(this.#pool.leave(id, this.#now()));
   }
 
   /** `failed`: its replica failed it, and no other is asked. */
   release(id: string, attempt: number, failed = false): void {
-    sayCancelled({ id, attempt }, this.#state.leases, this.#sockets);
-    const nowMs = this.#now();
-    if (failed) this.#dispatcher.fail({ id, attempt }, nowMs);
-    else this.#dispatcher.release({ id, attempt }, nowMs);
-    sayLeftOut(this.#state.leftOutNews.splice(0), this.#sockets);
-    this.#dispatcher.dispatchWaiting(nowMs);
+    this.#carryOut(this.#pool.release({ id, attempt }, this.#now(), failed));
   }
 
   leaseAlive(id: string, attempt: number): boolean {
-    return this.#state.leases.get({ id, attempt })?.endedAtMs === null;
+    return this.#pool.isLeaseAlive({ id, attempt });
   }
 
   /** The decision's record as JSON, with every candidate's numbers; null when it is not kept or another tenant's. */
@@ -149,15 +140,15 @@ export class PoolObject extends DurableObject<Env> {
 
   /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
   decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: RecordRow[] } {
-    return { funnel: { ...this.#state.funnels.of(tenant) }, records: this.#decisions.lastOf(tenant, limit, mostBytes) };
+    return { funnel: { ...this.#pool.state.funnels.of(tenant) }, records: this.#decisions.lastOf(tenant, limit, mostBytes) };
   }
 
   roster(): PoolRoster {
-    return rosterOf(this.#state, this.#now());
+    return this.#pool.roster(this.#now());
   }
 
   metrics(): MetricFamily[] {
-    return poolMetrics(this.ctx.id.name ?? "", this.#state, this.#now());
+    return this.#pool.metrics(this.ctx.id.name ?? "", this.#now());
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
@@ -167,7 +158,7 @@ export class PoolObject extends DurableObject<Env> {
     const at = attachment(socket);
     if (!isInBudget(socket, at, message, this.#budgets, nowMs)) return;
     // What comes late over a socket that was replaced or given up says nothing of who has the slot now.
-    const slot = at.slot !== null && this.#state.replica(at.slot)?.connection === at.connection ? at.slot : null;
+    const slot = at.slot !== null && this.#pool.state.replica(at.slot)?.connection === at.connection ? at.slot : null;
     if (at.slot === null && !isAllowed(socket, at, message, this.ctx.id.name ?? "", this.#config)) return;
     if (typeof message === "string") {
       const frame = frameOf(socket, message);
@@ -179,10 +170,9 @@ export class PoolObject extends DurableObject<Env> {
       const frame = decodeResidencyFrame(message);
       if (frame === null) return refuse(socket, "malformed", "This residency frame is not understood.");
       this.#checkpoint.changed();
-      ask(socket, this.#intake.residency(slot, frame, nowMs));
+      this.#carryOut(this.#pool.residency(slot, frame, nowMs));
       this.#checkpoint.saveLarge(nowMs);
     }
-    this.#dispatcher.dispatchWaiting(nowMs);
     this.#tickSoon();
   }
 
@@ -200,44 +190,23 @@ export class PoolObject extends DurableObject<Env> {
     const refusal = helloProblem(hello, this.ctx.id.name ?? "", this.#config, Date.now());
     if (refusal !== null) return refuse(socket, refusal[0], refusal[1]);
     // Its first heartbeat after the welcome says that it has its key, and then its way back is tried; in the same epoch it is open still.
-    const said = { kind: "hello", hello: introductionOf(hello), connection: at.connection, admitted: false } as const;
-    const effects = this.#intake.membership(said, nowMs);
-    const refused = effects.find((effect) => effect.kind === "refused");
-    if (refused !== undefined) return refuse(socket, refused.code, `Refused: ${refused.reason}.`);
-    // Before the first decision: no replica, no decision.
-    this.#decisions.restore();
-    // Before the welcome: whoever is forgotten may have had the slot that is this replica's now.
-    this.#carryOut(effects);
-    const replica = this.#state.named(hello.replica);
-    if (replica === undefined) return;
-    if (this.#state.hashSpec === null || effects.some((effect) => effect.kind === "adopted")) {
-      this.#state.hashSpec = { ...hello.hashSpec, version: 1 };
-      this.#state.createdAtSeconds = Math.floor(nowMs / 1000);
-    }
-    const key = this.#keys.of(replica.name, replica.epoch);
-    attach(socket, { ...at, slot: replica.slot, epoch: replica.epoch, key });
-    welcome(socket, replica, { sockets: this.#sockets, admissionKey: key.key, poolNowMs: nowMs });
-    for (const key of this.#intake.reconcile(replica.slot, hello.running, nowMs)) say(socket, { type: "cancel", ...key });
-    ask(socket, this.#intake.needAfterHello(replica.slot, hello.seq, nowMs));
-    this.#checkpoint.changed(true);
+    const said = { ...introductionOf(hello), connection: at.connection, admitted: false };
+    this.#carryOut(this.#pool.hello(said, nowMs), { socket, at, nowMs });
   }
 
   #heard(socket: WebSocket, at: Attachment, slot: number, frame: Exclude<FromReplica, Hello>, nowMs: number): void {
     switch (frame.type) {
       case "heartbeat": {
-        const { effects, need } = this.#intake.heartbeat(slot, at.epoch, { ...frame.load, ...frame }, nowMs);
         say(socket, { type: "time", poolNowMs: nowMs });
-        ask(socket, need);
-        this.#carryOut(effects);
-        return this.#tryWaysBack(nowMs);
+        return this.#carryOut(this.#pool.heartbeat(slot, at.epoch, { ...frame.load, ...frame }, nowMs));
       }
       case "leases":
-        for (const report of frame.reports) this.#intake.lease(slot, report, nowMs);
+        this.#carryOut(this.#pool.leaseReports(slot, frame.reports, nowMs));
         // They teach rates.
         this.#checkpoint.changed();
         return;
       case "drain":
-        this.#carryOut(this.#intake.membership({ kind: "drain", slot, epoch: at.epoch }, nowMs));
+        this.#carryOut(this.#pool.drain(slot, at.epoch, nowMs));
     }
   }
 
@@ -245,33 +214,50 @@ export class PoolObject extends DurableObject<Env> {
     const at = attachment(socket);
     if (at.slot === null) return;
     if (this.#sockets.get(at.slot) === socket) this.#sockets.delete(at.slot);
-    const nowMs = this.#now();
-    this.#carryOut(this.#intake.membership({ kind: "socketClosed", slot: at.slot, connection: at.connection }, nowMs));
-    this.#dispatcher.dispatchWaiting(nowMs);
+    this.#carryOut(this.#pool.parted(at.slot, at.connection, this.#now()));
     this.#tickSoon();
   }
 
-  /** Nobody waits for it. One that has ended makes room for the next, or for one in a new life of its replica. */
-  #tryWaysBack(nowMs: number): void {
-    tryWaysBack(this.#intake.waysDue(nowMs), this.#keys, (made, outcome) => {
-      const endedMs = this.#now();
-      this.#carryOut(this.#intake.wayTried(made, outcome, endedMs));
-      this.#tryWaysBack(endedMs);
-      this.#dispatcher.dispatchWaiting(endedMs);
-    });
+  /** What the pool asks of sockets, keys and rows. `greeted`: the socket of the hello that is answered. */
+  #carryOut(effects: readonly PoolEffect[], greeted?: Greeted): void {
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "refuse":
+          if (greeted !== undefined) refuse(greeted.socket, effect.code, `Refused: ${effect.reason}.`);
+          break;
+        case "welcome":
+          if (greeted !== undefined) this.#welcome(greeted, effect.replica);
+          break;
+        case "forget":
+          this.#forget(effect.replica, effect.reason);
+          break;
+        case "answer":
+          effect.to(effect.answer);
+          break;
+        case "tryWay":
+          // Nobody waits for it.
+          void tryWay(effect.way, this.#keys).then((outcome) => this.#carryOut(this.#pool.wayTried(effect.way, outcome, this.#now())));
+          break;
+        default:
+          sayEffect(this.#sockets.get(effect.slot), effect);
+      }
+    }
   }
 
-  /** What membership asks of sockets and keys; the pool's own knowledge has followed already. */
-  #carryOut(effects: readonly MembershipEffect[]): void {
-    for (const effect of effects) {
-      if ("replica" in effect) sayWayBack(this.#sockets.get(effect.replica.slot), effect);
-      if (effect.kind !== "expired") continue;
-      const { slot, name } = effect.replica;
-      this.#keys.forget(name);
-      closeSaying(this.#sockets.get(slot), CLOSE.silent, effect.reason);
-      this.#sockets.delete(slot);
-      this.#checkpoint.changed();
-    }
+  #welcome({ socket, at, nowMs }: Greeted, replica: Replica): void {
+    // Before the first decision: no replica, no decision.
+    this.#decisions.restore();
+    const key = this.#keys.of(replica.name, replica.epoch);
+    attach(socket, { ...at, slot: replica.slot, epoch: replica.epoch, key });
+    welcome(socket, replica, { sockets: this.#sockets, admissionKey: key.key, poolNowMs: nowMs });
+    this.#checkpoint.changed(true);
+  }
+
+  #forget({ slot, name }: Replica, reason: string): void {
+    this.#keys.forget(name);
+    closeSaying(this.#sockets.get(slot), CLOSE.silent, reason);
+    this.#sockets.delete(slot);
+    this.#checkpoint.changed();
   }
 
   #tickSoon(): void {
@@ -284,15 +270,13 @@ export class PoolObject extends DurableObject<Env> {
     this.#checkpoint.hasRoom = hasRoom;
     this.#ticking = false;
     const nowMs = this.#now();
-    this.#carryOut(this.#intake.tick(nowMs));
-    this.#tryWaysBack(nowMs);
+    this.#carryOut(this.#pool.tick(nowMs));
     const strangers = strangersLeft(this.ctx.getWebSockets(), nowMs);
-    this.#dispatcher.dispatchWaiting(nowMs);
     this.#checkpoint.tick(nowMs);
     // An empty pool may leave memory; the next call or socket wakes it.
-    const busy = strangers + this.#state.membership.replicas.length + this.#state.leases.size + this.#dispatcher.waiting;
+    const busy = strangers + this.#pool.busy;
     if (hasRoom) this.#decisions.tick(nowMs, busy === 0);
-    if (busy + this.#state.ring.unwritten > 0 || this.#checkpoint.hasChanges) this.#tickSoon();
+    if (busy + this.#pool.state.ring.unwritten > 0 || this.#checkpoint.hasChanges) this.#tickSoon();
     else this.#clock.rest();
   }
 }

@@ -1,13 +1,9 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
-import type { LeftOut } from "../../src/pool/breaker.ts";
 import { type FrameBudgets, kindOfText } from "../../src/pool/frame-budget.ts";
-import type { LeaseBook } from "../../src/pool/lease-book.ts";
-import { type LeaseKey, prefillLease } from "../../src/pool/lease.ts";
-import type { MembershipEffect } from "../../src/pool/membership.ts";
-import type { Replica, ReplicaHello } from "../../src/pool/replica.ts";
+import type { Replica } from "../../src/pool/replica.ts";
 import { RETRY_MS } from "../../src/pool/way-back.ts";
-import { HASH_SPEC_VERSIONS, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
-import type { ResyncNeed } from "../../src/router/sync.ts";
+import { HASH_SPEC_VERSIONS, type HashSpec, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
+import type { Introduction, PoolEffect } from "../../src/router/pool.ts";
 import {
   CLOSE,
   type FromPool,
@@ -74,10 +70,6 @@ export function say(socket: WebSocket, frame: FromPool): void {
   if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
 }
 
-export function ask(socket: WebSocket, need: ResyncNeed): void {
-  if (need !== null) say(socket, { type: "resync", afterSeq: need.afterSeq });
-}
-
 /** The replica speaks over this socket from now on; another one that it had is closed. `sockets`: of all replicas, by slot. */
 export function welcome(
   socket: WebSocket,
@@ -94,21 +86,30 @@ export function welcome(
   for (const other of sockets.values()) if (other !== socket) say(other, { type: "pace", ...pace });
 }
 
-/** Tells a replica whether the pool reaches it at its URL, where the effect says so. */
-export function sayWayBack(socket: WebSocket | undefined, effect: MembershipEffect): void {
-  if (socket === undefined) return;
-  if (effect.kind === "unreached") {
-    const where = `The pool can't reach it at ${effect.replica.url}: ${effect.reason}.`;
-    say(socket, { type: "unreached", message: `${where} It gets no requests; it is tried again in ${RETRY_MS / 1_000} s.` });
-  } else if (effect.kind === "becameReady" || (effect.kind === "recovered" && effect.replica.admitted)) say(socket, { type: "reached" });
+type Said = Extract<PoolEffect, { kind: "cancel" | "resync" | "reached" | "unreached" | "leftOut" }>;
+
+/** Says it to its replica; `socket`: of that one, undefined while it has none. */
+export function sayEffect(socket: WebSocket | undefined, effect: Said): void {
+  if (socket !== undefined) say(socket, frameFor(effect));
 }
 
-/** Tells each replica that gets nothing for a while that it has failed what it got. `sockets`: of all replicas, by slot. */
-export function sayLeftOut(news: readonly LeftOut[], sockets: ReadonlyMap<number, WebSocket>): void {
-  for (const { slot, failures, pauseMs } of news) {
-    const socket = sockets.get(slot);
-    const message = `Its last ${failures} requests came to nothing. It gets none for ${pauseMs / 1_000} s, then one that tries it.`;
-    if (socket !== undefined) say(socket, { type: "left_out", message });
+function frameFor(effect: Said): FromPool {
+  switch (effect.kind) {
+    case "cancel":
+      return { type: "cancel", ...effect.key };
+    case "resync":
+      return { type: "resync", afterSeq: effect.afterSeq };
+    case "reached":
+      return { type: "reached" };
+    case "unreached": {
+      const where = `The pool can't reach it at ${effect.url}: ${effect.reason}.`;
+      return { type: "unreached", message: `${where} It gets no requests; it is tried again in ${RETRY_MS / 1_000} s.` };
+    }
+    case "leftOut": {
+      const { failures, pauseMs } = effect;
+      const message = `Its last ${failures} requests came to nothing. It gets none for ${pauseMs / 1_000} s, then one that tries it.`;
+      return { type: "left_out", message };
+    }
   }
 }
 
@@ -122,18 +123,12 @@ function intervalMs(sockets: number): number {
   return Math.max(1, Math.ceil((1_000 * Math.max(1, sockets)) / FRAMES_PER_SECOND));
 }
 
-/** To whoever computes the request, and to whoever prefills for it. */
-export function sayCancelled(key: LeaseKey, leases: Pick<LeaseBook, "get">, sockets: ReadonlyMap<number, WebSocket>): void {
-  for (const leased of [key, prefillLease(key)]) {
-    const socket = sockets.get(leases.get(leased)?.replica ?? -1);
-    if (socket !== undefined) say(socket, { type: "cancel", ...leased });
-  }
-}
-
-/** A hello as membership takes it. */
-export function introductionOf({ replica: name, epoch, url, roles, model, hashSpec, capacity, transfers, machine }: Hello): ReplicaHello {
-  const fingerprint = specFingerprint({ ...hashSpec, version: 1 });
-  return { name, epoch, url: replicaUrl(url), roles, model, specFingerprint: fingerprint, capacity, transfers, machine };
+/** A hello as the pool takes it. */
+export function introductionOf(hello: Hello): Omit<Introduction, "connection" | "admitted"> {
+  const { replica: name, epoch, url, roles, model, capacity, transfers, machine, running, seq } = hello;
+  const hashSpec: HashSpec = { ...hello.hashSpec, version: 1 };
+  const identity = { name, epoch, url: replicaUrl(url), roles, model, capacity, transfers, machine };
+  return { hello: { ...identity, specFingerprint: specFingerprint(hashSpec) }, hashSpec, running, seq };
 }
 
 /** A close reason holds 123 bytes, and names in it may be in any script. */

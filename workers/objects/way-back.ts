@@ -5,17 +5,10 @@ import { MOST_PROOF_BYTES, signNonce, wayBackPath } from "../../src/wire/way-bac
 import { sameText } from "../env.ts";
 import type { AdmissionKeys } from "./admission-keys.ts";
 
-/** Makes the tries, all at once; `ended` hears of each. */
-export function tryWaysBack(
-  tries: readonly WayTry[],
-  keys: Pick<AdmissionKeys, "macOf">,
-  ended: (made: WayTry, outcome: WayOutcome) => void,
-): void {
-  for (const made of tries) {
-    const mac = keys.macOf(made);
-    const outcome = mac === null ? Promise.resolve({ reached: false, why: "it has no key here" } as const) : tryWayBack(made, mac);
-    void outcome.then((known) => ended(made, known));
-  }
+/** Never rejects. */
+export function tryWay(made: WayTry, keys: Pick<AdmissionKeys, "macOf">): Promise<WayOutcome> {
+  const mac = keys.macOf(made);
+  return mac === null ? Promise.resolve({ reached: false, why: "it has no key here" }) : tryWayBack(made, mac);
 }
 
 /** Never rejects. Nothing of what the URL answers is passed on but its status. `mac`: under the key of the replica's epoch. */

@@ -1,20 +1,24 @@
-/** The pool's core, put together as a pool object puts it together; what the shell adds is done here in memory. */
+/** The pool as a pool object holds it; what the shell adds is done here in memory. */
 import type { LeaseKey } from "../../../src/pool/lease.ts";
-import type { MembershipEffect, MembershipEvent } from "../../../src/pool/membership.ts";
 import { PoolClock } from "../../../src/pool/pool-clock.ts";
 import type { ReplicaHello } from "../../../src/pool/replica.ts";
 import { createStorableIndex } from "../../../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type LeaseStep, type ResidencyUpdate } from "../../../src/router/intake.ts";
-import { type DecideAnswer, type DecideRequest, Dispatcher } from "../../../src/router/dispatcher.ts";
-import { PoolState } from "../../../src/router/state.ts";
+import {
+  type AnswerTo,
+  type DecideAnswer,
+  type DecideRequest,
+  type LeaseStep,
+  Pool,
+  type PoolEffect,
+  type ResidencyUpdate,
+} from "../../../src/router/pool.ts";
+import type { PoolState } from "../../../src/router/state.ts";
+import type { ResyncNeed } from "../../../src/router/sync.ts";
 import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
 import { StoredCheckpoint } from "./stored-checkpoint.ts";
 
 /** One part: few entries fill it. */
 const INDEX_PARTS = 1;
-
-/** What the pool asks a replica to send again. */
-export type ResyncNeed = ReturnType<AnnounceIntake["residency"]>;
 
 /** What a heartbeat says, as its frame has it. */
 export interface Beat {
@@ -37,13 +41,11 @@ export interface CorePoolOptions {
 }
 
 export class CorePool {
-  state: PoolState;
   /** Frames, reports, decisions, ticks, steps of the clock, restarts. */
   events = 0;
   readonly #options: CorePoolOptions;
   #clock: PoolClock;
-  #intake: AnnounceIntake;
-  #dispatcher: Dispatcher;
+  #pool: Pool;
   readonly #checkpoint: StoredCheckpoint;
   #index = createStorableIndex({ maxParts: INDEX_PARTS });
 
@@ -51,17 +53,13 @@ export class CorePool {
     this.#options = options;
     this.#clock = new PoolClock(options.wallMs());
     this.#checkpoint = new StoredCheckpoint(this.#index);
-    this.state = this.#freshState();
-    this.#intake = new AnnounceIntake(this.state);
-    this.#dispatcher = this.#freshDispatcher();
+    this.#pool = this.#freshPool();
   }
 
-  #freshState(): PoolState {
-    return new PoolState(this.#index, this.#options.remotePrefillTokens);
-  }
-
-  #freshDispatcher(): Dispatcher {
-    return new Dispatcher(this.state, {
+  #freshPool(): Pool {
+    return new Pool({
+      index: this.#index,
+      remotePrefillTokens: this.#options.remotePrefillTokens,
       profile: CACHE_AWARE,
       random: this.#options.random,
       mint: () => "admission",
@@ -69,89 +67,83 @@ export class CorePool {
     });
   }
 
+  get state(): PoolState {
+    return this.#pool.state;
+  }
+
   /** The pool's clock. */
   nowMs(): number {
     return this.#clock.at(this.#options.wallMs());
   }
 
-  decide(request: DecideRequest, answer: (answer: DecideAnswer) => void): DecideAnswer | null {
+  decide(request: DecideRequest, to: AnswerTo): DecideAnswer | null {
     this.events++;
-    return this.#dispatcher.decide(request, this.nowMs(), answer);
+    const { answer, effects } = this.#pool.decide(request, this.nowMs(), to);
+    this.#answer(effects);
+    return answer;
   }
 
-  waitedEnough(id: string, answer: (answer: DecideAnswer) => void): DecideAnswer {
-    return this.#dispatcher.waitedEnough(id, answer);
+  waitedEnough(id: string, to: AnswerTo): DecideAnswer {
+    return this.#pool.waitedEnough(id, to);
   }
 
   leave(id: string): void {
     this.events++;
-    this.#dispatcher.leave(id);
-    const last = this.state.ring.get(id);
-    if (last !== undefined) this.release({ id, attempt: last.attempt });
+    this.#answer(this.#pool.leave(id, this.nowMs()));
   }
 
   release(key: LeaseKey): void {
     this.events++;
-    this.#dispatcher.release(key, this.nowMs());
-    this.#dispatcher.dispatchWaiting(this.nowMs());
+    this.#answer(this.#pool.release(key, this.nowMs()));
   }
 
-  /** Of a replica that was welcomed before. */
-  membership(event: Exclude<MembershipEvent, { kind: "hello" }>): void {
+  parted(slot: number, connection: number): void {
     this.events++;
-    this.#intake.membership(event, this.nowMs());
-    this.#dispatcher.dispatchWaiting(this.nowMs());
+    this.#answer(this.#pool.parted(slot, connection, this.nowMs()));
+  }
+
+  drain(slot: number, epoch: number): void {
+    this.events++;
+    this.#answer(this.#pool.drain(slot, epoch, this.nowMs()));
   }
 
   /** What was leased there before, and is to be cancelled, and what the replica has to send; null: the hello was refused. */
   hello(hello: ReplicaHello, connection: number, running: readonly LeaseKey[], seq: number): Greeting | null {
     this.events++;
-    const nowMs = this.nowMs();
-    const effects = this.#intake.membership({ kind: "hello", hello, connection, admitted: true }, nowMs);
-    const replica = this.state.named(hello.name);
-    if (replica === undefined || effects.some(({ kind }) => kind === "refused")) return null;
-    const { slot } = replica;
-    const cancelled = this.#intake.reconcile(slot, running, nowMs);
-    const need = this.#intake.needAfterHello(slot, seq, nowMs);
-    this.#dispatcher.dispatchWaiting(nowMs);
-    return { cancelled, need };
+    const effects = this.#pool.hello({ hello, connection, admitted: true, running, seq }, this.nowMs());
+    this.#answer(effects);
+    if (!effects.some(({ kind }) => kind === "welcome")) return null;
+    return { cancelled: effects.flatMap((effect) => (effect.kind === "cancel" ? [effect.key] : [])), need: needOf(effects) };
   }
 
   residency(slot: number, update: ResidencyUpdate): ResyncNeed {
     this.events++;
-    const need = this.#intake.residency(slot, update, this.nowMs());
-    this.#dispatcher.dispatchWaiting(this.nowMs());
-    return need;
+    return needOf(this.#answer(this.#pool.residency(slot, update, this.nowMs())));
   }
 
   heartbeat(slot: number, epoch: number, beat: Beat): ResyncNeed {
     this.events++;
     const said = { ...beat, usedKvTokens: beat.load.usedKvTokens };
-    const { need } = this.#intake.heartbeat(slot, epoch, said, this.nowMs());
-    this.#dispatcher.dispatchWaiting(this.nowMs());
-    return need;
+    return needOf(this.#answer(this.#pool.heartbeat(slot, epoch, said, this.nowMs())));
   }
 
   lease(slot: number, step: LeaseStep): void {
     this.events++;
-    this.#intake.lease(slot, step, this.nowMs());
-    this.#dispatcher.dispatchWaiting(this.nowMs());
+    this.#answer(this.#pool.leaseReports(slot, [step], this.nowMs()));
   }
 
-  tick(): MembershipEffect[] {
+  tick(): PoolEffect[] {
     this.events++;
-    const effects = this.#intake.tick(this.nowMs());
-    this.#dispatcher.dispatchWaiting(this.nowMs());
-    return effects;
+    return this.#answer(this.#pool.tick(this.nowMs()));
   }
 
   seqOf(slot: number): number {
-    return this.#intake.seqOf(slot);
+    return this.#pool.seqOf(slot);
   }
 
   checkpoint(): void {
     this.events++;
-    this.#checkpoint.save(this.state, this.#intake);
+    this.#checkpoint.save(this.#pool);
   }
 
   /** Memory is lost; what the last checkpoint has is there again. */
@@ -159,9 +151,16 @@ export class CorePool {
     this.events++;
     this.#clock = new PoolClock(this.#options.wallMs());
     this.#index = createStorableIndex({ maxParts: INDEX_PARTS });
-    this.state = this.#freshState();
-    this.#intake = new AnnounceIntake(this.state);
-    this.#dispatcher = this.#freshDispatcher();
-    this.#checkpoint.restore(this.#index, this.state, this.#intake, this.nowMs());
+    this.#pool = this.#freshPool();
+    this.#checkpoint.restore(this.#index, this.#pool, this.nowMs());
   }
+
+  #answer(effects: PoolEffect[]): PoolEffect[] {
+    for (const effect of effects) if (effect.kind === "answer") effect.to(effect.answer);
+    return effects;
+  }
+}
+
+function needOf(effects: readonly PoolEffect[]): ResyncNeed {
+  return effects.find((effect) => effect.kind === "resync") ?? null;
 }

@@ -120,7 +120,7 @@ export class Replica {
   #closed(): void {
     const { connection, slot } = this;
     this.connection = null;
-    if (connection !== null) this.world.pool.membership({ kind: "socketClosed", slot, connection });
+    if (connection !== null) this.world.pool.parted(slot, connection);
   }
 
   hello(running: readonly LeaseKey[] = this.jobs.running(), sequences = this.setup.sequences): void {
@@ -156,7 +156,7 @@ export class Replica {
 
   drain(): void {
     this.draining = true;
-    if (this.isHeard) this.world.pool.membership({ kind: "drain", slot: this.slot, epoch: this.epoch });
+    if (this.isHeard) this.world.pool.drain(this.slot, this.epoch);
   }
 
   #frame(update: ResidencyUpdate): void {

@@ -1,7 +1,8 @@
 /** What invariants look at: each hook is called when its thing has happened. A violation is a value; the history goes on or ends as the player wants. */
 import type { DecideAnswer, ReplicaAnswer } from "../../../src/router/dispatcher.ts";
 import type { LeaseStep, ResidencyUpdate } from "../../../src/router/intake.ts";
-import type { Beat, ResyncNeed } from "./core-pool.ts";
+import type { ResyncNeed } from "../../../src/router/sync.ts";
+import type { Beat } from "./core-pool.ts";
 import type { Request } from "./edge.ts";
 import type { Replica } from "./replica.ts";
 import type { World } from "./world.ts";

@@ -103,7 +103,7 @@ export class World {
   #tick(): void {
     this.timeline.after(this.#tickMs, () => {
       for (const effect of this.pool.tick()) {
-        if (effect.kind !== "expired") continue;
+        if (effect.kind !== "forget") continue;
         const replica = this.named(effect.replica.name);
         if (replica === undefined) continue;
         this.tell("forgotten", replica);

@@ -101,7 +101,7 @@ describe("who waits for a warm replica", () => {
   function hung(...others: ModelReplica[]): ModelPool {
     const made = poolOf(model("r1"), ...others);
     const entries = [...chain].map((hash, depth) => ({ hash, tokens: (depth + 1) * 300, tierBits: 1 }));
-    made.intake.residency(0, { kind: "delta", first: true, last: true, seq: 1, entries }, made.nowMs);
+    made.pool.residency(0, { kind: "delta", first: true, last: true, seq: 1, entries }, made.nowMs);
     const running = made.replicas.get("r1");
     if (running === undefined) throw new Error("r1 joined");
     running.model = { ...running.model, prefillMsPerToken: 1e9 };

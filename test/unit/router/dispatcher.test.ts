@@ -187,7 +187,7 @@ describe("deadlines", () => {
     expect(job.answer).toBeUndefined();
     made.pass(2_000);
     expect(job.answer?.type).toBe("refused");
-    expect(made.dispatcher.waiting).toBe(0);
+    expect(made.pool.waiting).toBe(0);
   });
 
   it("bound the line in time, too: at twice the load whoever is let in is served within 90 s or so, at full speed", () => {
@@ -257,7 +257,7 @@ describe("whatever comes", () => {
           expect(answer).toBeDefined();
           expect(answeredAtMs - askedAtMs).toBeLessThanOrEqual(boundMs);
         }
-        expect([made.dispatcher.waiting, made.state.leases.size]).toEqual([0, 0]);
+        expect([made.pool.waiting, made.state.leases.size]).toEqual([0, 0]);
       }),
       { seed: 47, numRuns: FULL ? 2_000 : 100 },
     );
@@ -283,7 +283,7 @@ describe("whatever comes", () => {
           expect(answer?.type).toBe("replica");
           if (answer?.type === "replica" && answeredAtMs > diedAtMs) expect(answer.replica).toBe("lives");
         }
-        expect([made.dispatcher.waiting, made.state.leases.size]).toEqual([0, 0]);
+        expect([made.pool.waiting, made.state.leases.size]).toEqual([0, 0]);
       }),
       { seed: 53, numRuns: FULL ? 1_000 : 60 },
     );

@@ -36,10 +36,11 @@ function run(said: readonly (Frame & { atMs: number })[] | null): { made: ModelP
   return { made, jobs };
 }
 
-function hear({ intake, state, nowMs }: ModelPool, { kind, whose: n, numbers = [], moved }: Frame): void {
+function hear(made: ModelPool, { kind, whose: n, numbers = [], moved }: Frame): void {
+  const { pool, state, nowMs } = made;
   const liar = state.named("liar");
   if (liar === undefined) return;
-  const { slot, epoch } = liar;
+  const { slot, epoch, connection } = liar;
   const own = [...state.leases.leasesOf(slot)];
   const { id, attempt } = own[n] ?? { id: `j${n}`, attempt: 1 };
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = numbers;
@@ -61,12 +62,15 @@ function hear({ intake, state, nowMs }: ModelPool, { kind, whose: n, numbers = [
     settled: { event: "settled", id, attempt, ...usage, outputTokens: c, decodeMs: d },
   };
   const step = steps[kind];
-  if (step !== undefined) intake.lease(slot, step, nowMs);
+  if (step !== undefined) made.carryOut(pool.leaseReports(slot, [step], nowMs));
   const running = Array.from({ length: 500 }, (_, m) => ({ id: `j${n + m}`, attempt: 1, outputTokens: a }));
-  if (kind === "heartbeat") intake.heartbeat(slot, epoch, { seq: Math.floor(b), entries: Math.floor(c), running }, nowMs);
-  if (kind === "hello") intake.reconcile(slot, running, nowMs);
+  const beat = { seq: Math.floor(b), entries: Math.floor(c), running };
+  if (kind === "heartbeat") made.carryOut(pool.heartbeat(slot, epoch, beat, nowMs));
+  const hello = { ...liar, model: "m", specFingerprint: "v1" };
+  if (kind === "hello") made.carryOut(pool.hello({ hello, connection: connection ?? -1, admitted: true, running, seq: 0 }, nowMs));
   const entries = [{ hash: BigInt(n + 1), tokens: Math.min(4_294_967_295, Math.max(0, Math.floor(a))), tierBits: 1 }];
-  if (kind === "residency") intake.residency(slot, { kind: "full", first: true, last: true, seq: n, entries }, nowMs);
+  const update = { kind: "full", first: true, last: true, seq: n, entries } as const;
+  if (kind === "residency") made.carryOut(pool.residency(slot, update, nowMs));
 }
 
 const meanTtftMs = (jobs: readonly Job[]): number =>

@@ -1,9 +1,15 @@
 /** A pool with replicas that compute in virtual time: prefills one after the other, decodes side by side, events as real replicas send them. */
 import type { Role } from "../../../src/pool/replica.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import { AnnounceIntake } from "../../../src/router/intake.ts";
-import { type DecideAnswer, type DecideRequest, Dispatcher, type ReplicaAnswer } from "../../../src/router/dispatcher.ts";
-import { PoolState } from "../../../src/router/state.ts";
+import {
+  type DecideAnswer,
+  type DecideRequest,
+  type LeaseStep,
+  Pool,
+  type PoolEffect,
+  type ReplicaAnswer,
+} from "../../../src/router/pool.ts";
+import type { PoolState } from "../../../src/router/state.ts";
 import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
 
 export interface ModelReplica {
@@ -45,9 +51,7 @@ const EDGE_HOLDS_MS = 5_000;
 const TICK_MS = 250;
 
 export class ModelPool {
-  readonly state: PoolState;
-  readonly intake: AnnounceIntake;
-  readonly dispatcher: Dispatcher;
+  readonly pool: Pool;
   readonly replicas = new Map<string, Running>();
   nowMs = 1_000;
   #events: Event[] = [];
@@ -57,9 +61,9 @@ export class ModelPool {
     models: readonly ModelReplica[],
     options: { roll?: () => number; remotePrefillTokens?: number | null; profile?: typeof CACHE_AWARE } = {},
   ) {
-    this.state = new PoolState(createSegmentIndex({}), options.remotePrefillTokens ?? null);
-    this.intake = new AnnounceIntake(this.state);
-    this.dispatcher = new Dispatcher(this.state, {
+    this.pool = new Pool({
+      index: createSegmentIndex({}),
+      remotePrefillTokens: options.remotePrefillTokens ?? null,
       profile: options.profile ?? CACHE_AWARE,
       random: options.roll ?? (() => 0),
       mint: (replica) => (this.replicas.get(replica.name)?.alive === true ? "admission" : null),
@@ -68,19 +72,26 @@ export class ModelPool {
     for (const model of models) this.join(model);
   }
 
+  get state(): PoolState {
+    return this.pool.state;
+  }
+
   join(model: ModelReplica): void {
     const { name, roles = ["prefill", "decode"], transfers } = model;
     const capacity = { sequences: 4, kvTokens: 100_000, blockTokens: 16, contextTokens: 32_768, queueLimit: 2, ...model.capacity };
     const identity = { name, epoch: this.nowMs, url: `http://${name}`, roles, model: "m", specFingerprint: "v1", transfers };
-    this.intake.membership({ kind: "hello", hello: { ...identity, capacity }, connection: this.nowMs, admitted: true }, this.nowMs);
-    const slot = this.state.named(name)?.slot ?? -1;
-    this.replicas.set(name, { model, slot, alive: true, busyUntilMs: 0 });
-    this.dispatcher.dispatchWaiting(this.nowMs);
+    // Its key is there before its hello.
+    const running: Running = { model, slot: -1, alive: true, busyUntilMs: 0 };
+    this.replicas.set(name, running);
+    const introduction = { hello: { ...identity, capacity }, connection: this.nowMs, admitted: true, running: [], seq: 0 };
+    const effects = this.pool.hello(introduction, this.nowMs);
+    running.slot = this.state.named(name)?.slot ?? -1;
+    this.carryOut(effects);
   }
 
   drain(name: string): void {
     const { slot = -1, epoch = 0 } = this.state.named(name) ?? {};
-    this.intake.membership({ kind: "drain", slot, epoch }, this.nowMs);
+    this.carryOut(this.pool.drain(slot, epoch, this.nowMs));
   }
 
   kill(name: string): void {
@@ -88,8 +99,12 @@ export class ModelPool {
     const replica = this.state.named(name);
     if (running === undefined || replica === undefined) return;
     running.alive = false;
-    this.intake.membership({ kind: "socketClosed", slot: replica.slot, connection: replica.connection ?? -1 }, this.nowMs);
-    this.dispatcher.dispatchWaiting(this.nowMs);
+    this.carryOut(this.pool.parted(replica.slot, replica.connection ?? -1, this.nowMs));
+  }
+
+  /** Its models end and cancel nothing. */
+  carryOut(effects: readonly PoolEffect[]): void {
+    for (const effect of effects) if (effect.kind === "answer") effect.to(effect.answer);
   }
 
   /** Rates are known from the start, as if it had run for a while. */
@@ -127,11 +142,12 @@ export class ModelPool {
       if (answer.type === "replica") this.#start(job, answer);
     };
     const hold = (): void => {
-      const answer = this.dispatcher.decide(request, this.nowMs, answered);
+      const { answer, effects } = this.pool.decide(request, this.nowMs, answered);
+      this.carryOut(effects);
       if (answer !== null) return answered(answer);
       this.at(this.nowMs + EDGE_HOLDS_MS, () => {
         if (job.answer !== undefined) return;
-        this.dispatcher.waitedEnough(job.id, answered);
+        this.pool.waitedEnough(job.id, answered);
         hold();
       });
     };
@@ -159,11 +175,12 @@ export class ModelPool {
         tickAtMs += TICK_MS;
         for (const { alive, slot } of this.replicas.values()) {
           const replica = this.state.replica(slot);
-          if (alive && replica !== undefined) this.intake.membership({ kind: "heard", slot, epoch: replica.epoch }, this.nowMs);
+          if (!alive || replica === undefined) continue;
+          const running = [...this.state.leases.leasesOf(slot)].map(({ id, attempt }) => ({ id, attempt, state: "started" as const }));
+          this.carryOut(this.pool.heartbeat(slot, replica.epoch, { seq: 0, entries: 0, running }, this.nowMs));
         }
-        this.intake.tick(this.nowMs);
+        this.carryOut(this.pool.tick(this.nowMs));
       }
-      this.dispatcher.dispatchWaiting(this.nowMs);
       after();
     }
     this.nowMs = untilMs;
@@ -180,14 +197,18 @@ export class ModelPool {
     running.busyUntilMs = firstTokenMs;
     const { promptTokens, outputTokens } = job;
     const report = (atMs: number, run: () => void): void => this.at(atMs, () => (running.alive ? run() : undefined));
-    report(this.nowMs, () => this.intake.lease(slot, { event: "started", ...key }, this.nowMs));
+    report(this.nowMs, () => this.#report(slot, { event: "started", ...key }));
     report(firstTokenMs, () => {
       job.firstTokenAtMs = this.nowMs;
-      this.intake.lease(slot, { event: "decoding", ...key, promptTokens, cachedTokens: 0, prefillMs }, this.nowMs);
+      this.#report(slot, { event: "decoding", ...key, promptTokens, cachedTokens: 0, prefillMs });
     });
     const decodeMs = outputTokens * model.decodeMsPerToken;
     report(firstTokenMs + decodeMs, () => {
-      this.intake.lease(slot, { event: "settled", ...key, promptTokens, cachedTokens: 0, outputTokens, decodeMs }, this.nowMs);
+      this.#report(slot, { event: "settled", ...key, promptTokens, cachedTokens: 0, outputTokens, decodeMs });
     });
+  }
+
+  #report(slot: number, step: LeaseStep): void {
+    this.carryOut(this.pool.leaseReports(slot, [step], this.nowMs));
   }
 }
