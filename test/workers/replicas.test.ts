@@ -38,7 +38,12 @@ it("lists every pool's replicas, with what they do and what their tiers hold", a
   const { sequences, queueLimit } = capacity;
   const said = { name: "r0", state: "ready", leftOut: false, roles: ["prefill", "decode"], sequences, queueLimit };
   expect(await listed("roster-one,roster-other")).toEqual([
-    { pool: "roster-one", model: "demo", waiting: 0, replicas: [{ ...said, inFlight: 1, queuedMs: expect.any(Number) as number, tiers }] },
+    {
+      pool: "roster-one",
+      model: "demo",
+      waiting: 0,
+      replicas: [{ ...said, inFlight: 1, queuedMs: expect.any(Number) as number, residency: null, tiers }],
+    },
     { pool: "roster-other", model: null, waiting: 0, replicas: [] },
   ]);
   replica.settle("one");
