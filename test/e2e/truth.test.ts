@@ -235,8 +235,10 @@ function lively(seed: number): (waiting: number) => number {
 // Places for half of the conversations, some of which are lively: evictions run, and what is alive is mostly still held.
 test("KV too small for all, turns interleaved: those whose conversation is resident go to the longest overlap", async () => {
   const all = await playAll({ sequences: placesFor(50), concurrency: 2, maxTokens: ANSWER_TOKENS, next: lively(11) });
-  const { untrue, followUps: counts } = judge("lively", all);
-  expect(untrue).toBeLessThanOrEqual(most(all.length, 3));
+  const { untrue, causes, followUps: counts } = judge("lively", all);
+  expect(untrue - causes["evicted after the decision"]).toBeLessThanOrEqual(most(all.length, 1));
+  // What others evict meanwhile is no untruth of the index. Of a few requests on a busy machine it is one more or less.
+  expect(untrue).toBeLessThanOrEqual(most(all.length, KEPT ? 3 : 6));
   expect(counts.resident).toBeGreaterThan(REQUESTS / 3);
   // Who meets whom differs from run to run: 115 to 119 of 120.
   expectLongest(counts, 90);
