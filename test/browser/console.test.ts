@@ -154,7 +154,10 @@ describe("what goes wrong is said in words", () => {
 it.runIf(MODEL !== null && MODEL !== "tiny")("a model that speaks answers in English", async () => {
   const { page } = await opened();
   await turn(page, "What is the capital of France?");
-  expect(await page.locator(".turn > div").innerText()).toMatch(/\bParis\b/);
+  const words = (await page.locator(".turn > div").first().innerText()).toLowerCase().match(/[a-z']+/g) ?? [];
+  // A third or more of English prose is made of these; of word salad next to nothing.
+  const small = new Set("the of and a an to in is was it that for on as with by at from which this are be or its".split(" "));
+  expect(words.filter((word) => small.has(word)).length / words.length).toBeGreaterThan(0.2);
 });
 
 it("the key leaves the address and stays for the tab; without one the page asks for it, and the edge for nothing", async () => {
