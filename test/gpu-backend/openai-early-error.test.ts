@@ -1,7 +1,7 @@
 /** A server that sends its status before it has looked at the request: what it refuses then is a refusal all the same. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Engine, EngineRequest } from "../../gpu-backend/engine/engine.ts";
-import { request, runOf } from "../conformance/engine-runs.ts";
+import { accepted, request, runOf, seen } from "../conformance/engine-runs.ts";
 import { openAdapter } from "./openai-adapter.ts";
 import { openAiServer, type OpenAiServer } from "./openai-server.ts";
 
@@ -27,4 +27,15 @@ test.each([
   expect(await engine.run(request("x", asked as Partial<EngineRequest>))).toMatchObject({ type: "refused", ...refusal });
   expect(engine.load()).toEqual({ running: 0, queued: 0, usedKvTokens: 0 });
   expect((await runOf(engine, "goes on", { maxTokens: 2 })).finished.reason).toBe("length");
+});
+
+test("a stream that breaks before its first event fails its own run, and the runs beside it go on", async () => {
+  const beside = await accepted(engine, request("beside", { maxTokens: 60 }));
+  server.next = (_request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.flushHeaders();
+    setImmediate(() => response.destroy());
+  };
+  expect((await runOf(engine, "breaks", { maxTokens: 4 })).finished.reason).toBe("error");
+  expect((await seen(beside)).finished.reason).toMatch(/stop|length/);
 });

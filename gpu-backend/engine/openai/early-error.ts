@@ -10,11 +10,12 @@ const LOOK_MS = 150;
 const MOST_LOOKED_AT = 64 * 1024;
 const ERROR = /^data: ?(\{"error"[^\n]*)\n/;
 
-/** The refusal as if it had been the answer's status, or the stream with nothing lost of it. Rejects as the stream does. */
+/** The refusal as if it had been the answer's status, or the stream with nothing lost of it, how it breaks included. */
 export async function refusalOrStream(chunks: AsyncIterable<Uint8Array>): Promise<LinkAnswer | LinkStream> {
   const iterator = chunks[Symbol.asyncIterator]();
   const first = iterator.next();
-  const looked = await Promise.race([first, pause(LOOK_MS, null, { ref: false })]);
+  // A stream that breaks at once is one answer that broke, and no sign that the server is gone.
+  const looked = await Promise.race([first.catch(() => null), pause(LOOK_MS, null, { ref: false })]);
   const text = looked === null || looked.done === true ? "" : Buffer.from(looked.value).toString();
   const answer = text.length > MOST_LOOKED_AT ? null : refusalIn(text);
   if (answer === null) return { type: "stream", chunks: continued(first, iterator) };
