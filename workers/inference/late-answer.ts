@@ -4,7 +4,7 @@ import type { Ticker } from "../ticker.ts";
 
 /** JSON allows it before a value. */
 const SPACE = new TextEncoder().encode("\n");
-const SECOND_WRITE_MS = 500;
+const SECOND_WRITE_MS = 250;
 
 export interface Waiting {
   ticker: Ticker;
