@@ -1,6 +1,10 @@
-/** How long a replica's process takes from SIGKILL until it serves again, and what that is made of; load: so many busy loops beside it. */
-import { type ChildProcess, spawn } from "node:child_process";
+/**
+ * How long a replica's process takes from SIGKILL until it serves again, and what that is made of. `--load N`: N busy loops beside it. `--base FOLDER`: a
+ * checkout of another commit with its packages installed, whose product takes turns with this one's.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { childrenOf, familyOf, replicaPid } from "../e2e/processes.ts";
@@ -8,7 +12,12 @@ import { metric, type Started, startProduct } from "../e2e/started.ts";
 import { writeResult } from "./result.ts";
 
 const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, load: { type: "string", default: "0" }, save: { type: "boolean", default: false } },
+  options: {
+    rounds: { type: "string", default: "5" },
+    load: { type: "string", default: "0" },
+    base: { type: "string" },
+    save: { type: "boolean", default: false },
+  },
 });
 const POLL_MS = 5;
 
@@ -68,26 +77,43 @@ async function served(product: Started, pid: number): Promise<boolean> {
   return suspects === 0 && childrenOf(pid).length > 0;
 }
 
-const loops: ChildProcess[] = Array.from({ length: Number(values.load) }, () => spawn(process.execPath, ["-e", "for(;;);"]));
-const product = await startProduct({ replicas: 2 });
-const rounds: Round[] = [];
+const arms: { name: string; product: Started; rounds: Round[] }[] = [];
+const base = values.base === undefined ? null : resolve(values.base);
+let baseCommit: string | null = null;
 try {
-  for (let n = 0; n < Number(values.rounds); n++) {
-    await sleep(2_000);
-    rounds.push(await round(product));
-    console.log(JSON.stringify(rounds.at(-1)));
+  if (base !== null) {
+    baseCommit = execFileSync("git", ["rev-parse", "HEAD"], { cwd: base, encoding: "utf8" }).trim();
+    const of = (await import(join(base, "test/e2e/started.ts"))) as { startProduct: typeof startProduct };
+    arms.push({ name: "base", product: await of.startProduct({ replicas: 2 }), rounds: [] });
+  }
+  arms.push({ name: "now", product: await startProduct({ replicas: 2 }), rounds: [] });
+  const loops: ChildProcess[] = Array.from({ length: Number(values.load) }, () => spawn(process.execPath, ["-e", "for(;;);"]));
+  try {
+    for (let n = 0; n < Number(values.rounds); n++) {
+      for (const { name, product, rounds } of arms) {
+        // A death that soon follows another waits longer.
+        await sleep(12_000);
+        const made = await round(product);
+        rounds.push(made);
+        console.log(name, JSON.stringify(made));
+      }
+    }
+  } finally {
+    for (const loop of loops) loop.kill("SIGKILL");
   }
 } finally {
-  for (const loop of loops) loop.kill("SIGKILL");
-  await product.stop();
+  for (const { product } of arms) await product.stop();
 }
-const median = (of: (each: Round) => number): number =>
-  rounds.map(of).toSorted((a, b) => a - b)[Math.floor(rounds.length / 2)] ?? Number.NaN;
-const medians = {
-  forkedMs: median((r) => r.forkedMs),
-  engineMs: median((r) => r.engineMs),
-  readyMs: median((r) => r.readyMs),
-  cpuMs: median((r) => r.cpuMs),
-};
-console.log(JSON.stringify({ load: Number(values.load), medians }));
-if (values.save) writeResult(`restart-load-${values.load}`, { load: Number(values.load), medians }, rounds);
+
+/** Median, least and most of each. */
+function spread(rounds: readonly Round[]): Record<keyof Round, readonly number[]> {
+  const of = (key: keyof Round): readonly number[] => {
+    const sorted = rounds.map((each) => each[key]).toSorted((a, b) => a - b);
+    return [sorted[Math.floor(sorted.length / 2)] ?? Number.NaN, sorted[0] ?? Number.NaN, sorted.at(-1) ?? Number.NaN];
+  };
+  return { forkedMs: of("forkedMs"), engineMs: of("engineMs"), readyMs: of("readyMs"), cpuMs: of("cpuMs") };
+}
+
+const rows = arms.map(({ name, rounds }) => ({ arm: name, medianLeastMost: spread(rounds), rounds }));
+for (const { arm, medianLeastMost } of rows) console.log(arm, JSON.stringify(medianLeastMost));
+if (values.save) writeResult(`restart-load-${values.load}`, { load: Number(values.load), rounds: Number(values.rounds), baseCommit }, rows);

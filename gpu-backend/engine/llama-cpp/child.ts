@@ -25,6 +25,7 @@ export interface Child {
 export type ChildStart = { type: "started"; child: Child; card: EngineCard; kvCard: KvCard } | { type: "unavailable"; message: string };
 
 const entry = fileURLToPath(new URL("./main.ts", import.meta.url));
+const FLAGS = ["--import", new URL("./no-probe.ts", import.meta.url).href];
 const stopPatienceMs = 2_000;
 
 function wrap(process: ChildProcess, gone: Promise<void>): Child {
@@ -53,9 +54,8 @@ export interface ForkedEngine {
 
 /** Throws where the system starts no more processes. */
 export function forkEngine(): ForkedEngine {
-  // No inherited flags: node-llama-cpp forks a probe that would inherit them in turn and fail.
   const process = fork(entry, [], {
-    ...forkDyingWithParent([]),
+    ...forkDyingWithParent(FLAGS),
     env: withoutOurs(globalThis.process.env),
     serialization: "advanced",
     stdio: ["ignore", "ignore", "inherit", "ipc"],
@@ -82,12 +82,20 @@ async function startAndWait(options: Omit<ChildOptions, "scratchDirectory">, for
   child.send({ type: "start", options: { ...options, scratchDirectory } });
   const first = await Promise.race([
     firstWord(process),
-    gone.then((): ChildMessage => ({ type: "unavailable", message: "the engine's process ended while it started" })),
+    gone.then((): ChildMessage => ({ type: "unavailable", message: endedEarly(process.signalCode) })),
   ]);
   if (first.type === "ready") return { type: "started", child, card: first.card, kvCard: first.kvCard };
   await child.stop();
   const message = first.type === "unavailable" ? first.message : "the engine's process spoke out of turn";
   return { type: "unavailable", message };
+}
+
+/** What a processor says of instructions that it does not have, and of memory that a library took for its own. */
+const UNFIT: ReadonlySet<NodeJS.Signals | null> = new Set(["SIGILL", "SIGSEGV", "SIGBUS", "SIGABRT"]);
+
+export function endedEarly(signal: NodeJS.Signals | null): string {
+  const how = signal === null ? "" : ` (${signal})`;
+  return `the engine's process ended while it started${how}${UNFIT.has(signal) ? ": its binary may not fit this machine" : ""}`;
 }
 
 /** But for how far it has come with loading. */
