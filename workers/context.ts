@@ -3,8 +3,18 @@ import type { EdgeView } from "../src/edge/edge-view.ts";
 import type { ApiError } from "../src/errors.ts";
 import { apiOfPath, type ErrorApi, errorBody, errorStatus } from "../src/wire/envelope.ts";
 import type { Config, Env } from "./env.ts";
+import { mintRequestId } from "./request-id.ts";
 
-export type AppEnv = { Bindings: Env; Variables: { edge: EdgeView; config: Config; tenant: string; requestId: string } };
+export type AppEnv = { Bindings: Env; Variables: { edge: EdgeView; config: Config; tenant: string; requestId: string | undefined } };
+
+/** Of the request: a placed one has it from its call, any other gets one here. */
+export function requestIdOf(c: Context<AppEnv>): string {
+  const known = c.get("requestId");
+  if (known !== undefined) return known;
+  const minted = mintRequestId();
+  c.set("requestId", minted);
+  return minted;
+}
 
 /** Ends of the paths of Anthropic's clients and of OpenAI's, whatever base URL stands before them. */
 const ANTHROPIC_END = /\/messages(?:\/count_tokens|\/batches(?:\/.*)?)?$/;
@@ -27,7 +37,7 @@ export function errorResponse(c: Context<AppEnv>, error: ApiError, headers: Reco
   const status = errorStatus(api, error);
   const retry: Record<string, string> = error.retryAfterSeconds === undefined ? {} : { "retry-after": String(error.retryAfterSeconds) };
   const challenge: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {};
-  return Response.json(errorBody(api, error, c.get("requestId")), { status, headers: { ...retry, ...challenge, ...headers } });
+  return Response.json(errorBody(api, error, requestIdOf(c)), { status, headers: { ...retry, ...challenge, ...headers } });
 }
 
 export const background =

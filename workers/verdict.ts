@@ -11,6 +11,8 @@ const NEWLINE = 0x0a;
 export interface ReplicaAnswerBody {
   status: number;
   contentType: string;
+  /** Of the body, bytes, where the replica said it and nothing unpacks it. */
+  length: number | null;
   /** What came with the verdict; the rest of the body follows it. */
   head: Uint8Array;
   body: ReadableStream<Uint8Array> | null;
@@ -18,11 +20,16 @@ export interface ReplicaAnswerBody {
 
 const NOTHING = new Uint8Array();
 
+function lengthOf(headers: Headers): number | null {
+  const said = headers.get("content-length");
+  return said !== null && /^\d{1,12}$/.test(said) && !headers.has("content-encoding") ? Number(said) : null;
+}
+
 /** Null: the replica was lost before it said what comes of the request. `cancel` ends the reading. */
 export async function verdictOf(response: Response, ticker: Ticker, cancel: () => void): Promise<ReplicaAnswerBody | null> {
   const { status, headers, body } = response;
   const contentType = headers.get("content-type") ?? "application/json";
-  if (headers.get(HEADER.verdict) !== VERDICT_FOLLOWS) return { status, contentType, head: NOTHING, body };
+  if (headers.get(HEADER.verdict) !== VERDICT_FOLLOWS) return { status, contentType, length: lengthOf(headers), head: NOTHING, body };
   if (body === null) return null;
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   let [waitedMs, silentMs] = [0, 0];
@@ -39,7 +46,7 @@ export async function verdictOf(response: Response, ticker: Ticker, cancel: () =
       return null;
     }
     reader.releaseLock();
-    return { ...verdict, head: line.rest, body };
+    return { ...verdict, length: null, head: line.rest, body };
   } catch {
     // Cut, or canceled.
     return null;

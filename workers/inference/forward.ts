@@ -4,7 +4,7 @@
  */
 import type { Placed } from "./place.ts";
 import { TICK_MS, type Ticker } from "../ticker.ts";
-import { SILENCE_MS } from "../../src/limits.ts";
+import { LEAST_BODY_BYTES_PER_MS, SILENCE_MS } from "../../src/limits.ts";
 
 /** After so many a running stream's lease is looked at again: a frozen replica closes no socket. */
 const LEASE_CHECK_TICKS = 10;
@@ -108,13 +108,36 @@ export async function forwardStream(
   }
 }
 
+/** By the platform in one go, which shows no silence: so it has the time that a body of its length may take. `length`: null for more than is read. */
+async function readKnown(
+  placed: Placed,
+  ticker: Ticker,
+  body: ReadableStream<Uint8Array>,
+  length: number | null,
+): Promise<Uint8Array | null> {
+  if (length === null) {
+    placed.cancel();
+    return null;
+  }
+  const stop = ticker.after(SILENCE_MS + length / LEAST_BODY_BYTES_PER_MS, () => placed.cancel());
+  try {
+    return new Uint8Array(await new Response(body).arrayBuffer());
+  } catch {
+    // Cut, or canceled.
+    return null;
+  } finally {
+    stop();
+  }
+}
+
 /** A unary answer in whole, or null when its replica was lost on the way. */
 export async function readWhole(placed: Placed, ticker: Ticker, limit: number): Promise<Uint8Array | null> {
-  const { head, body } = placed.answer;
+  const { head, body, length } = placed.answer;
   if (body === null) return head;
+  if (length !== null) return readKnown(placed, ticker, body, length > limit ? null : length);
   const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
   const parts: Uint8Array[] = head.byteLength > 0 ? [head] : [];
-  let length = head.byteLength;
+  let bytes = head.byteLength;
   let silentMs = 0;
   const stop = ticker.each(() => {
     silentMs += TICK_MS;
@@ -127,8 +150,8 @@ export async function readWhole(placed: Placed, ticker: Ticker, limit: number): 
       if (read === null) return null;
       if (read.done) break;
       silentMs = 0;
-      length += read.value.byteLength;
-      if (length > limit) {
+      bytes += read.value.byteLength;
+      if (bytes > limit) {
         placed.cancel();
         return null;
       }

@@ -22,7 +22,7 @@ export interface Long extends Pick<Waiting, "clientLeft"> {
 /** From here on the client has its headers, and `writing` its body. */
 export function answerLong(
   { clientLeft, end, background }: Long,
-  headers: Headers,
+  headers: HeadersInit,
   writing: (writable: WritableStream<Uint8Array>) => Promise<void>,
 ): Response {
   const { readable, writable } = new IdentityTransformStream();

@@ -13,9 +13,9 @@ import {
   tooManyChoices,
   UsageSum,
 } from "../../src/wire/several-prompts.ts";
-import { type AppEnv, background, errorResponse } from "../context.ts";
+import { type AppEnv, background, errorResponse, requestIdOf } from "../context.ts";
 import { answerLate, answerLong } from "../inference/late-answer.ts";
-import { Patience } from "../patience.ts";
+import { Patience } from "../inference/patience.ts";
 import { readJson, refusalHeaders } from "../read-json.ts";
 import { SseLines } from "../sse-lines.ts";
 import { Ticker } from "../ticker.ts";
@@ -114,14 +114,14 @@ class Batch {
   /** Ids and placement of the whole are the first prompt's. */
   #headersLike(first: Response): Headers {
     const headers = new Headers(first.headers);
-    this.#c.set("requestId", headers.get("x-request-id") ?? this.#c.get("requestId"));
+    this.#c.set("requestId", headers.get("x-request-id") ?? requestIdOf(this.#c));
     headers.delete("content-length");
     return headers;
   }
 
   async #refusal(answer: Response, index: number): Promise<Response> {
     const { headers, status } = answer;
-    this.#c.set("requestId", headers.get("x-request-id") ?? this.#c.get("requestId"));
+    this.#c.set("requestId", headers.get("x-request-id") ?? requestIdOf(this.#c));
     return new Response(JSON.stringify(this.#errorOf(await answer.text(), index)), { status, headers: withoutLength(headers) });
   }
 

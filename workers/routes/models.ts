@@ -1,8 +1,7 @@
 import type { Context, Handler } from "hono";
-import { apiError } from "../../src/errors.ts";
 import { type AppEnv, background, dialectOf, errorResponse } from "../context.ts";
 import { poolCards } from "../pool-card.ts";
-import { servedModels } from "../pools.ts";
+import { servedModels, unknownModel } from "../inference/choose.ts";
 
 interface Listed {
   model: string;
@@ -68,11 +67,6 @@ export const models: Handler<AppEnv> = async (c) => {
 export const model: Handler<AppEnv, "/v1/models/:id{.+}"> = async (c) => {
   const id = c.req.param("id");
   const card = (await served(c)).find((candidate) => candidate.model === id);
-  if (card === undefined) return unknownModel(c, id);
+  if (card === undefined) return errorResponse(c, unknownModel(id));
   return c.json(dialectOf(c) === "anthropic-models" ? anthropicModel(card) : openaiModel(card));
 };
-
-export function unknownModel(c: Context<AppEnv>, id: string): Response {
-  const message = `The model ${JSON.stringify(id.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`;
-  return errorResponse(c, apiError("model_not_found", message, "model"));
-}

@@ -1,21 +1,17 @@
 /** From the model that a client names to the pools that are asked for it, in their order. */
-import type { Context } from "hono";
-import type { ApiError } from "../src/errors.ts";
-import { specFingerprint } from "../src/prefix/segment.ts";
-import type { KnownCard, PossiblePool } from "../src/edge/edge-view.ts";
-import type { RankedPool } from "../src/edge/rank-pools.ts";
-import type { Ask } from "../src/router/dispatcher.ts";
-import { rendezvous } from "../src/edge/rendezvous.ts";
-import { leastPromptBytes } from "../src/prefix/least-bytes.ts";
-import { contextLengthError, type PromptExcess } from "../src/wire/context-length.ts";
-import type { InnerRequest } from "../src/wire/inner.ts";
-import type { Urgency } from "../src/wire/urgency.ts";
-import { type AppEnv, background } from "./context.ts";
-import type { Config } from "./env.ts";
-import { measureRoundTrip, poolCards } from "./pool-card.ts";
-import { conversationKey, promptChain, type PromptChain } from "./prompt-chain.ts";
-import { steadyNowMs } from "./steady-clock.ts";
-import { mintPlacedRequestId, poolOfRequest, UNPLACED } from "./request-id.ts";
+import { type ApiError, apiError } from "../../src/errors.ts";
+import { specFingerprint } from "../../src/prefix/segment.ts";
+import type { KnownCard, PossiblePool } from "../../src/edge/edge-view.ts";
+import type { RankedPool } from "../../src/edge/rank-pools.ts";
+import type { Ask } from "../../src/router/dispatcher.ts";
+import { rendezvous } from "../../src/edge/rendezvous.ts";
+import { leastPromptBytes } from "../../src/prefix/least-bytes.ts";
+import { contextLengthError, type PromptExcess } from "../../src/wire/context-length.ts";
+import type { Config } from "../env.ts";
+import { measureRoundTrip, poolCards } from "../pool-card.ts";
+import { conversationKey, promptChain, type PromptChain } from "../prompt-chain.ts";
+import { steadyNowMs } from "../steady-clock.ts";
+import type { InferenceCall } from "./call.ts";
 
 export interface PoolTarget {
   pool: string;
@@ -24,6 +20,8 @@ export interface PoolTarget {
 }
 
 export interface ChosenPools {
+  /** Of the request. */
+  id: string;
   /** The name of the model that serves. */
   model: string;
   /** At least one. */
@@ -32,17 +30,6 @@ export interface ChosenPools {
   reason: string | null;
   /** To be told of the pool whose replica has computed the prompt, or null when none will; idempotent. */
   prefilled: (pool: string | null) => void;
-}
-
-export interface Asked {
-  request: InnerRequest;
-  /** Of the replica. */
-  path: string;
-  bodyBytes: number;
-  /** Of the forwarded body (wire/admission.ts). Made for what a pool is asked about, not for what is refused before. */
-  digest: () => string;
-  counts: boolean;
-  urgency: Urgency;
 }
 
 /** A known model's name and what is known of its pools. */
@@ -68,7 +55,7 @@ export function servedModels(config: Config, cards: readonly KnownCard[]): Serve
 const isReady = ({ cards }: ServedModel): boolean => cards.some(({ card }) => card.replicas > 0);
 
 /** An alias leads a conversation to the same model each time, as long as that has a replica. */
-function resolve(config: Config, cards: readonly KnownCard[], { request, salt }: { request: InnerRequest; salt: string }): ServedModel {
+function resolve({ here: { config }, asked: { request } }: InferenceCall, cards: readonly KnownCard[], salt: string): ServedModel {
   const behind = config.aliases.get(request.model);
   if (behind === undefined) return pick(config, cards, request.model);
   const order = rendezvous(conversationKey(request.prompt, request.session, salt), behind).map((name) => pick(config, cards, name));
@@ -79,29 +66,36 @@ function resolve(config: Config, cards: readonly KnownCard[], { request, salt }:
  * Null unless the prompt's bytes alone show that no ready replica's context holds it. A token stands for so many bytes at most, and no tokenizer is needed to
  * divide; what this lets pass a replica looks at more closely.
  */
-function excessOf({ cards }: ServedModel, { request, bodyBytes }: Asked): PromptExcess | null {
+function excessOf({ cards }: ServedModel, { request, body }: InferenceCall["asked"]): PromptExcess | null {
   const limits = cards.filter(({ card }) => card.replicas > 0).map(({ card }) => card.promptLimit);
   const known = limits.filter((limit) => limit !== undefined);
   if (known.length < limits.length || known.length === 0) return null;
   const contextTokens = Math.max(...known.map((limit) => limit.contextTokens));
   const longestTokenBytes = Math.max(...known.map((limit) => limit.longestTokenBytes));
   // In JSON a text is no shorter than in UTF-8.
-  if (bodyBytes < contextTokens * longestTokenBytes) return null;
+  if (body.byteLength < contextTokens * longestTokenBytes) return null;
   const promptTokens = Math.ceil(leastPromptBytes(request.prompt, contextTokens * longestTokenBytes + 1) / longestTokenBytes);
   return promptTokens >= contextTokens ? { promptTokens, exact: false, contextTokens } : null;
 }
 
-/** Null when no pool serves the model. Gives the request its id, which names the pool that is asked first and stays whatever becomes of it. */
-export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<ChosenPools | ApiError | null> {
-  const config = c.get("config");
-  const salt = config.saltOf(c.get("tenant"));
+export function unknownModel(name: string): ApiError {
+  const message = `The model ${JSON.stringify(name.slice(0, 128))} does not exist here. GET /v1/models lists those that do.`;
+  return apiError("model_not_found", message, "model");
+}
+
+/** Gives the request its id, which names the pool that is asked first. */
+export async function choosePools(call: InferenceCall): Promise<ChosenPools | ApiError> {
+  const { here, asked } = call;
+  const { config, view, env, background } = here;
   const { request } = asked;
-  let served = resolve(config, await poolCards(c.get("edge"), c.env, background(c)), { request, salt });
+  const salt = config.saltOf(asked.tenant);
+  let served = resolve(call, await poolCards(view, env, background), salt);
   // Its first replica may have come just now.
-  if (served.cards.length === 0 && config.pools.length > 1)
-    served = resolve(config, await poolCards(c.get("edge"), c.env, background(c), true), { request, salt });
+  if (served.cards.length === 0 && config.pools.length > 1) served = resolve(call, await poolCards(view, env, background, true), salt);
   const excess = excessOf(served, asked);
   if (excess !== null) return contextLengthError(request, excess);
+  const [first] = served.cards;
+  if (first === undefined) return unknownModel(request.model);
   const chains = new Map<string, PromptChain>();
   const chainFor = ({ hashSpec, model }: KnownCard["card"]): PromptChain => {
     const key = `${specFingerprint(hashSpec)} ${model}`;
@@ -109,66 +103,63 @@ export async function choosePools(c: Context<AppEnv>, asked: Asked): Promise<Cho
     chains.set(key, made);
     return made;
   };
-  const [first] = served.cards;
-  if (first === undefined) return null;
-  const ranked =
-    served.cards.length === 1 ? null : rank(c, served.cards, chainFor, conversationKey(request.prompt, request.session, salt), asked);
-  const pools = ranked?.order.map(({ pool }) => pool) ?? [first.card.pool];
-  if (poolOfRequest(c.get("requestId")) === UNPLACED)
-    c.set("requestId", mintPlacedRequestId(config, c.get("tenant"), pools[0] ?? first.card.pool));
-  const targets = pools.flatMap((pool): PoolTarget[] => {
-    const known = served.cards.find(({ card }) => card.pool === pool);
-    return known === undefined ? [] : [{ pool, decide: decideRequest(c, known.card, chainFor(known.card), asked, salt) }];
-  });
-  const [chosen, ...others] = targets;
-  if (chosen === undefined) return null;
+  const ranked = served.cards.length === 1 ? null : rank(call, served.cards, chainFor, salt);
+  const cards = ranked?.order.flatMap(({ pool }) => served.cards.find(({ card }) => card.pool === pool) ?? []) ?? [first];
+  const id = call.idAt((cards[0] ?? first).card.pool);
+  const [target = targetOf(call, id, first.card, chainFor(first.card), salt), ...others] = cards.map(({ card }) =>
+    targetOf(call, id, card, chainFor(card), salt),
+  );
   const { reason = null, prefilled = () => undefined } = ranked ?? {};
-  return { model: served.name, targets: [chosen, ...others], reason, prefilled };
+  return { id, model: served.name, targets: [target, ...others], reason, prefilled };
 }
 
 function rank(
-  c: Context<AppEnv>,
+  { here: { view, env, config, background }, asked: { request, work } }: InferenceCall,
   cards: readonly KnownCard[],
   chainFor: (card: KnownCard["card"]) => PromptChain,
-  conversation: bigint,
-  { request, counts }: Asked,
+  salt: string,
 ): { order: RankedPool[]; reason: string; prefilled: ChosenPools["prefilled"] } {
-  const edge = c.get("edge");
-  const { regionOf } = c.get("config");
+  const conversation = conversationKey(request.prompt, request.session, salt);
   let promptBytes = 0;
   const pools = cards.map((known): PossiblePool => {
     const { pool } = known.card;
-    measureRoundTrip(edge, c.env, pool, background(c));
+    measureRoundTrip(view, env, pool, background);
     const made = chainFor(known.card);
     ({ promptBytes } = made);
-    return { known, region: regionOf(pool), chain: made.chain };
+    return { known, region: config.regionOf(pool), chain: made.chain };
   });
   const draw = Number(conversation >> 11n) / 2 ** 53;
-  const choice = edge.choose(pools, { promptBytes, conversation, draw, goesOn: request.session !== null, warms: !counts }, steadyNowMs());
+  const ask = { promptBytes, conversation, draw, goesOn: request.session !== null, warms: work !== "count" };
+  const choice = view.choose(pools, ask, steadyNowMs());
   return { ...choice, prefilled: (pool) => choice.prefilled(pool, steadyNowMs()) };
 }
 
-function decideRequest(
-  c: Context<AppEnv>,
-  { hashSpec }: KnownCard["card"],
+function targetOf(
+  { asked, digest }: InferenceCall,
+  id: string,
+  { pool, hashSpec }: KnownCard["card"],
   { chain, promptBytes }: PromptChain,
-  { request, path, bodyBytes, digest, counts, urgency: { priority, withinMs, tpotMs } }: Asked,
   salt: string,
-): PoolTarget["decide"] {
+): PoolTarget {
+  const { request, path, body, work, tenant } = asked;
+  const { priority, withinMs, tpotMs } = asked.urgency;
   return {
-    id: c.get("requestId"),
-    tenant: c.get("tenant"),
-    salt,
-    fingerprint: specFingerprint(hashSpec),
-    chain: chain.hashes,
-    promptBytes,
-    path,
-    bodyBytes,
-    digest: digest(),
-    ...(priority === "normal" ? {} : { priority }),
-    ...(withinMs === null ? {} : { withinMs }),
-    ...(tpotMs === null ? {} : { tpotMs }),
-    session: request.session,
-    counts,
+    pool,
+    decide: {
+      id,
+      tenant,
+      salt,
+      fingerprint: specFingerprint(hashSpec),
+      chain: chain.hashes,
+      promptBytes,
+      path,
+      bodyBytes: body.byteLength,
+      digest,
+      ...(priority === "normal" ? {} : { priority }),
+      ...(withinMs === null ? {} : { withinMs }),
+      ...(tpotMs === null ? {} : { tpotMs }),
+      session: request.session,
+      counts: work === "count",
+    },
   };
 }

@@ -2,7 +2,7 @@
  * For how long a request's answer may still get a real status. A client that goes away is shown by the platform only when bytes are written to it
  * (docs/decisions/0019): after this its headers go out, and something harmless with them.
  */
-import { TICK_MS, type Ticker } from "./ticker.ts";
+import { TICK_MS, type Ticker } from "../ticker.ts";
 
 /** In line, where refusals come at once or never. */
 const IN_LINE_MS = 10_000;
