@@ -1,6 +1,7 @@
 /**
  * What the edge costs: bare workerd between a load generator and replicas that answer at once.
  *   npm run bench:edge -- [--quick] [--smg PATH_TO_SMG] [--only grid|apis|events|memory|decide|profile] [--out FILE]
+ *   npm run bench:edge -- --base COMMIT [--rounds 8] [--smg PATH_TO_SMG]: beside another commit, kept as results/edge-against.json
  * Machines differ and are shared: compare the arms of one run with each other.
  */
 import { execFileSync } from "node:child_process";
@@ -9,6 +10,7 @@ import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { against } from "./edge/against.ts";
 import { type Arm, endArms, startEdge, startPassthrough, startSmg } from "./edge/arms.ts";
 import { endChildren } from "./edge/child.ts";
 import { decideBench } from "./edge/decide.ts";
@@ -17,13 +19,21 @@ import { apis, grid, SIZES } from "./edge/grid.ts";
 import { profile } from "./edge/profile.ts";
 import { holdPrefixes, joinReplicas, type Load, startLoad, startMock } from "./edge/setup.ts";
 import { verdicts } from "./edge/verdicts.ts";
+import { writeResult } from "./result.ts";
 
 const REPLICAS = 4;
 const PARTS = ["grid", "apis", "events", "memory", "decide", "profile"] as const;
 type PartName = (typeof PARTS)[number];
 
 const { values: options } = parseArgs({
-  options: { quick: { type: "boolean", default: false }, smg: { type: "string" }, only: { type: "string" }, out: { type: "string" } },
+  options: {
+    quick: { type: "boolean", default: false },
+    smg: { type: "string" },
+    only: { type: "string" },
+    out: { type: "string" },
+    base: { type: "string" },
+    rounds: { type: "string", default: "8" },
+  },
 });
 const { quick } = options;
 if (options.only !== undefined && !(PARTS as readonly string[]).includes(options.only)) {
@@ -90,10 +100,20 @@ async function run(): Promise<void> {
   process.stdout.write(`written to ${out}\n`);
 }
 
+async function runAgainst(base: string): Promise<void> {
+  const rounds = Number(options.rounds);
+  const rows = await against(startLoad(), rounds, base, options.smg);
+  const baseCommit = execFileSync("git", ["rev-parse", base], { cwd: import.meta.dirname, encoding: "utf8" }).trim();
+  if (!quick)
+    process.stdout.write(`written to ${writeResult("edge-against", { rounds, baseCommit, concurrency: 16 }, rows)}
+`);
+}
+
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
 process.on("exit", () => {
   endChildren();
   endArms();
 });
-await run();
+if (options.base === undefined) await run();
+else await runAgainst(options.base);
 process.exit(0);

@@ -17,7 +17,7 @@ export const POOL = "bench";
 const START_MS = 30_000;
 
 export interface Arm {
-  name: "direct" | "passthrough" | "edge" | "smg" | ApiName;
+  name: "direct" | "passthrough" | "edge" | "base" | "smg" | ApiName;
   /** Which API is called; chat where nothing is said. */
   api?: ApiName;
   origin: string;
