@@ -4,7 +4,7 @@ import type { CompletionFacts, Found } from "../gpu-backend/engine/openai/discov
 /** Where the engine's KV events come from; or why none are followed, a clause. */
 export type ScreenedEvents = { type: "source"; source: { live: string; replay: string | null } } | { type: "none"; why: string };
 
-export interface Attached {
+interface Attached {
   found: Found;
   completion: CompletionFacts;
   events: ScreenedEvents;

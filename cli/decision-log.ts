@@ -46,7 +46,7 @@ const Row = z.looseObject({
   outcome: z.looseObject({ ttftMs: tokens, promptTokens: tokens, cachedTokens: tokens, outputTokens: tokens }),
 });
 
-export type ParsedLog = { kind: "records"; records: ExplainRecord[] } | { kind: "invalid"; reason: string };
+type ParsedLog = { kind: "records"; records: ExplainRecord[] } | { kind: "invalid"; reason: string };
 
 /** Text of a log → its records. `reason` says which line or decision is wrong and how. */
 export function parseLog(text: string): ParsedLog {

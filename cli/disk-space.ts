@@ -4,7 +4,7 @@ import { statfs } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import type { DiskSpace } from "../src/records/disk-room.ts";
 
-export interface DiskWatch {
+interface DiskWatch {
   port: number;
   close(): void;
 }

@@ -10,7 +10,7 @@ const RESTART_MOST_MS = 10_000;
 const PORT_PATIENCE_MS = 15_000;
 const PORT_RETRY_MS = 500;
 
-export interface EdgeStarter {
+interface EdgeStarter {
   /** One try. `spawned` is called with its process as soon as there is one. */
   begin(spawned: (process: ChildProcess) => void): Promise<EdgeProcess>;
   /** It is there, or is not there any more. */

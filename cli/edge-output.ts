@@ -2,7 +2,7 @@
 import { CONNECTION_ENDS } from "../src/wire/connection-ends.ts";
 import { refusedLine } from "./request-line.ts";
 
-export interface EdgeEars {
+interface EdgeEars {
   /** Every line that is no request. */
   log(line: string): void;
   request(line: string): void;

@@ -24,7 +24,7 @@ export function placesOf(options: Pick<StartOptions, "replicas" | "pools" | "mod
   );
 }
 
-export interface FleetFacts {
+interface FleetFacts {
   options: StartOptions;
   /** Of the edge. */
   port: number;

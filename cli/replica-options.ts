@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { type ModelChoice, parseModels } from "./models/model-choice.ts";
 
-export const ENGINES = ["llama-cpp", "vllm", "openai"] as const;
+const ENGINES = ["llama-cpp", "vllm", "openai"] as const;
 export type EngineName = (typeof ENGINES)[number];
 
 export interface ReplicaOptions {

@@ -1,6 +1,6 @@
 import { roleOf, type Topology } from "./options.ts";
 
-export interface ScreenFacts {
+interface ScreenFacts {
   url: string;
   apiKey: string;
   /** Their ids, as clients write them; none where no replica has joined. */

@@ -14,7 +14,7 @@ const HOLDER = "launcher.json";
 /** Of a small file: longer than what any launcher writes. */
 export const MOST_BYTES = 1024 * 1024;
 
-export type Opened = { ok: true } | { ok: false; message: string };
+type Opened = { ok: true } | { ok: false; message: string };
 
 /** Makes the directory where there is none, and what lies in it this user's alone: 0600 and 0700. */
 export function openStateDirectory(directory: string): Opened {
@@ -46,7 +46,7 @@ function makeDirectory(directory: string): void {
 }
 
 /** Whether the state directory is what fails: a write that fails names no path. */
-export function isOfDirectory(directory: string, error: unknown): boolean {
+function isOfDirectory(directory: string, error: unknown): boolean {
   const { code, path } = error as NodeJS.ErrnoException;
   return code !== undefined && Object.hasOwn(WHY, code) && (path === undefined || path.startsWith(directory));
 }
@@ -100,7 +100,7 @@ export function writePrivately(file: string, text: string): void {
   }
 }
 
-export interface Holder {
+interface Holder {
   pid: number;
   /** Of its edge. */
   url: string;

@@ -17,7 +17,7 @@ export interface Presented {
 }
 
 /** `replaced`: it was for a life of this replica that is over; the pool decides again. */
-export type Spent = { ok: true; admission: Admission } | { ok: false; why: string; replaced: boolean };
+type Spent = { ok: true; admission: Admission } | { ok: false; why: string; replaced: boolean };
 
 function sameText(a: string, b: string): boolean {
   const left = Buffer.from(a);

@@ -14,7 +14,7 @@ import type { Anchor } from "./held-segments.ts";
 import type { Renderer } from "./template.ts";
 
 /** A run of bytes that stand unchanged in both prompts. A tool's has length 0: only where it begins is known. */
-export interface VerbatimRun {
+interface VerbatimRun {
   canonicalStart: number;
   renderedStart: number;
   byteLength: number;
@@ -26,7 +26,7 @@ export interface PromptOffsets {
   renderedBytes: number;
 }
 
-export interface RenderedPrompt {
+interface RenderedPrompt {
   prompt: ChatPrompt;
   order: TemplateOrder;
   /** Of the same prompt and order (`PromptEncoder` with recordPieces). */
@@ -70,14 +70,14 @@ export function toRenderedOffset(offsets: PromptOffsets, canonical: number): num
   return Math.min(run.renderedStart + canonical - run.canonicalStart, next);
 }
 
-export interface SegmentAnchor {
+interface SegmentAnchor {
   /** Tokens up to and including the one that holds the segment's last byte. */
   tokens: number;
   /** The engine block that holds that token. */
   block: number;
 }
 
-export interface AnchorInput {
+interface AnchorInput {
   /** `Chain.ends`. */
   ends: Uint32Array;
   offsets: PromptOffsets;
@@ -103,7 +103,7 @@ export function anchorSegments(input: AnchorInput): SegmentAnchor[] {
 }
 
 /** What the engine and the edge's code say about one prompt. */
-export interface AnchoredRequest {
+interface AnchoredRequest {
   chain: Chain;
   pieces: readonly PromptPiece[];
   rendered: string;

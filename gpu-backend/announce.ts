@@ -33,7 +33,7 @@ export interface Announcer {
   close(): void;
 }
 
-export interface AnnounceOptions {
+interface AnnounceOptions {
   /** ws: or wss: address of the edge. */
   join: string;
   hello(): Omit<Hello, "seq" | "running" | "type">;

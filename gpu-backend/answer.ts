@@ -12,7 +12,7 @@ type Finished = Extract<EngineEvent, { type: "finished" }>;
 /** `lost`: the engine failed or was stopped; nothing follows. */
 export type AnswerStep = AnswerEvent | { type: "lost"; message: string };
 
-export interface AnswerSource {
+interface AnswerSource {
   events: AsyncIterable<ChoiceEvent>;
   /** The rendered prompt, which may end inside the reasoning. */
   prompt: string;

@@ -8,7 +8,7 @@ import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/p
 import type { Renderer } from "./template.ts";
 
 /** `rewritten`: the template changes such a text, so that nobody can tell which marks are its own. `too-many`: more than were to be found. */
-export type Cuts = readonly number[] | "rewritten" | "too-many";
+type Cuts = readonly number[] | "rewritten" | "too-many";
 
 export class ClientMarks {
   readonly #longest: number;

@@ -4,7 +4,7 @@ import { request as plainRequest } from "node:http";
 import { request as secureRequest } from "node:https";
 import { HEADER } from "../src/wire/headers.ts";
 
-export interface Door {
+interface Door {
   /** ws: or wss:, with /announce/POOL. */
   join: string;
   pool: string;

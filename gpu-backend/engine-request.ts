@@ -11,7 +11,7 @@ import { CALL_CLOSE } from "./tool-call-parser.ts";
 /** OpenAI's own default for text completions. */
 const COMPLETION_TOKENS = 16;
 
-export function toolsOf(request: InnerRequest): readonly Tool[] {
+function toolsOf(request: InnerRequest): readonly Tool[] {
   return "messages" in request.prompt ? [...request.prompt.tools, ...request.laterTools] : [];
 }
 

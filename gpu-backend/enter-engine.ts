@@ -15,7 +15,7 @@ export interface PromptKv {
 }
 
 /** `first`: as the engine got it, its prompt as tokens where it is known as such. */
-export type Entered =
+type Entered =
   | { ok: true; first: EngineRequest; run: EngineRun; kv: PromptKv }
   | { ok: false; first: EngineRequest; refusal: EngineRefusal };
 

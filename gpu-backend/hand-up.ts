@@ -23,7 +23,7 @@ export function edgeOrigin(join: string): string {
 }
 
 /** The conversation up to and with this answer. Instructions are for one response only. */
-export function messagesAfter(request: InnerRequest, answer: WholeAnswer): ChatMessage[] {
+function messagesAfter(request: InnerRequest, answer: WholeAnswer): ChatMessage[] {
   const before = "messages" in request.prompt ? request.prompt.messages : [];
   const [first] = before;
   const instructions = request.responses?.instructions ?? null;

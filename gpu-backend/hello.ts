@@ -4,7 +4,7 @@ import type { ReplicaConfig } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
 import type { Prompts } from "./prompts.ts";
 
-export type Introduction = Omit<Hello, "seq" | "running" | "type">;
+type Introduction = Omit<Hello, "seq" | "running" | "type">;
 
 /** `epoch`: of the life that begins or goes on. */
 export function helloOf(

@@ -8,7 +8,7 @@ import type { PrefillTimes } from "./prefill-pace.ts";
 
 type Usage = Omit<Extract<EngineEvent, { type: "finished" }>, "type" | "message" | "stopText">;
 
-export interface Reported {
+interface Reported {
   id: string;
   attempt: number;
   choices: number;

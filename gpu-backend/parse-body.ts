@@ -8,7 +8,7 @@ import { decodeJsonBody } from "../src/wire/json-body.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-export interface BodyContext {
+interface BodyContext {
   api: ApiName;
   /** So many bytes at its start are the history, as a JSON array of messages. */
   historyBytes: number;
@@ -16,7 +16,7 @@ export interface BodyContext {
   counts: boolean;
 }
 
-export type ParsedBody = { ok: true; request: InnerRequest } | { ok: false; error: ApiError };
+type ParsedBody = { ok: true; request: InnerRequest } | { ok: false; error: ApiError };
 
 /** Of a long body in steps, so that the streams of others go on between them. */
 export async function parseBody(body: Uint8Array, { api, historyBytes, headers, counts }: BodyContext): Promise<ParsedBody> {

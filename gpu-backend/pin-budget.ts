@@ -4,7 +4,7 @@ import type { EngineKey } from "./engine/engine.ts";
 /** Salts remembered at once; beyond it pins of new ones wait until old ones run out. */
 const MOST_SALTS = 4_096;
 
-export interface PinLimits {
+interface PinLimits {
   /** Blocks of one salt. */
   ofOne: number;
   /** Of all salts. */

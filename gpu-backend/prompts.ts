@@ -17,7 +17,7 @@ const xxh = await xxhash();
 const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 
 /** `cuts`: as an engine request has them. */
-export type Rendered = { ok: true; text: string; cuts: readonly number[] } | { ok: false; error: ApiError };
+type Rendered = { ok: true; text: string; cuts: readonly number[] } | { ok: false; error: ApiError };
 
 export interface Opened {
   ok: true;

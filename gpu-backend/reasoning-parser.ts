@@ -3,7 +3,7 @@
 const OPEN = "<think>";
 const CLOSE = "</think>";
 
-export interface Split {
+interface Split {
   reasoning: string;
   text: string;
 }

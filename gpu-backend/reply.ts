@@ -13,7 +13,7 @@ import type { Run } from "./replica.ts";
 /** A session that waits for a tool's result keeps its prefix at least in the host tier for so long. */
 const TOOL_WAIT_MS = 300_000;
 
-export interface Reply {
+interface Reply {
   request: InnerRequest;
   run: Run;
   head: AnswerHead;

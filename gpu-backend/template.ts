@@ -8,7 +8,7 @@ import type { ChatMessage, ChatPrompt, ContentPart, Tool } from "../src/prefix/p
 import type { TemplateOrder } from "../src/prefix/segment.ts";
 
 /** `message` says why the template takes no such messages: the caller's error. */
-export type Rendered = { ok: true; text: string } | { ok: false; message: string };
+type Rendered = { ok: true; text: string } | { ok: false; message: string };
 
 /** Contents the template can read: strings, arrays of parts, or both alike. */
 type ContentForm = "string" | "parts" | "either";

@@ -2,13 +2,13 @@
  * A bound on how long something is waited for, which holds whatever the garbage collector does. AbortSignal.timeout and AbortSignal.any are not enough: Node's fetch holds the
  * signal of a request weakly, so that a collection while the other side is silent takes signal and timer away, and the call never ends.
  */
-export interface TimeLimit {
+interface TimeLimit {
   ms: number;
   /** Others that end it earlier. */
   signals?: readonly (AbortSignal | undefined)[];
 }
 
-export type Limited<Result> = { type: "done"; result: Result } | { type: "timeout" | "aborted" };
+type Limited<Result> = { type: "done"; result: Result } | { type: "timeout" | "aborted" };
 
 /** Gives `work` a signal to end by, and does not wait for it longer than that. Rejects as `work` does. */
 export async function withinLimit<Result>(

@@ -4,7 +4,7 @@
  */
 import { partialTag } from "./reasoning-parser.ts";
 
-export const CALL_OPEN = "<tool_call>";
+const CALL_OPEN = "<tool_call>";
 export const CALL_CLOSE = "</tool_call>";
 
 export type Parsed = { type: "text"; text: string } | { type: "call"; name: string } | { type: "arguments"; text: string };

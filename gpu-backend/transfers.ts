@@ -10,7 +10,7 @@ import type { BlockSource } from "./transfer/block-source.ts";
 import { Sender as Transfers, type SendStep } from "./transfer/send.ts";
 import { TicketGate } from "./transfer/ticket-gate.ts";
 
-export interface SenderParts {
+interface SenderParts {
   engine: Engine;
   prompts: Prompts;
   source: () => BlockSource | null;

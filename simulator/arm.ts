@@ -44,7 +44,7 @@ export interface Arm {
 }
 
 /** How what replicas hold becomes known. */
-export interface EventOptions {
+interface EventOptions {
   /** From a change to its being known. */
   delayMs: number;
   /** Share of residency frames that never come. */

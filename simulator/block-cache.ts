@@ -12,7 +12,7 @@ const READY = 2;
 
 /** As in a residency entry. */
 export const DEVICE_BIT = 1;
-export const HOST_BIT = 2;
+const HOST_BIT = 2;
 
 /** A doubly linked list of segment numbers, oldest first. */
 class AgeList {
@@ -48,7 +48,7 @@ class AgeList {
   }
 }
 
-export interface CacheSize {
+interface CacheSize {
   blockTokens: number;
   deviceTokens: number;
   /** 0: no host tier. */

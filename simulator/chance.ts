@@ -27,7 +27,7 @@ export function exponential(draw: Draw, mean: number): number {
 }
 
 /** A standard normal value (Box and Muller). */
-export function normal(draw: Draw): number {
+function normal(draw: Draw): number {
   return Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
 }
 

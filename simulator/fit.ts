@@ -21,7 +21,7 @@ export type StepConstants = Pick<
   "baseMs" | "prefillMsPerToken" | "attentionMsPerPair" | "decodeMsPerSequence" | "decodeMsPerContextToken"
 >;
 
-export type FitOutcome =
+type FitOutcome =
   /** `medianError`: half of the rows' times are within this share of what the constants say. */
   { kind: "fit"; constants: StepConstants; rows: number; medianError: number } | { kind: "too-few"; rows: number; needed: number };
 

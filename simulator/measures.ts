@@ -5,8 +5,8 @@ import type { Plan } from "./plan.ts";
 /** Of the requests that arrive first, so many are not measured: the caches fill. */
 export const WARM_UP_SHARE = 0.1;
 /** Both have to be kept for a request to count as good. */
-export const GOOD_TTFT_MS = 2_000;
-export const GOOD_TPOT_MS = 50;
+const GOOD_TTFT_MS = 2_000;
+const GOOD_TPOT_MS = 50;
 
 export interface Measures {
   /** Measured requests: the plan's without those of the warm-up, and without those that came when no session began any more. */

@@ -12,7 +12,7 @@ import type { SimulatedReplica } from "./simulated-replica.ts";
 
 /** cards: as the product chooses. nearest: the region it comes from. global: one pool that spans all regions. */
 export const POOL_CHOICES = ["cards", "nearest", "global"] as const;
-export type PoolChoiceName = (typeof POOL_CHOICES)[number];
+type PoolChoiceName = (typeof POOL_CHOICES)[number];
 
 export interface Regions {
   /** Of requests, by the region they come from; sums to 1. */

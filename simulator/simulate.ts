@@ -89,7 +89,7 @@ export interface RunResult extends Measures {
 /** Things that happen in one run at most; a run that reaches it is broken. */
 const MAX_HAPPENINGS = 200_000_000;
 
-export interface Watching {
+interface Watching {
   /** Called now and then with the share of requests that have ended. */
   progress?: (share: number) => void;
   /** Real time, to know how long decisions take. Nothing in the simulation depends on it. */

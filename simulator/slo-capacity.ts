@@ -3,7 +3,7 @@
  * good is the run's own; here only the rate is searched for.
  */
 
-export interface SloSearch {
+interface SloSearch {
   /** Requests per second between which is searched; 0 < lowest < highest. */
   lowestPerSecond: number;
   highestPerSecond: number;

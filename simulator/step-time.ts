@@ -1,7 +1,7 @@
 import type { EngineConstants } from "./constants.ts";
 
 /** What one step computes. */
-export interface StepWork {
+interface StepWork {
   prefillTokens: number;
   /** Each prefill token times the tokens before it. */
   pairs: number;

@@ -7,10 +7,10 @@ export const TRACE_FORMAT = `Wanted is Mooncake's format: JSON lines, one reques
 {"timestamp": 0, "input_length": 1100, "output_length": 20, "hash_ids": [0, 1, 2]}`;
 
 /** Tokens of one hash id; the last one of a request may cover fewer. */
-export const TRACE_BLOCK_TOKENS = 512;
+const TRACE_BLOCK_TOKENS = 512;
 const MAX_REQUESTS = 1_000_000;
 
-export type TraceOutcome = { kind: "plan"; plan: Plan } | { kind: "invalid"; line: number; reason: string };
+type TraceOutcome = { kind: "plan"; plan: Plan } | { kind: "invalid"; line: number; reason: string };
 
 interface Row {
   timestamp: number;

@@ -2,7 +2,7 @@ import { type Draw, lognormalTokens, wholeBetween } from "./chance.ts";
 import type { Plan } from "./plan.ts";
 import { type Asking, PlanWriter, Thread } from "./plan-writer.ts";
 
-export interface AgentShape {
+interface AgentShape {
   /** Agents of one kind share their preamble: system prompt and tools. */
   kinds: number;
   preambleTokens: readonly [least: number, most: number];
@@ -19,7 +19,7 @@ export interface AgentShape {
   knowsAll: number;
 }
 
-export const AGENT: AgentShape = {
+const AGENT: AgentShape = {
   kinds: 4,
   preambleTokens: [6_000, 16_000],
   taskTokens: 1_500,

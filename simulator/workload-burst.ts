@@ -2,7 +2,7 @@ import { type Draw, lognormalTokens, wholeBetween } from "./chance.ts";
 import type { Plan } from "./plan.ts";
 import { PlanWriter, Thread } from "./plan-writer.ts";
 
-export interface BurstShape {
+interface BurstShape {
   /** Of arrivals, those that are a burst; the others are one request with a prompt of its own. */
   bursts: number;
   /** Of bursts, those that ask one prompt several times (best of n); the others ask different things of one text. */
@@ -14,7 +14,7 @@ export interface BurstShape {
   outputTokens: number;
 }
 
-export const BURST: BurstShape = {
+const BURST: BurstShape = {
   bursts: 0.15,
   bestOf: 0.4,
   textTokens: 6_000,

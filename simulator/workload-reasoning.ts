@@ -2,13 +2,13 @@ import { type Draw, lognormalTokens } from "./chance.ts";
 import type { Plan } from "./plan.ts";
 import { PlanWriter, Thread } from "./plan-writer.ts";
 
-export interface ReasoningShape {
+interface ReasoningShape {
   systemTokens: number;
   questionTokens: number;
   outputTokens: number;
 }
 
-export const REASONING: ReasoningShape = { systemTokens: 200, questionTokens: 300, outputTokens: 3_500 };
+const REASONING: ReasoningShape = { systemTokens: 200, questionTokens: 300, outputTokens: 3_500 };
 
 /** Short questions, thousands of tokens of thought; each stands alone. */
 export function reasoningPlan(draw: Draw, requests: number, shape: ReasoningShape = REASONING): Plan {

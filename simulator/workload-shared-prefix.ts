@@ -2,14 +2,14 @@ import { type Draw, lognormalTokens } from "./chance.ts";
 import type { Plan } from "./plan.ts";
 import { PlanWriter, Thread } from "./plan-writer.ts";
 
-export interface SharedPrefixShape {
+interface SharedPrefixShape {
   groups: number;
   systemTokens: number;
   questionTokens: number;
   outputTokens: number;
 }
 
-export const SHARED_PREFIX: SharedPrefixShape = { groups: 150, systemTokens: 6_000, questionTokens: 300, outputTokens: 300 };
+const SHARED_PREFIX: SharedPrefixShape = { groups: 150, systemTokens: 6_000, questionTokens: 300, outputTokens: 300 };
 
 /** The shape of llm-d's benchmark: groups with a long system prompt each, and short questions to them, in no order. */
 export function sharedPrefixPlan(draw: Draw, requests: number, shape: SharedPrefixShape = SHARED_PREFIX): Plan {

@@ -1,6 +1,6 @@
 /** What a caller with a wrong base URL meant: `/chat/completions`, `/v1/v1/messages` and `/v1//models` each end like a path that is here. */
 
-export interface RouteLine {
+interface RouteLine {
   method: string;
   /** As it was registered: `/v1/responses/:id`. */
   path: string;

@@ -5,7 +5,7 @@ import { type Config, sameText } from "./env.ts";
 const SHAPE = /^req_([0-9A-Za-z.-]{1,64})_([0-9a-f]{20})([0-9a-f]{12})$/;
 
 /** Where the pool's name stands, before there is one. */
-export const UNPLACED = "none";
+const UNPLACED = "none";
 
 /** Of a request that never gets to a pool. */
 export const mintRequestId = (): string => `req_${UNPLACED}_${crypto.randomUUID().replaceAll("-", "")}`;

@@ -6,7 +6,7 @@
 /** Whoever brings this has done something since. A byte a second is nothing. */
 const STEP_BYTES = 16_384;
 
-export interface UnfinishedBody {
+interface UnfinishedBody {
   bytes: number;
   /** What it had brought when it was last put behind all others. */
   movedAtBytes: number;

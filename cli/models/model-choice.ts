@@ -8,7 +8,7 @@ export type ModelChoice =
   /** `name`: the id that clients use; null: made of the file's own name. */
   | { type: "file"; name: string | null; path: string };
 
-export const MODEL_USAGE = "smollm2, tiny, FILE.gguf or NAME=FILE.gguf";
+const MODEL_USAGE = "smollm2, tiny, FILE.gguf or NAME=FILE.gguf";
 
 const MOST_MODELS = 16;
 const NAMED = /^([0-9A-Za-z._-]{1,64})=(.+)$/s;

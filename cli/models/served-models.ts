@@ -24,7 +24,7 @@ export interface ModelWatch {
 }
 
 /** `note`: a sentence about what answers in place of what was wanted, or null. */
-export type ModelsFound = { ok: true; models: ServedModel[]; note: string | null } | { ok: false; message: string };
+type ModelsFound = { ok: true; models: ServedModel[]; note: string | null } | { ok: false; message: string };
 
 /** What a replica's environment says of its model. `given`: what this process was given. */
 export function modelVariables({ path, name, isUntrained }: ServedModel, given: NodeJS.ProcessEnv): Record<string, string> {
@@ -38,7 +38,7 @@ export function modelVariables({ path, name, isUntrained }: ServedModel, given: 
 
 const UNTRAINED = "is tiny and untrained: it answers at once, and word salad";
 const BY_FILE = "A model of your own comes by --model FILE.gguf.";
-export const TINY_NOTE = `The model ${UNTRAINED}. SmolLM2, which speaks, comes by --model smollm2.`;
+const TINY_NOTE = `The model ${UNTRAINED}. SmolLM2, which speaks, comes by --model smollm2.`;
 
 /** In the order of `choices`. Rejects where the state directory fails. */
 export async function findModels(choices: readonly ModelChoice[], stateDirectory: string, watch: ModelWatch): Promise<ModelsFound> {

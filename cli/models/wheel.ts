@@ -28,14 +28,14 @@ interface Entry {
   localAt: number;
 }
 
-export interface Wanted {
+interface Wanted {
   /** How the file's name in the archive ends. */
   ending: string;
   /** A file that becomes longer than this is not written to its end. */
   mostBytes: number;
 }
 
-export interface Extracted {
+interface Extracted {
   bytes: number;
   /** In hex. */
   sha256: string;

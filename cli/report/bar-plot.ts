@@ -3,7 +3,7 @@ import { empty, figure, label } from "./markup.ts";
 import { lookOf } from "./palette.ts";
 import { linearScale } from "./scale.ts";
 
-export interface BarPlot {
+interface BarPlot {
   id: string;
   title: string;
   bars: readonly { policy: string; value: number }[];

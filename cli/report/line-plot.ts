@@ -10,7 +10,7 @@ export interface Line {
   points: readonly { load: number; value: number }[];
 }
 
-export interface LinePlot {
+interface LinePlot {
   id: string;
   title: string;
   lines: readonly Line[];

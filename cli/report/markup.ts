@@ -6,7 +6,7 @@ export function escapeText(text: string): string {
 }
 
 /** Attributes in order; numbers to a tenth of a pixel. */
-export function attributes(values: Readonly<Record<string, string | number>>): string {
+function attributes(values: Readonly<Record<string, string | number>>): string {
   return Object.entries(values)
     .map(([name, value]) => ` ${name}="${typeof value === "number" ? String(Math.round(value * 10) / 10) : escapeText(value)}"`)
     .join("");
@@ -21,7 +21,7 @@ export function label(text: string, values: Readonly<Record<string, string | num
   return `<text${attributes(values)}>${escapeText(text)}</text>`;
 }
 
-export interface Picture {
+interface Picture {
   /** Unique on the page: its title and description are found by it. */
   id: string;
   title: string;
@@ -48,7 +48,7 @@ function scrolled(name: string, body: string): string {
   return `<div class="scroll" role="group" aria-label="${escapeText(name)}" tabindex="0">${body}</div>`;
 }
 
-export interface TableText {
+interface TableText {
   caption: string;
   head: readonly string[];
   /** Cells as markup; the first one of a row is its heading. */

@@ -17,7 +17,7 @@ const COLOURS = {
   blind: ["#767c85", "#9aa1ab"],
 } as const;
 
-export type ColourName = keyof typeof COLOURS;
+type ColourName = keyof typeof COLOURS;
 
 interface Look {
   colour: ColourName;

@@ -17,9 +17,6 @@ import { STYLE } from "./style.ts";
 import { geomeanTable, lostTable, numberTables, ratioTable, robustnessTable, capacityTable } from "./tables.ts";
 import { type Timeline, timelinePlot } from "./timeline-plot.ts";
 
-export type { Cell, CellMetrics } from "../../simulator/comparison.ts";
-export type { Timeline } from "./timeline-plot.ts";
-
 export interface GeomeanRow extends PeerGeomean {
   /** At most this was aimed at. */
   aims?: Partial<Record<ComparedMetric, number>>;

@@ -1,6 +1,6 @@
 /** From values to places in a picture, and where to put marks on an axis. */
 
-export interface Scale {
+interface Scale {
   at: (value: number) => number;
   ticks: readonly number[];
 }

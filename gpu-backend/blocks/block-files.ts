@@ -6,7 +6,7 @@ import { openRegular } from "../regular-file.ts";
 import { type BlockFault, type BlockHeader, HEADER_BYTES, readHeader } from "./block.ts";
 
 /** What stands where a folder is wanted. A link is something else, wherever it leads. */
-export type InPlaceOfFolder = "folder" | "nothing" | "something";
+type InPlaceOfFolder = "folder" | "nothing" | "something";
 
 async function inPlaceOfFolder(path: string): Promise<InPlaceOfFolder> {
   try {

@@ -66,7 +66,7 @@ export interface BlockHeader {
   totalBytes: number;
 }
 
-export interface BlockExpectation {
+interface BlockExpectation {
   key: EngineKey;
   kvSpace: string;
   kvTokenBytes: number;
@@ -75,7 +75,7 @@ export interface BlockExpectation {
   tokens?: Uint32Array;
 }
 
-export type OpenedBlock = { ok: true; block: KeyedBlock; parent: EngineKey | null } | { ok: false; why: BlockFault };
+type OpenedBlock = { ok: true; block: KeyedBlock; parent: EngineKey | null } | { ok: false; why: BlockFault };
 
 export function isEngineKey(text: string): text is EngineKey {
   return /^[0-9a-f]{64}$/.test(text);

@@ -1,5 +1,5 @@
 /** Keeps away from something that is down: after so many failures in a row, one try a pause. */
-export interface BreakerOptions {
+interface BreakerOptions {
   failures: number;
   pauseMs: number;
   now: () => number;

@@ -2,7 +2,7 @@
  * What a medium turned out to hold. One that says "full" before the budget is used (others write there too) holds what we use at that moment, until it is tried again: so the
  * newest blocks drive out the oldest, as they do at the budget, and a medium that has room again is used again.
  */
-export interface CeilingOptions {
+interface CeilingOptions {
   budgetBytes: number;
   /** Milliseconds. */
   now: () => number;

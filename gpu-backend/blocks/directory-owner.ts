@@ -11,7 +11,7 @@ import { openRegular } from "../regular-file.ts";
 
 export const OWNER = "owner";
 
-export interface OwnerTimes {
+interface OwnerTimes {
   renewMs: number;
   /** Not renewed for so long, it is nobody's. */
   staleMs: number;

@@ -35,7 +35,7 @@ export async function mark(directory: string): Promise<void> {
   }
 }
 
-export interface FoundBlock {
+interface FoundBlock {
   key: EngineKey;
   parent: EngineKey | null;
   bytes: number;

@@ -4,7 +4,7 @@ import { Residents } from "./residents.ts";
 import type { SealedBlock } from "./block.ts";
 import { freshCounters, type Inspect, type PutOutcome, type Tier } from "./tier.ts";
 
-export interface HostTierOptions {
+interface HostTierOptions {
   budgetBytes: number;
   /** Milliseconds, the clock of `pin`. */
   now: () => number;

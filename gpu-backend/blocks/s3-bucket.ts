@@ -27,7 +27,7 @@ export type S3Failure =
   /** Down, too slow, or it refuses us. */
   | { type: "failed"; message: string };
 
-export interface S3Object {
+interface S3Object {
   name: string;
   bytes: number;
   modifiedAtMs: number;

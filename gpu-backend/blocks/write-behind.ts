@@ -1,5 +1,5 @@
 /** A bounded queue that works in the background: what does not fit is not taken. */
-export interface WriteBehindOptions<Item> {
+interface WriteBehindOptions<Item> {
   /** Of the items that wait or are worked on. */
   limitBytes: number;
   /** Items worked on at once. */

@@ -9,7 +9,7 @@ import { type Expectation, Patience } from "./patience.ts";
 import { Reception, type Shortfall } from "./receive.ts";
 
 /** Without a byte; a sender that computes sends pulses. How long all of it may take: patience.ts. */
-export const STALL_MS = 2_000;
+const STALL_MS = 2_000;
 
 interface Link {
   /** The sender's: Ticket.from. */
@@ -24,7 +24,7 @@ interface Link {
   dispatcher: Dispatcher;
 }
 
-export interface PrefillFetch extends Link {
+interface PrefillFetch extends Link {
   /** Leading blocks that the receiver has and keeps until it has submitted. */
   have: number;
   api: PrefillAsk["api"];
@@ -33,7 +33,7 @@ export interface PrefillFetch extends Link {
   body: Uint8Array;
 }
 
-export interface BlocksPull extends Link {
+interface BlocksPull extends Link {
   /** Block indices of the prompt: from … to - 1. */
   from: number;
   to: number;

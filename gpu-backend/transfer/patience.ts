@@ -14,7 +14,7 @@ export interface Expectation {
   measured: boolean;
 }
 
-export interface PatienceOptions extends Expectation {
+interface PatienceOptions extends Expectation {
   kind: "prefill" | "pull";
   /** Tokens that are asked for. */
   tokens: number;

@@ -25,7 +25,7 @@ export type Shortfall =
   | "timeout"
   | "cancelled";
 
-export interface Expected {
+interface Expected {
   card: KvCard;
   prepared: Pick<PreparedKv, "tokens" | "blockKeys">;
   /** Indices of the blocks that are asked for: from … to - 1. */

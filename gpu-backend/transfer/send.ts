@@ -16,7 +16,7 @@ import type { TicketGate } from "./ticket-gate.ts";
 
 export type SenderExchange = Pick<KvExchange, "card" | "prepare" | "prefill" | "blockKeys" | "export">;
 
-export interface SenderParts {
+interface SenderParts {
   /** Null: the engine's blocks do not leave it, and whoever asks for them is refused. */
   exchange: SenderExchange | null;
   /** Longest prompt plus output that the engine takes, in tokens. */

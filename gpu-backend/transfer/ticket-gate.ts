@@ -5,7 +5,7 @@ import { decodeTicket, type Ticket } from "../../src/wire/ticket.ts";
 const MOST_SPENT = 65_536;
 
 /** `untilMs`: when it expires, on our clock. */
-export type SpentTicket = { ok: true; ticket: Ticket; untilMs: number } | { ok: false; why: string };
+type SpentTicket = { ok: true; ticket: Ticket; untilMs: number } | { ok: false; why: string };
 
 function sameText(a: string, b: string): boolean {
   const left = Buffer.from(a);

@@ -13,7 +13,7 @@ import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
 import { fullBlocks, tierBlocks } from "./overlap.ts";
 import { pickHighest } from "./pick.ts";
 
-export interface ScoreWeights {
+interface ScoreWeights {
   prefix: number;
   queue: number;
   kv: number;

@@ -19,7 +19,7 @@ export function fullBlocks(tokens: number, blockTokens: number): number {
 }
 
 /** Blocks of the overlap, each counted on the fastest tier that has it. */
-export interface TierBlocks {
+interface TierBlocks {
   device: number;
   host: number;
   disk: number;

@@ -17,7 +17,7 @@ import { smgCacheAware } from "./smg-cache-aware.ts";
 import { smgEvents } from "./smg-events.ts";
 import { sticky } from "./sticky.ts";
 
-export const PEERS = {
+const PEERS = {
   "round-robin": roundRobin,
   random,
   "power-of-two": powerOfTwo,

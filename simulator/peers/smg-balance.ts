@@ -15,7 +15,7 @@ const BALANCE_ABS_REQUESTS = 64;
 const BALANCE_REL = 1.5;
 
 /** Index of the replica to which the prefix points; null: none does. `placed`: requests given so far to the replica at that index. */
-export type ByPrefix = (request: RoutedRequest, sights: readonly ReplicaSight[], placed: (index: number) => number) => number | null;
+type ByPrefix = (request: RoutedRequest, sights: readonly ReplicaSight[], placed: (index: number) => number) => number | null;
 
 function isImbalanced(loads: readonly number[]): boolean {
   const most = Math.max(...loads);

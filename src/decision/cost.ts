@@ -148,7 +148,7 @@ export function decodeMs(
   return TTFT_PER_TPOT * (2 * decodeMsPerSequence * inFlight + decodeMsPerContextToken * (contextTokens + inFlight * promptTokens));
 }
 
-export function weigh(terms: CostTerms, weights: Readonly<CostTerms>): number {
+function weigh(terms: CostTerms, weights: Readonly<CostTerms>): number {
   return (
     terms.queueMs * weights.queueMs +
     terms.stuckMs * weights.stuckMs +

@@ -48,20 +48,20 @@ export interface Rule<Request, Replica> {
 }
 
 /** A request as a pool's rule is shown it. */
-export interface PolicyRequest extends RequestView {
+interface PolicyRequest extends RequestView {
   /** How many decisions the pool made before this one. */
   turn: number;
 }
 
 /** A replica that can take the request now, as a pool's rule is shown it. */
-export interface OpenReplica {
+interface OpenReplica {
   /** Its load, what it holds of the prompt and what is learnt of its pace. */
   view: Readonly<CandidateView>;
   /** What this request would take there. */
   scored: Readonly<ScoredCandidate>;
 }
 
-export interface WeightPolicy {
+interface WeightPolicy {
   weights: Readonly<CostTerms>;
   /** A request stays in line until its replica will soon start it, so that a better place can still appear. Absent: it goes as soon as there is a place. */
   holds?: boolean;

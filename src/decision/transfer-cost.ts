@@ -15,7 +15,7 @@ const LEAST_GAIN = 0.1;
  */
 const COPY_EVICTS = 0.5;
 
-export interface Pull {
+interface Pull {
   tokens: number;
   /** Of the candidate, with it. */
   cost: number;

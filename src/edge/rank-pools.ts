@@ -53,7 +53,7 @@ export interface PoolSight {
   sentSegments?: number;
 }
 
-export interface PoolAsk {
+interface PoolAsk {
   promptBytes: number;
   /** In [0, 1). The same for all requests of a conversation: where a busy home has it sent, its next turn goes too, before any sketch tells. */
   draw: number;

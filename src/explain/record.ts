@@ -63,7 +63,7 @@ export interface TransferOutcome {
   tokens: number;
 }
 
-export interface DecisionContext {
+interface DecisionContext {
   id: string;
   attempt: number;
   tenant: string;

@@ -7,7 +7,7 @@ import type { CompactRecord, DecisionOutcome, ExplainRecord, RunningDecision } f
 import { batchOf, recordsOf, type RecordBatch } from "./record-batch.ts";
 import { firstOf, LAST, type RingEntry, TenantShelf } from "./tenant-shelf.ts";
 
-export interface RingLimits {
+interface RingLimits {
   records: number;
   /** As `bytesOf` estimates them. */
   bytes: number;
@@ -26,7 +26,7 @@ const RECORD_BYTES = 1_000;
 const CANDIDATE_BYTES = 256;
 
 /** Records on their way into a row of storage; give it to `written` when they are there. */
-export interface RingBatch extends RecordBatch {
+interface RingBatch extends RecordBatch {
   entries: readonly RingEntry[];
   /** Of them, those that were in no row. */
   fresh: number;

@@ -2,7 +2,7 @@
 import type { ChainedPrompt } from "./distinct-prompts.ts";
 import type { LoadReading } from "./load.ts";
 
-export type LeaseState = "reserved" | "started" | "decoding" | "settled" | "released" | "expired";
+type LeaseState = "reserved" | "started" | "decoding" | "settled" | "released" | "expired";
 
 /** One try at a request. */
 export interface LeaseKey {

@@ -52,7 +52,7 @@ export type MembershipEffect =
   /** Forget its residency and leases; its slot is free. */
   | { kind: "expired"; replica: Replica; reason: string };
 
-export interface MembershipStep {
+interface MembershipStep {
   state: MembershipState;
   effects: MembershipEffect[];
 }
@@ -83,17 +83,6 @@ export function applyMembership(state: MembershipState, event: MembershipEvent, 
       return applyToReplica(state, replica, event, nowMs);
     }
   }
-}
-
-/** When `tick` next has something to do, pool clock; null when nobody is here. */
-export function nextMembershipDeadlineMs(state: MembershipState): number | null {
-  let next: number | null = null;
-  for (const replica of state.replicas) {
-    const silentFor = replica.state === "suspect" ? EXPIRED_AFTER_MS : SUSPECT_AFTER_MS;
-    const closedAt = replica.closedAtMs === null ? Infinity : replica.closedAtMs + FORGOTTEN_AFTER_CLOSE_MS;
-    next = Math.min(next ?? Infinity, closedAt, replica.lastHeardMs + silentFor);
-  }
-  return next;
 }
 
 /** May be given new work of its roles. */

@@ -52,7 +52,7 @@ interface Shelf {
   sizeShare: number;
 }
 
-export interface LeasedPrompt {
+interface LeasedPrompt {
   chain: BigUint64Array;
   promptBytes: number;
   fetched: boolean;
@@ -60,7 +60,7 @@ export interface LeasedPrompt {
   announcedSegments?: number;
 }
 
-export interface LongestPath {
+interface LongestPath {
   /** Leading segments that it shares. */
   segments: number;
   promptTokens: number;

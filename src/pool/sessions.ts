@@ -1,7 +1,7 @@
 /** Which replica served a session last. Names, not slots: a slot may be another's by the next request. */
 import { BoundedMap } from "../bounded-map.ts";
 
-export const MAX_SESSIONS = 8_192;
+const MAX_SESSIONS = 8_192;
 
 export class SessionBook {
   /** Used longest ago first. */

@@ -18,7 +18,7 @@ export type Priority = "high" | "normal" | "low";
 /** Classes, first one first. */
 const CLASS: Readonly<Record<Priority, number>> = { high: 0, normal: 1, low: 2 };
 
-export interface Waiting {
+interface Waiting {
   priority?: Priority | undefined;
   salt?: string;
   /** Its own predicted prefill, ms, where that is least. */
@@ -37,7 +37,7 @@ export interface Claim {
   workMs: number;
 }
 
-export type EnterOutcome =
+type EnterOutcome =
   /** `position` 0 is next. Renew within `retryWithinMs` or lose the place. */
   | { kind: "waiting"; position: number; retryWithinMs: number }
   /** The bound is reached. */

@@ -12,7 +12,7 @@ export type Hash64 = (bytes: Uint8Array, seed: bigint) => bigint;
 
 declare const segmentHashBrand: unique symbol;
 /** Not 0, below 2^64. */
-export type SegmentHash = bigint & { readonly [segmentHashBrand]: true };
+type SegmentHash = bigint & { readonly [segmentHashBrand]: true };
 
 export interface Chain {
   /** Segment hashes, front first. */
@@ -21,7 +21,7 @@ export interface Chain {
   ends: Uint32Array;
 }
 
-export interface ChainScope {
+interface ChainScope {
   spec: HashSpec;
   model: string;
   /** Name of the LoRA adapter; null = the bare model. */
@@ -31,7 +31,7 @@ export interface ChainScope {
 }
 
 /** 0 → 1. */
-export function toSegmentHash(hash: bigint): SegmentHash {
+function toSegmentHash(hash: bigint): SegmentHash {
   return (hash === 0n ? 1n : hash) as SegmentHash;
 }
 

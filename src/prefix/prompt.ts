@@ -16,7 +16,7 @@ export interface TextPart {
   text: string;
 }
 /** Media and refusals pass as they came: `image_url`, `input_audio`, `file`, `refusal`. */
-export interface OtherPart {
+interface OtherPart {
   type: "image_url" | "input_audio" | "file" | "refusal";
   image_url?: { url: string; detail?: string | null };
   input_audio?: { data: string; format: string };
@@ -57,7 +57,7 @@ export interface TextPrompt {
   tokens?: readonly number[];
 }
 
-export const MARK = {
+const MARK = {
   tool: 0xf8,
   message: 0xf9,
   text: 0xfa,

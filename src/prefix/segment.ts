@@ -14,7 +14,7 @@ export type TemplateOrder =
 
 export const TEMPLATE_ORDERS: readonly TemplateOrder[] = ["tools-first", "system-then-tools", "tools-in-last-user"];
 
-export interface ScheduleStep {
+interface ScheduleStep {
   /** Segments that start below this offset have this step's size; null = all the rest (JSON has no infinity). */
   untilBytes: number | null;
   segmentBytes: number;

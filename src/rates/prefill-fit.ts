@@ -18,7 +18,7 @@ export function prefillFeatures({ tokens, pairs }: Work): [number, number, numbe
   return [tokens, tokens + MOST_ATTENTION * pairs, 1];
 }
 
-export interface PrefillRates {
+interface PrefillRates {
   /** B, ms. */
   perToken: number;
   /** Q, ms per computed token and token before it. */

@@ -7,7 +7,7 @@ export interface Page {
   order: "asc" | "desc";
 }
 
-export type PageAnswer =
+type PageAnswer =
   | { type: "page"; data: readonly { id?: string }[]; firstId: string | null; lastId: string | null; hasMore: boolean }
   | { type: "unknown_after" };
 

@@ -8,7 +8,7 @@ export const SEEN_PARTS = 4;
 const EVERYBODY = 0;
 const SOME_TIER = 1;
 
-export interface PassingPrompt {
+interface PassingPrompt {
   chain: BigUint64Array;
   promptBytes: number;
   promptTokens: number;

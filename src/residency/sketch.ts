@@ -116,7 +116,7 @@ function encode({ level, probes }: Shape, segments: number, words: Uint32Array<A
 }
 
 /** What a sketch says of a chain. */
-export interface SketchOverlap {
+interface SketchOverlap {
   /** Leading segments up to the last sampled one that is held, before the first sampled one that is not. */
   held: number;
   /** Index of that first one which is not held; the chain's length when there is none. The truth lies between, unless a held one was a false positive. */

@@ -8,7 +8,7 @@ import { victimsOf } from "./evict.ts";
 import { OverlapScan } from "./overlap.ts";
 import { PART_BYTES, PART_EASY, PART_FULL, PART_SLOTS, type Part, packMeta, replicaOf, tiersOf } from "./part.ts";
 
-export interface SegmentIndexOptions {
+interface SegmentIndexOptions {
   /** Parts of 1 MiB, 52,428 entries each; 40 by default, as several objects may share one isolate of 128 MB. */
   maxParts?: number;
 }

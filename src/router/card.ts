@@ -40,7 +40,7 @@ export interface PoolLoad {
 }
 
 /** What the longest prompt is that some replica may take. */
-export interface PromptLimit {
+interface PromptLimit {
   /** Of the ready replica with the largest context. */
   contextTokens: number;
   /** Of the longest token among their vocabularies. */

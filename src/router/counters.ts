@@ -4,7 +4,7 @@ import type { PoolEvent } from "./events.ts";
 /** A first token that came so many times later or sooner than predicted is counted. */
 const MISJUDGED = 5;
 
-export interface PoolCounters {
+interface PoolCounters {
   decisions: number;
   waited: number;
   refused: number;

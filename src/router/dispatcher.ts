@@ -19,7 +19,6 @@ import { isHeld, roomsOf } from "./room.ts";
 import { couldPull } from "../decision/transfer-cost.ts";
 
 export type { PoolCard } from "./state.ts";
-export { onPoolClock } from "./question.ts";
 export type * from "./question.ts";
 
 export interface DispatcherOptions extends Minter {

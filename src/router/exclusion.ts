@@ -8,7 +8,7 @@ import type { AnsweredBy, DecideRequest, FailedAttempt } from "./question.ts";
 export const EXCLUDED_MS = 10_000;
 
 /** Slots where a request does not go. */
-export interface Barred {
+interface Barred {
   /** They failed it, or their epoch is over. */
   excluded: number[];
   /** They fail everybody (src/pool/breaker.ts). */

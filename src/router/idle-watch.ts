@@ -1,7 +1,7 @@
 /** How long replicas have been idle while somebody waited in line. */
 
 /** With a tick of 250 ms, an idle replica gets somebody of the line within 1 s. Before, whoever waits may have a better place in sight. */
-export const IDLE_WAITS_MS = 700;
+const IDLE_WAITS_MS = 700;
 
 export class IdleWatch {
   /** By slot, pool clock. */

@@ -22,7 +22,7 @@ export function learnPlaced(
   if (atOnce) line.serve(salt, terms.prefillMs + terms.loadMs, nowMs);
 }
 
-export interface SeenBefore {
+interface SeenBefore {
   /** Of the prompt's tokens, those that had come by; absent: nobody computes it. */
   seenTokens?: number;
   /** Null: the funnel does not count it, or has counted it. */

@@ -50,7 +50,7 @@ export interface DecodingStep extends LeaseKey {
   transfer?: TransferOutcome | undefined;
 }
 
-export interface Believed<Step> {
+interface Believed<Step> {
   step: Step;
   /** Whether any number of it was not. */
   cut: boolean;

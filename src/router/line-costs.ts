@@ -4,7 +4,7 @@ import { BARRED, type CostSetting, CostTable, FULL, OPEN } from "../decision/cos
 import type { CandidateView, RequestView } from "../decision/decision.ts";
 import { hold, type Holdings } from "./view.ts";
 
-export interface Waiting {
+interface Waiting {
   seen: RequestView;
   holdings: Holdings;
 }

@@ -22,7 +22,7 @@ export interface Waiter {
   holdings: Holdings;
 }
 
-export interface Turn {
+interface Turn {
   /** Index into the waiters. */
   waiter: number;
   /** V by slot: of those before it. Valid until the next turn. */

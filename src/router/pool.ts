@@ -24,10 +24,9 @@ import { PoolState } from "./state.ts";
 import type { ResyncNeed } from "./sync.ts";
 
 export type { PoolCard } from "./card.ts";
-export type { PoolEvent, PoolListener } from "./events.ts";
-export type { DispatcherOptions } from "./dispatcher.ts";
+export type { PoolEvent } from "./events.ts";
 export type { ResidencyUpdate } from "./intake.ts";
-export type { HeartbeatReport, LeaseStep } from "./lease-report.ts";
+export type { LeaseStep } from "./lease-report.ts";
 export { onPoolClock } from "./question.ts";
 export type * from "./question.ts";
 export type { PoolRoster } from "./roster.ts";
@@ -69,7 +68,7 @@ export interface Introduction {
   seq: number;
 }
 
-export interface PoolOptions extends DispatcherOptions {
+interface PoolOptions extends DispatcherOptions {
   index: SegmentIndex;
   /** A request is prefilled elsewhere from so many uncached tokens on; null: never. Absent: the default. */
   remotePrefillTokens?: number | null | undefined;

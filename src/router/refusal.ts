@@ -10,9 +10,9 @@ const MOST_RETRY_SECONDS = 60;
 /** A new replica takes about so long to come. */
 const DRAINED_RETRY_SECONDS = 5;
 
-export type Refusal = Extract<DecideAnswer, { type: "refused" }>;
+type Refusal = Extract<DecideAnswer, { type: "refused" }>;
 
-export interface Outlook {
+interface Outlook {
   /** Until one that enters the line now leaves it, ms. */
   waitMs: number;
   /** Of that, what the pace says at which the line moved of late. */

@@ -23,7 +23,7 @@ export interface Trying {
   nowMs: number;
 }
 
-export interface Choice {
+interface Choice {
   replica: Replica;
   chosen: ScoredCandidate;
   transfer: PlannedTransfer | null;

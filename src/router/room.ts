@@ -6,7 +6,7 @@ import type { PlannedTransfer, ScoredCandidate } from "../decision/decision.ts";
 import { holdMs } from "../decision/hold.ts";
 import type { PoolState } from "./state.ts";
 
-export interface Room {
+interface Room {
   slot: number;
   /** Nothing runs there. */
   isIdle: boolean;

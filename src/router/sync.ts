@@ -12,7 +12,7 @@ const ROOMY = 0.9;
 /** Ask for all after this sequence number; null: for everything. */
 export type ResyncNeed = { afterSeq: number | null } | null;
 
-export interface Sync {
+interface Sync {
   /** Of the last frame applied. */
   seq: number;
   /** Sequence number of the full resync that has begun and not ended; null when there is none. */

@@ -4,9 +4,9 @@
  */
 
 /** Keyed message authentication code of `text` as bytes. The shells supply HMAC-SHA-256 under the deployment's secret. */
-export type MacBytes = (text: string) => Uint8Array;
+type MacBytes = (text: string) => Uint8Array;
 
-export interface ApiKey {
+interface ApiKey {
   tenant: string;
   keyId: string;
 }

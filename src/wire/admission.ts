@@ -5,8 +5,6 @@
 import { z } from "zod";
 import { type Mac, type SameText, seal, unseal } from "./sealed.ts";
 
-export type { Mac, SameText } from "./sealed.ts";
-
 /** Of one request at one pool. */
 export const MOST_ATTEMPTS = 64;
 

@@ -29,7 +29,7 @@ export function usageOf(usage: AnswerUsage): Usage {
   };
 }
 
-export interface ChatLogprobs {
+interface ChatLogprobs {
   content: { token: string; logprob: number; bytes: number[]; top_logprobs: { token: string; logprob: number; bytes: number[] }[] }[];
   refusal: null;
 }
@@ -93,14 +93,14 @@ export function chatCompletion(head: AnswerHead, request: Pick<InnerRequest, "lo
 }
 
 /** A call's id and name come once, then only pieces of its arguments. */
-export interface ToolCallDelta {
+interface ToolCallDelta {
   index: number;
   id?: string;
   type?: "function";
   function: { name?: string; arguments: string };
 }
 
-export interface Delta {
+interface Delta {
   role?: "assistant";
   content?: string;
   reasoning_content?: string;

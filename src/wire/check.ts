@@ -22,7 +22,7 @@ export function mustBe(param: string, wanted: string, value: unknown): ApiError 
 }
 
 /** What a value is, in words, without repeating its content. */
-export function kindOf(value: unknown): string {
+function kindOf(value: unknown): string {
   if (value === undefined) return "missing";
   if (value === null) return "null";
   if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";

@@ -7,7 +7,7 @@ import { errorBody } from "./envelope.ts";
 import type { InnerRequest } from "./inner.ts";
 import { logprobsOf, textOf, type WholeAnswer } from "./whole-answer.ts";
 
-export interface CompletionLogprobs {
+interface CompletionLogprobs {
   tokens: string[];
   token_logprobs: number[];
   top_logprobs: Record<string, number>[];
@@ -15,7 +15,7 @@ export interface CompletionLogprobs {
   text_offset: number[];
 }
 
-export interface CompletionChoice {
+interface CompletionChoice {
   index: number;
   text: string;
   logprobs: CompletionLogprobs | null;

@@ -194,7 +194,7 @@ const FromPool = z.discriminatedUnion("type", [
 ]);
 export type FromPool = z.infer<typeof FromPool>;
 
-export type Parsed<T> = { ok: true; value: T } | { ok: false; why: string };
+type Parsed<T> = { ok: true; value: T } | { ok: false; why: string };
 
 function parseFrame<T>(schema: z.ZodType<T>, text: string): Parsed<T> {
   let json: unknown;

@@ -10,7 +10,7 @@ import { type OpenaiErrorBody, openaiErrorBody, parseChatRequest, type ParseOpti
 import { parseResponsesRequest } from "./responses.ts";
 import type { HeaderReader } from "./session.ts";
 
-export interface ParseContext {
+interface ParseContext {
   headers: HeaderReader;
   /** What `previous_response_id` stands for; empty without one. */
   history: readonly ChatMessage[];
@@ -20,7 +20,7 @@ export interface ParseContext {
   counts?: boolean;
 }
 
-export type Parser = (body: unknown, context: ParseContext) => ParsedRequest;
+type Parser = (body: unknown, context: ParseContext) => ParsedRequest;
 
 const PARSERS: Record<ApiName, Parser> = {
   chat: (body, context) => parseChatRequest(body, context.headers, mediaOf(context)),
@@ -43,7 +43,7 @@ export function apiOfPath(path: string): ApiName | null {
   return row?.work === "generate" ? row.api : null;
 }
 
-export type AnthropicErrorType =
+type AnthropicErrorType =
   | "invalid_request_error"
   | "authentication_error"
   | "permission_error"
@@ -54,7 +54,7 @@ export type AnthropicErrorType =
   | "overloaded_error";
 
 /** Anthropic has no `param`; the message names the field. */
-export interface AnthropicErrorBody {
+interface AnthropicErrorBody {
   type: "error";
   error: { type: AnthropicErrorType; message: string };
   request_id: string;
@@ -71,7 +71,7 @@ const TYPE_OF_STATUS: ReadonlyMap<number, AnthropicErrorType> = new Map([
   [529, "overloaded_error"],
 ]);
 
-export function anthropicErrorType(error: Pick<ApiError, "code" | "status">): AnthropicErrorType {
+function anthropicErrorType(error: Pick<ApiError, "code" | "status">): AnthropicErrorType {
   const byStatus = TYPE_OF_STATUS.get(error.status) ?? (error.status >= 500 ? "api_error" : "invalid_request_error");
   return ANTHROPIC_TYPES[error.code] ?? byStatus;
 }

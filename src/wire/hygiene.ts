@@ -9,7 +9,7 @@ const BILLING = "x-anthropic-billing-header:";
 const REASONING_FIELDS = ["reasoning_content", "reasoning", "reasoning_details", "thinking"] as const;
 
 /** Claude Code's first system block is a line that differs in every conversation. Only that line goes: what follows it is the caller's prompt. */
-export function withoutBillingLine(text: string): string {
+function withoutBillingLine(text: string): string {
   if (!text.startsWith(BILLING)) return text;
   const end = text.indexOf("\n");
   return end === -1 ? "" : text.slice(end + 1).replace(/^[\r\n]+/, "");

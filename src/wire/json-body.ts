@@ -3,7 +3,7 @@ import type { ApiError } from "../errors.ts";
 import { apiError, shortParam } from "../errors.ts";
 
 /** Deeper JSON is refused: beyond any schema in use, and far from what overflows a stack. */
-export const MAX_NESTING = 64;
+const MAX_NESTING = 64;
 
 /**
  * Objects, lists and fields in one body. 8 MiB of `{}` take the thread that serves everybody 1.2 s to parse, a million different names in one object
@@ -14,7 +14,7 @@ export const MOST_STRUCTURES = 262_144;
 const CHEAP_BYTES = 65_536;
 
 /** A fatal UTF-8 decoder: throws on invalid bytes (`new TextDecoder("utf-8", {fatal: true})`, kept by the shell). */
-export interface Utf8Decoder {
+interface Utf8Decoder {
   decode(bytes: Uint8Array): string;
 }
 

@@ -39,7 +39,7 @@ const Alternative = z.object({
 const Logprobs = Alternative.extend({ top: z.array(Alternative).max(64) }).nullable();
 export type FirstLogprobs = z.infer<typeof Logprobs>;
 
-export interface HeadFrame {
+interface HeadFrame {
   type: "head";
   kvSpace: string;
   /** 0 when blocks are pulled without their prompt. */

@@ -12,7 +12,7 @@ import { WholeAnswer } from "./whole-answer.ts";
  */
 export const LAST_SEQUENCE_NUMBERS = [2 ** 31 - 2, 2 ** 31 - 1] as const;
 
-export interface LostAnswer {
+interface LostAnswer {
   request: InnerRequest;
   requestId: string;
   /** Of the model, as the answer names it. */

@@ -7,12 +7,12 @@ import { type AnswerPart, NO_USAGE, type WholeAnswer } from "./whole-answer.ts";
 
 type StopReason = "end_turn" | "max_tokens" | "stop_sequence" | "tool_use";
 
-export type ContentBlock =
+type ContentBlock =
   | { type: "text"; text: string; citations: null }
   | { type: "thinking"; thinking: string; signature: string }
   | { type: "tool_use"; id: string; name: string; input: unknown; caller: { type: "direct" } };
 
-export interface MessageUsage {
+interface MessageUsage {
   input_tokens: number;
   cache_read_input_tokens: number;
   cache_creation_input_tokens: number;

@@ -21,7 +21,7 @@ const DROPPED: ReadonlySet<string> = new Set([
   "mcp_tool_result",
 ]);
 
-export interface BlockContext {
+interface BlockContext {
   /** The engine takes images. */
   media: boolean;
   tools: OfferedTools;

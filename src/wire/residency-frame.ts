@@ -14,7 +14,7 @@ export interface ResidencyEntry {
   tierBits: number;
 }
 
-export interface ResidencyFrame {
+interface ResidencyFrame {
   kind: "delta" | "full";
   first: boolean;
   last: boolean;

@@ -6,20 +6,20 @@ import type { InnerRequest } from "./inner.ts";
 import { splitToolName } from "./responses-tools.ts";
 import type { AnswerPart, WholeAnswer } from "./whole-answer.ts";
 
-export type ItemStatus = "in_progress" | "completed" | "incomplete";
+type ItemStatus = "in_progress" | "completed" | "incomplete";
 
-export interface ResponseLogprob {
+interface ResponseLogprob {
   token: string;
   bytes: number[];
   logprob: number;
   top_logprobs: { token: string; bytes: number[]; logprob: number }[];
 }
 
-export type ContentPart =
+type ContentPart =
   | { type: "output_text"; text: string; annotations: never[]; logprobs: ResponseLogprob[] }
   | { type: "reasoning_text"; text: string };
 
-export type OutputItem =
+type OutputItem =
   | {
       id: string;
       type: "message";
@@ -30,9 +30,9 @@ export type OutputItem =
   | { id: string; type: "reasoning"; status: ItemStatus; summary: never[]; content: Extract<ContentPart, { type: "reasoning_text" }>[] }
   | { id: string; type: "function_call"; status: ItemStatus; call_id: string; name: string; namespace?: string; arguments: string };
 
-export type ResponseStatus = "in_progress" | "completed" | "incomplete" | "failed";
+type ResponseStatus = "in_progress" | "completed" | "incomplete" | "failed";
 
-export interface ResponseUsage {
+interface ResponseUsage {
   input_tokens: number;
   input_tokens_details: { cached_tokens: number; cache_write_tokens: number };
   output_tokens: number;
@@ -109,14 +109,14 @@ export function outputItem(head: AnswerHead, request: InnerRequest, part: Answer
 }
 
 /** An answer of nothing still is a message. */
-export function outputOf(head: AnswerHead, request: InnerRequest, answer: WholeAnswer): OutputItem[] {
+function outputOf(head: AnswerHead, request: InnerRequest, answer: WholeAnswer): OutputItem[] {
   const { parts, reason } = answer.choice(0);
   const shown: readonly AnswerPart[] = parts.length > 0 || reason === null ? parts : [{ type: "text", text: "", logprobs: null }];
   const cut = reason === "length" || reason === null;
   return shown.map((part, index) => outputItem(head, request, part, index, cut && index === shown.length - 1 ? "incomplete" : "completed"));
 }
 
-export const statusOf = (reason: FinishReason | null): ResponseStatus => (reason === "length" ? "incomplete" : "completed");
+const statusOf = (reason: FinishReason | null): ResponseStatus => (reason === "length" ? "incomplete" : "completed");
 
 function usageOf(usage: AnswerUsage): ResponseUsage {
   return {

@@ -2,8 +2,8 @@
 import { z } from "zod";
 import type { ChatMessage, ChatPrompt } from "../prefix/prompt.ts";
 import { isObject, type Json, mustBe, parsing, Refused, refuse } from "./check.ts";
-import { cleanMessages, withoutBillingLine } from "./hygiene.ts";
-import type { InnerRequest, ParsedRequest, ResponsesSettings } from "./inner.ts";
+import { cleanMessages } from "./hygiene.ts";
+import type { ParsedRequest, ResponsesSettings } from "./inner.ts";
 import type { ParseOptions } from "./openai.ts";
 import { messagesOfInput } from "./responses-items.ts";
 import { schemaPathsOf, toolsOfResponses } from "./responses-tools.ts";
@@ -108,13 +108,6 @@ export function parseResponsesRequest(
 export function previousResponseIdOf(body: unknown): string | null {
   const id = isObject(body) ? body["previous_response_id"] : null;
   return typeof id === "string" && id !== "" ? id : null;
-}
-
-/** What to keep for a later `previous_response_id`, but for the answer: the prompt without this response's instructions. */
-export function conversationOf(request: InnerRequest): readonly ChatMessage[] {
-  const messages = "messages" in request.prompt ? request.prompt.messages : [];
-  const instructed = withoutBillingLine(request.responses?.instructions ?? "") !== "";
-  return instructed ? messages.slice(1) : messages;
 }
 
 function textFormat(text: unknown): ReturnType<typeof parseFormat> {

@@ -4,7 +4,7 @@
  */
 import type { Mac, SameText } from "./sealed.ts";
 
-export interface ResultClaims {
+interface ResultClaims {
   tenant: string;
   /** Of the record that the result becomes, as `resp_…`. */
   id: string;

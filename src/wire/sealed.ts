@@ -6,7 +6,7 @@ export type Mac = (text: string) => string;
 /** Comparison in constant time. */
 export type SameText = (a: string, b: string) => boolean;
 
-export type Unsealed<T> = { ok: true; value: T } | { ok: false; why: string };
+type Unsealed<T> = { ok: true; value: T } | { ok: false; why: string };
 
 export function seal(value: object, mac: Mac): string {
   const payload = JSON.stringify(value);

@@ -11,12 +11,12 @@ export const model = z.string("must be a string, the name of a model").min(1, "m
 export const flag = z.boolean("must be true or false").nullish();
 export const tokenLimit = z.int("must be an integer of at least 1").min(1, "must be at least 1").nullish();
 export const topP = z.number("must be a number from 0 to 1").min(0, "must be at least 0").max(1, "must be at most 1").nullish();
-export const stopText = z.string("must be a string or an array of up to 4 strings").min(1, "must not be an empty string");
+const stopText = z.string("must be a string or an array of up to 4 strings").min(1, "must not be an empty string");
 export const penalty = z.number("must be a number from -2 to 2").min(-2, "must be at least -2").max(2, "must be at most 2").nullish();
 export const topLogprobs = z.int("must be an integer from 0 to 20").min(0, "must be at least 0").max(20, "must be at most 20").nullish();
 export const temperature = z.number("must be a number from 0 to 2").min(0, "must be at least 0").max(2, "must be at most 2").nullish();
 
-export const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const satisfies readonly ReasoningEffort[];
+const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const satisfies readonly ReasoningEffort[];
 export const effort = z.enum(EFFORTS, `must be one of ${quoted(EFFORTS)}`).nullish();
 
 /** 64 bits with a sign, as clients in other languages draw them; a number of JSON is not exact beyond 2^53, which only means another seed. */

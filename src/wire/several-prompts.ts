@@ -6,7 +6,7 @@ import { type ApiError } from "../errors.ts";
 import { isObject, type Json, refuse } from "./check.ts";
 
 /** Choices of all prompts together, as OpenAI has it. */
-export const MOST_CHOICES = 128;
+const MOST_CHOICES = 128;
 
 /** The prompts where there are several, else null: then the body is a request by itself, right or wrong. */
 export function severalPrompts(body: unknown): { prompts: readonly unknown[]; n: number } | null {

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { type Mac, type SameText, seal, unseal } from "./sealed.ts";
 
 /** Of a header that carries a source; longer ones are none. */
-export const MOST_SOURCE_CHARACTERS = 4_096;
+const MOST_SOURCE_CHARACTERS = 4_096;
 
 const name = z.string().regex(/^[0-9A-Za-z._-]{1,64}$/);
 

@@ -11,7 +11,7 @@ export const VERDICT_FOLLOWS = "follows";
 export const MOST_VERDICT_BYTES = 1_024;
 
 const Verdict = z.object({ status: z.number().int().min(200).max(599), contentType: z.string().max(128) });
-export type Verdict = z.infer<typeof Verdict>;
+type Verdict = z.infer<typeof Verdict>;
 
 export const encodeVerdict = (verdict: Verdict): string => `${JSON.stringify(verdict)}\n`;
 

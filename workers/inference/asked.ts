@@ -14,7 +14,7 @@ import { storedResponse } from "../stored-response.ts";
 import type { Asked } from "./call.ts";
 
 /** A request as it came. */
-export interface Received {
+interface Received {
   tenant: string;
   path: string;
   /** By its name in lower case. */

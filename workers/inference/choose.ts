@@ -33,7 +33,7 @@ export interface ChosenPools {
 }
 
 /** A known model's name and what is known of its pools. */
-export interface ServedModel {
+interface ServedModel {
   name: string;
   cards: readonly KnownCard[];
 }

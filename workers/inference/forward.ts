@@ -12,7 +12,7 @@ const LEASE_CHECK_TICKS = 10;
 const PING = new TextEncoder().encode(": ping\n\n");
 const COLON_DATA = new TextEncoder().encode("data:");
 
-export type Forwarded = { type: "done" } | { type: "client_gone" } | { type: "cut"; contentSent: boolean };
+type Forwarded = { type: "done" } | { type: "client_gone" } | { type: "cut"; contentSent: boolean };
 
 function hasContent(chunk: Uint8Array): boolean {
   return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).includes(COLON_DATA);
@@ -61,7 +61,7 @@ async function forwardUntilContent(
   }
 }
 
-export interface ForwardHooks {
+interface ForwardHooks {
   /** The first content has gone out, in these bytes. */
   begun: (first: Uint8Array) => void;
   /** Asked now and then: whether the pool still hears of the request. */

@@ -12,7 +12,7 @@ export interface Waiting {
   clientLeft: () => void;
 }
 
-export interface Long extends Pick<Waiting, "clientLeft"> {
+interface Long extends Pick<Waiting, "clientLeft"> {
   /** Nothing of it is waited for any more. */
   end: () => void;
   /** Keeps the edge running until the work is done. */

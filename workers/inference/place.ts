@@ -27,7 +27,7 @@ export interface Placed extends Acceptance {
 }
 
 /** Where and as what the request is sent. */
-export interface Try {
+interface Try {
   pool: string;
   /** As the pool's replicas call it. */
   model: string;
@@ -40,7 +40,7 @@ export interface Try {
 }
 
 /** replaced: the replica has begun a new epoch since the pool decided, and has not looked at the request. */
-export type Tried = { type: "placed"; placed: Placed } | { type: "failed" } | { type: "replaced" };
+type Tried = { type: "placed"; placed: Placed } | { type: "failed" } | { type: "replaced" };
 
 /** What a replica may refuse a request with, after it has looked at it. All else comes of something that went wrong there or on the way. */
 const REFUSALS: ReadonlySet<number> = new Set([400, 413, 415, 422]);

@@ -5,7 +5,7 @@
 import type { SavedPool } from "../../src/router/pool.ts";
 import type { CheckpointPosition, CheckpointRows, JournalRow, PageRow } from "../../src/residency/checkpoint.ts";
 
-export interface LoadedCheckpoint {
+interface LoadedCheckpoint {
   /** As JSON; of a field that an older version did not store there is nothing. */
   saved: SavedPool;
   position: CheckpointPosition;

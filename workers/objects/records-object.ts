@@ -26,7 +26,7 @@ export const RESULT_PATIENCE_MS = 3_600_000;
 /** Names → texts. */
 export type Parts = Readonly<Record<string, string>>;
 
-export interface NewRecord {
+interface NewRecord {
   id: string;
   parts: Parts;
   /** When the day of the object's name began. */
@@ -35,8 +35,8 @@ export interface NewRecord {
 
 /** elsewhere: this object is full; ask the day's next one. */
 export type StoreAnswer = "stored" | "stored_before" | "deleted" | "busy" | "elsewhere";
-export type ReadAnswer = { type: "found"; text: string } | { type: "none" } | { type: "elsewhere" };
-export type DeleteAnswer = "deleted" | "none" | "elsewhere";
+type ReadAnswer = { type: "found"; text: string } | { type: "none" } | { type: "elsewhere" };
+type DeleteAnswer = "deleted" | "none" | "elsewhere";
 
 type Row = { expires_at: number; lengths: string };
 

@@ -39,7 +39,7 @@ export interface Sampler {
 }
 
 /** Token, (unused) probabilities and confidence, pairs of token and logit, and the sum of exp(logit - largest). */
-export type SampledLogits = [
+type SampledLogits = [
   token: number,
   probabilities: number[] | undefined,
   confidence: number | undefined,

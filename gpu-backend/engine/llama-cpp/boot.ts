@@ -21,8 +21,8 @@ import type { StateShape } from "./kv-state.ts";
 import { readVocabulary } from "./vocabulary.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
-export type Unavailable = { type: "unavailable"; message: string };
-export type Boot =
+type Unavailable = { type: "unavailable"; message: string };
+type Boot =
   | {
       type: "booted";
       card: EngineCard;

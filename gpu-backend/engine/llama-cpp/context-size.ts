@@ -7,7 +7,7 @@ const MOST_CONTEXT = 131_072;
 /** A length that memory bounds is a multiple of so many tokens. */
 const STEP = 256;
 
-export interface ContextBounds {
+interface ContextBounds {
   /** What the model was made for; Infinity: its file does not say. */
   trainedTokens: number;
   sequences: number;

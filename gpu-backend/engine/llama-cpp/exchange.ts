@@ -19,7 +19,7 @@ export const refused = (message: string): EngineRefusal => ({ type: "refused", r
 export const messageOf = (answer: Answer): string => ("message" in answer ? answer.message : "the engine's process spoke out of turn");
 
 /** The engine's process, whichever runs now. */
-export interface ExchangeParts {
+interface ExchangeParts {
   /** As the child gets it. */
   read(request: EngineRequest): Promise<ChildRequest | EngineRefusal>;
   /** Undefined while the engine is down. */

@@ -3,7 +3,7 @@ import type { Addon, AddonGrammar, GrammarState } from "./binding.ts";
 
 const keptGrammars = 64;
 
-export type GrammarStart = { type: "made"; state: GrammarState } | { type: "unreadable"; message: string };
+type GrammarStart = { type: "made"; state: GrammarState } | { type: "unreadable"; message: string };
 
 export class Grammars {
   readonly #addon: Addon;

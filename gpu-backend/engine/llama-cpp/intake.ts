@@ -15,7 +15,7 @@ import { Utf8Guard } from "./utf8-guard.ts";
 import type { Tokenized, Tokenizer } from "./tokenizer.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
-export interface IntakeParts {
+interface IntakeParts {
   addon: Addon;
   vocabulary: Vocabulary;
   tokenizer: Tokenizer;
@@ -28,7 +28,7 @@ export interface IntakeParts {
   blockTokens: number;
 }
 
-export interface ReadPrompt {
+interface ReadPrompt {
   type: "read";
   tokens: Uint32Array;
   keys: EngineKey[];

@@ -45,7 +45,7 @@ export interface KvState extends KvBlock {
   streams: number;
 }
 
-export type KvParse = { type: "parsed"; state: KvState } | { type: "invalid"; message: string };
+type KvParse = { type: "parsed"; state: KvState } | { type: "invalid"; message: string };
 
 class Reader {
   readonly #bytes: Buffer;
@@ -150,7 +150,7 @@ export function parseKvState(bytes: Buffer): KvParse {
   }
 }
 
-export interface Columns {
+interface Columns {
   bytes: Buffer;
   /** Columns of the whole matrix. */
   cells: number;

@@ -40,7 +40,7 @@ export class LogprobReader {
 }
 
 /** The bytes end inside a character. */
-export function endsInsideCharacter(bytes: readonly number[]): boolean {
+function endsInsideCharacter(bytes: readonly number[]): boolean {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;
     if (byte >= 0xc0) return (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) > back;

@@ -2,7 +2,7 @@
 import type { EngineEvent } from "../engine.ts";
 import { acknowledgeEvery } from "./messages.ts";
 
-export interface RunStreamHooks {
+interface RunStreamHooks {
   acknowledge(deltas: number): void;
   cancel(): void;
 }

@@ -16,7 +16,7 @@ export interface HandOver {
   progressed: (tokens: number) => void;
 }
 
-export interface PreparedRequest {
+interface PreparedRequest {
   request: ChildRequest;
   tokens: Uint32Array;
   keys: EngineKey[];

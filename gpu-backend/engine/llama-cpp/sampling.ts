@@ -57,7 +57,7 @@ function biasConfig(asked: ReadonlyMap<number, number>, broken: readonly number[
  * that plus position times the golden ratio. It depends on nothing else, so that a run can go on in another engine, and so that the
  * runs it shares a batch with do not matter.
  */
-export function stepSeed(seed: number, position: number): number {
+function stepSeed(seed: number, position: number): number {
   const mix = (word: number) => {
     let mixed = word >>> 0;
     mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);

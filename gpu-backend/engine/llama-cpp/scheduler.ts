@@ -18,7 +18,7 @@ import { StepNews } from "./step-news.ts";
 import { Transfers } from "./transfers.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
-export interface SchedulerParts {
+interface SchedulerParts {
   addon: Addon;
   table: SequenceTable;
   cells: KvCells;

@@ -8,10 +8,8 @@ import type { Vocabulary } from "./vocabulary.ts";
 const sharedTokens = 64;
 const promptTokens = 70;
 const decodedTokens = 4;
-/** Context a sequence needs for the test. */
-export const selfTestTokens = promptTokens + decodedTokens + 1;
 
-export type SelfTest = { type: "passed"; shape: StateShape } | { type: "failed"; message: string };
+type SelfTest = { type: "passed"; shape: StateShape } | { type: "failed"; message: string };
 
 const spellings = ["Hello, world!  It's 12 o'clock.\r\n\tEnd", "naïve – 你好 🙂 עולם\n", "a\u00a0b"];
 

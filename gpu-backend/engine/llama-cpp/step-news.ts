@@ -4,7 +4,7 @@ import type { ChildMessage, RunEvent } from "./messages.ts";
 import type { Run } from "./run.ts";
 import type { SequenceTable } from "./sequences.ts";
 
-export interface StepNewsParts {
+interface StepNewsParts {
   table: SequenceTable;
   send: (message: ChildMessage) => void;
   load: () => EngineLoad;

@@ -3,7 +3,7 @@
 /** Work that takes longer goes on in another turn, ms. */
 const TURN_MS = 10;
 
-export interface Turn {
+interface Turn {
   /** It has worked for as long as it may. */
   readonly isOver: boolean;
   /** Resolves when it may go on; it must then work or be done without waiting for anything else. */

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { EngineRequest, TokenLogprob } from "../engine.ts";
 import type { ServerKind } from "./discovery.ts";
 
-export interface Asked {
+interface Asked {
   request: EngineRequest;
   /** As the server gets the prompt. */
   prompt: string | readonly number[];

@@ -26,14 +26,14 @@ export interface Found {
 }
 
 /** What vLLM's metrics say of its prefix cache; null: not said. */
-export interface CacheFacts {
+interface CacheFacts {
   blockTokens: number | null;
   kvTokens: number | null;
   hashAlgorithm: string | null;
 }
 
 /** `message`: a sentence that says what to do, without the address and the key. */
-export type Discovered = Found | { type: "unavailable"; message: string };
+type Discovered = Found | { type: "unavailable"; message: string };
 
 const PROBE_MS = 5_000;
 /** Others may be computed first. */
@@ -136,7 +136,7 @@ export async function tryCompletion(link: ServerLink, model: string): Promise<Co
 }
 
 /** `opens`: it begins the prompt, so that the server puts before it what its model wants there. */
-export interface Piece {
+interface Piece {
   text: string;
   opens: boolean;
 }

@@ -25,7 +25,7 @@ import { refusalOf } from "./refusal.ts";
 import { OpenAiRun } from "./run.ts";
 import type { ServerLink } from "./server-link.ts";
 
-export interface OpenAiEngineOptions {
+interface OpenAiEngineOptions {
   link: ServerLink;
   kind: ServerKind;
   /** Name by which the server knows the model. */

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { BoundedMap } from "../../../src/bounded-map.ts";
 
 /** Of each block of a prompt, a name for all up to its end. */
-export type PrefixChain = readonly string[];
+type PrefixChain = readonly string[];
 
 export class PrefixMemory {
   readonly #blocks: BoundedMap<string, true>;

@@ -6,9 +6,9 @@ import { type CompletionEvent, readCompletion, type ServerUsage } from "./comple
 import { eventStream } from "./event-stream.ts";
 import type { LinkAnswer, LinkFailure, LinkStream } from "./server-link.ts";
 
-export type Opening = LinkStream | LinkAnswer | LinkFailure;
+type Opening = LinkStream | LinkAnswer | LinkFailure;
 
-export interface RunOptions {
+interface RunOptions {
   promptTokens: number;
   /** Null: nobody follows what the server holds. */
   blocks: PromptBlocks | null;

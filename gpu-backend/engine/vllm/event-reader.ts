@@ -29,7 +29,7 @@ const HEARTBEAT_TIMEOUT_MS = 6_000;
 /** Messages that wait in the socket. */
 const MOST_RECEIVED = 10_000;
 
-export interface ReaderOptions {
+interface ReaderOptions {
   zmq: typeof ZeroMq;
   source: EventSource;
   timers: Timers;

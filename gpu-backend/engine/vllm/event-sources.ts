@@ -16,7 +16,7 @@ export interface EventSource {
 }
 
 /** none: its server says that it announces nothing, or nothing at all. */
-export type FoundSources = { type: "found"; sources: EventSource[] } | { type: "none" };
+type FoundSources = { type: "found"; sources: EventSource[] } | { type: "none" };
 
 const PROBE_MS = 5_000;
 const MOST_RANKS = 1_024;

@@ -15,7 +15,7 @@ const TEXTS_MS = 2_000;
 const MOST_ASKED = 4;
 const MOST_PIECES = 32;
 
-export interface FollowOptions {
+interface FollowOptions {
   link: ServerLink;
   /** Name by which the server knows the model. */
   model: string;

@@ -52,7 +52,7 @@ export interface KvBatch {
   unknown: number;
 }
 
-export type BatchRead = { ok: true; batch: KvBatch } | { ok: false; message: string };
+type BatchRead = { ok: true; batch: KvBatch } | { ok: false; message: string };
 
 /** One step of an engine announces a few kB; 8 MiB is a prompt of two million tokens. */
 export const MOST_PAYLOAD_BYTES = 8 * 1024 * 1024;

@@ -6,7 +6,7 @@
 /** Integers beyond 2^53 are bigints, all others numbers. Maps have text keys only. */
 export type Packed = null | boolean | number | bigint | string | Uint8Array | readonly Packed[] | ReadonlyMap<string, Packed>;
 
-export type Unpacked = { ok: true; value: Packed } | { ok: false; message: string };
+type Unpacked = { ok: true; value: Packed } | { ok: false; message: string };
 
 /** Arrays and maps inside each other. A batch of events has five. */
 const MOST_DEPTH = 12;

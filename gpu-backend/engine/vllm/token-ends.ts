@@ -9,7 +9,7 @@ import { byteOfCharacter } from "../byte-characters.ts";
 /** The largest vocabularies have 262,144 tokens. */
 const MOST_TEXTS = 1 << 19;
 
-export interface TokenizedPrompt {
+interface TokenizedPrompt {
   prompt: string;
   /** UTF-16 offsets at which a token ends for certain. */
   cuts: readonly number[];

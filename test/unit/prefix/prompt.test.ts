@@ -4,7 +4,6 @@ import xxhash from "xxhash-wasm";
 import { chainOf } from "../../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../../src/prefix/prompt-encoder.ts";
 import type { ChatMessage, ChatPrompt, Tool } from "../../../src/prefix/prompt.ts";
-import { parseSalt } from "../../../src/prefix/salt.ts";
 import type { SegmentSchedule } from "../../../src/prefix/segment.ts";
 import { TEMPLATE_ORDERS } from "../../../src/prefix/segment.ts";
 
@@ -202,9 +201,4 @@ test("pieces say where each text lies, also when the buffer had to grow", () => 
   for (const piece of encoder.pieces) expect(bytes.subarray(piece.start, piece.end).toString()).toBe(piece.text);
   expect(encoder.pieces.map((piece) => piece.kind)).toEqual(["message", "text", "message", "text"]);
   expect(ofMessages({ role: "user", content: "\ud800" })).toEqual(ofMessages({ role: "user", content: "\ufffd" }));
-});
-
-test("a salt is 1 to 64 characters of base64url", () => {
-  expect(parseSalt("aZ0-_")).toBe("aZ0-_");
-  for (const bad of ["", "a".repeat(65), "a b", "a\n", 7, null]) expect(parseSalt(bad)).toBeNull();
 });

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { z } from "zod";
 import { parseCompletionRequest } from "../../../src/wire/completions.ts";
 import type { ParsedRequest } from "../../../src/wire/inner.ts";
-import { conversationOf, parseResponsesRequest, previousResponseIdOf } from "../../../src/wire/responses.ts";
+import { parseResponsesRequest, previousResponseIdOf } from "../../../src/wire/responses.ts";
 import { inputItemsOf } from "../../../src/wire/responses-items.ts";
 import { splitToolName } from "../../../src/wire/responses-tools.ts";
 
@@ -184,11 +184,3 @@ test("a namespaced tool's name goes there and back", () => {
   expect(splitToolName(tools, "f")).toEqual({ name: "f", namespace: null });
   expect(splitToolName(undefined, "f")).toEqual({ name: "f", namespace: null });
 });
-
-test.each([undefined, "", "Be kind.", "x-anthropic-billing-header: a\nBe kind.", "x-anthropic-billing-header: a"])(
-  "what is kept has no instructions: %j",
-  (instructions) => {
-    const parsed = response({ instructions, input: [{ role: "system", content: "Be kind." }] });
-    expect(parsed.ok && conversationOf(parsed.request)).toEqual([{ role: "system", content: "Be kind." }]);
-  },
-);

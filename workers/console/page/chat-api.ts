@@ -5,7 +5,7 @@ export interface Message {
   content: string;
 }
 
-export type TurnEvent =
+type TurnEvent =
   | { type: "text"; text: string }
   | { type: "usage"; promptTokens: number; cachedTokens: number }
   /** The answer reached the most output tokens. */

@@ -7,7 +7,7 @@ import { type Candidate, coldMs } from "./cold.ts";
 /** A small model may never end by itself. */
 export const MOST_OUTPUT_TOKENS = 512;
 /** An answer of that many tokens is far below; a longer one is not shown to its end. */
-export const MOST_ANSWER_CHARACTERS = 100_000;
+const MOST_ANSWER_CHARACTERS = 100_000;
 const MOST_TURN_MS = 600_000;
 
 export interface Turn {

@@ -14,7 +14,7 @@ export interface PicturedAttempt {
   outcome: { ttftMs: number | null };
 }
 
-export interface TimeBar {
+interface TimeBar {
   name: string;
   /** Predicted time to the first token, ms. */
   ms: number;
@@ -26,7 +26,7 @@ export interface TimeBar {
   words: string;
 }
 
-export interface TimePicture {
+interface TimePicture {
   /** The chosen one first, then the soonest. */
   bars: TimeBar[];
   /** Candidates without a bar. */

@@ -15,7 +15,7 @@ import { encodeGguf } from "./gguf.ts";
 import type { GgufTensor, GgufValue } from "./gguf.ts";
 import { SeededRandom } from "./random.ts";
 
-export const demoModelName = "warmpath-demo";
+const demoModelName = "warmpath-demo";
 
 /** The model's dimensions; widths are multiples of 32. */
 export const demoShape = { layers: 4, width: 128, heads: 4, kvHeads: 2, feedForward: 384, vocabulary: 2048, contextTokens: 32_768 };
@@ -126,7 +126,7 @@ export function encodeDemoModel(corpus = demoCorpus(), shape = demoShape): Buffe
   return encodeGguf(metadataOf(vocabulary, shape), tensorsOf(vocabulary, shape));
 }
 
-export interface DemoModelOptions {
+interface DemoModelOptions {
   shape?: DemoShape;
   /** Called when it is not there and is made. */
   making?: () => void;

@@ -146,7 +146,7 @@ function distances(states: readonly State[]): number[] {
   return found;
 }
 
-export interface LengthBounds {
+interface LengthBounds {
   /** Characters at least. */
   least: number;
   /** At most; Infinity for none. */

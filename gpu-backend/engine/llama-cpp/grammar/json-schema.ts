@@ -41,7 +41,7 @@ interface Place {
 const inside = ({ path, depth, recursion }: Place, name: string): Place => ({ path: `${path}/${name}`, depth: depth + 1, recursion });
 const deeper = (place: Place, path = place.path): Place => ({ ...place, path, depth: place.depth + 1 });
 
-export interface SchemaCompilerParts {
+interface SchemaCompilerParts {
   rules: Rules;
   limits: GrammarLimits;
   strings: Strings;

@@ -2,7 +2,7 @@
 import { binds, isSchema, type Schema } from "./keywords.ts";
 
 /** `conflict`: keywords of the second that can't be said together with the first's, and were left out. */
-export interface Merged {
+interface Merged {
   schema: Schema | false;
   conflicts: string[];
 }

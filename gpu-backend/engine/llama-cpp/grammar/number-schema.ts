@@ -15,7 +15,7 @@ import type { Piece, Rules } from "./rules.ts";
 
 type NumberType = "number" | "integer";
 
-export interface NumberParts {
+interface NumberParts {
   rules: Rules;
   limits: GrammarLimits;
   making: NumberMaking;

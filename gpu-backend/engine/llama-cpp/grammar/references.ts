@@ -1,7 +1,7 @@
 /** Local references of a schema: what they name, and whether that can come back to itself. */
 import { refuse } from "./keywords.ts";
 
-export interface Reference {
+interface Reference {
   pointer: string;
   schema: unknown;
   recursive: boolean;

@@ -17,7 +17,7 @@ const narrowOne: Piece = { ...oneCharacter(narrow), starts: 2, ways: 2 };
 const exactLeading = 8;
 
 /** What a schema says of a string. `undefined`: nothing. */
-export interface StringRules {
+interface StringRules {
   least: number;
   most: number | undefined;
   pattern: string | undefined;
