@@ -4,6 +4,7 @@ import { apiError } from "../src/errors.ts";
 import { API_TABLE } from "../src/wire/api-table.ts";
 import { about, consoleFile } from "./console/console.ts";
 import { type AppEnv, errorResponse } from "./context.ts";
+import { KeptRoutes } from "./kept-routes.ts";
 import { likelyRoute } from "./likely-route.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { crossOrigin } from "./middleware/cross-origin.ts";
@@ -26,7 +27,7 @@ const BASE_URLS = "The base URL of OpenAI clients ends in /v1, that of Anthropic
 /** The table of contents: middleware in its order, then the routes. `edge`: what this isolate knows of its pools. */
 export function createApp(edge = new EdgeView()): Hono<AppEnv> {
   // A slash at a path's end is taken: some clients add one.
-  const app = new Hono<AppEnv>({ strict: false });
+  const app = new Hono<AppEnv>({ strict: false, router: new KeptRoutes() });
 
   app.use((c, next) => {
     c.set("edge", edge);
@@ -46,8 +47,7 @@ export function createApp(edge = new EdgeView()): Hono<AppEnv> {
   app.put("/internal/results/:id", results);
 
   app.use("/v1/*", authenticate());
-  const severalPrompts = completions((request, c) => app.fetch(request, c.env, c.executionCtx));
-  for (const { path, api } of API_TABLE) app.post(path, api === "completions" ? severalPrompts : inference);
+  for (const { path, api } of API_TABLE) app.post(path, api === "completions" ? completions : inference);
   app.get("/v1/responses/:id", getResponse);
   app.delete("/v1/responses/:id", deleteResponse);
   app.get("/v1/responses/:id/input_items", inputItems);

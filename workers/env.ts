@@ -7,7 +7,10 @@ import type { WeightedName } from "../src/edge/rendezvous.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/router/state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
 import { DeploymentModels } from "../src/wire/deployment-models.ts";
+import { type ApiKey, parseKey } from "../src/tenancy/key.ts";
+import { KnownKeys } from "./known-keys.ts";
 import type { ReplicaAddresses } from "./replica-url.ts";
+import { steadyNowMs } from "./steady-clock.ts";
 import { DEFAULT_PROFILE, PROFILE_NAMES } from "../src/decision/profiles.ts";
 
 export interface Env {
@@ -67,6 +70,8 @@ export interface Config {
   isLoopbackOnly: boolean;
   /** HMAC-SHA-256 under the deployment's secret. */
   mac: (text: string) => Uint8Array;
+  /** Whose key it is; null: not this deployment's. */
+  keyOf: (presented: string) => ApiKey | null;
   /** Where replicas' URLs may lead. */
   replicaAddresses: ReplicaAddresses;
   /** A replica joins with the token of its own name only. */
@@ -91,6 +96,8 @@ export function configOf(env: Env): Config {
   const salts = new Map<string, string>();
   const saltOf = (tenant: string): string => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22);
   const hmac = (text: string) => createHmac("sha256", vars.WARMPATH_SECRET).update(text);
+  const mac = (text: string): Uint8Array => hmac(text).digest();
+  const keys = new KnownKeys();
   const tokenPerReplica = vars.WARMPATH_JOIN_TOKENS === "replica";
   const joinToken = (pool: string, replica?: string): string => `wpj_${hmac(joinTokenText(pool, replica)).digest("base64url")}`;
   config = {
@@ -98,7 +105,8 @@ export function configOf(env: Env): Config {
     profile: vars.WARMPATH_PROFILE,
     isLoopbackOnly: vars.WARMPATH_LISTENS === "loopback",
     remotePrefillTokens: vars.WARMPATH_REMOTE_PREFILL_TOKENS === 0 ? null : vars.WARMPATH_REMOTE_PREFILL_TOKENS,
-    mac: (text) => hmac(text).digest(),
+    mac,
+    keyOf: (presented) => keys.find(presented, (text) => parseKey(text, mac, sameText), steadyNowMs()),
     replicaAddresses: vars.WARMPATH_REPLICA_ADDRESSES,
     tokenPerReplica,
     joinToken,

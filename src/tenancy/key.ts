@@ -6,7 +6,7 @@
 /** Keyed message authentication code of `text` as bytes. The shells supply HMAC-SHA-256 under the deployment's secret. */
 type MacBytes = (text: string) => Uint8Array;
 
-interface ApiKey {
+export interface ApiKey {
   tenant: string;
   keyId: string;
 }

@@ -15,7 +15,7 @@ import { responseIdOf, resultTicket, type StoredResponse, storedResponse } from 
 import { Ticker } from "../ticker.ts";
 
 /** The edge that answers, as an isolate has it. */
-interface Here {
+export interface Here {
   env: Env;
   config: Config;
   view: EdgeView;

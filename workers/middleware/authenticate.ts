@@ -1,9 +1,8 @@
 import type { Context } from "hono";
 import { createMiddleware } from "hono/factory";
 import { apiError } from "../../src/errors.ts";
-import { parseKey } from "../../src/tenancy/key.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
-import { configOf, sameText } from "../env.ts";
+import { configOf } from "../env.ts";
 
 /** OpenAI's words: LiteLLM knows a refused key by them, not by its code. */
 const INCORRECT = "Incorrect API key provided";
@@ -25,7 +24,7 @@ export const authenticate = () =>
         apiError("invalid_api_key", `${INCORRECT}: the request has no key. Send it as \`Authorization: Bearer YOUR_KEY\`.`),
       );
     }
-    const key = parseKey(presented, config.mac, sameText);
+    const key = config.keyOf(presented);
     if (key === null)
       return errorResponse(c, apiError("invalid_api_key", `${INCORRECT}: it is not one of this deployment's. Check it for typing errors.`));
     c.set("config", config);

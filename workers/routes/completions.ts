@@ -13,13 +13,16 @@ import {
   tooManyChoices,
   UsageSum,
 } from "../../src/wire/several-prompts.ts";
-import { type AppEnv, background, errorResponse, requestIdOf } from "../context.ts";
+import { type AppEnv, errorResponse } from "../context.ts";
+import { answerCall } from "../inference/answer.ts";
+import { askedOf } from "../inference/asked.ts";
+import { type Client, type Here, InferenceCall } from "../inference/call.ts";
 import { answerLate, answerLong } from "../inference/late-answer.ts";
 import { Patience } from "../inference/patience.ts";
 import { readJson, refusalHeaders } from "../read-json.ts";
 import { SseLines } from "../sse-lines.ts";
 import { Ticker } from "../ticker.ts";
-import { infer } from "./inference.ts";
+import { clientOf, hereOf, infer } from "./inference.ts";
 
 /** Of one request's prompts so many run at once; the others would only wait in line before other people's. */
 const AT_ONCE = 4;
@@ -27,22 +30,17 @@ const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const encoder = new TextEncoder();
 
-type Send = (request: Request, c: Context<AppEnv>) => Response | Promise<Response>;
-
-/** `send`: answers a request as this edge does. */
-export function completions(send: Send): Handler<AppEnv> {
-  return async (c) => {
-    const arrivedAtMs = Date.now();
-    const read = await readJson(c.req.raw);
-    if ("code" in read) return errorResponse(c, read, refusalHeaders(c.req.raw.headers, read));
-    const several = severalPrompts(read.value);
-    if (several === null || !isObject(read.value)) return infer(c, read, arrivedAtMs);
-    const problem = tooManyChoices(several) ?? firstProblem(read.value, several.prompts);
-    if (problem !== null) return errorResponse(c, problem);
-    const batch = new Batch(c, send, { body: read.value, ...several });
-    return read.value["stream"] === true ? batch.stream() : batch.whole();
-  };
-}
+export const completions: Handler<AppEnv> = async (c) => {
+  const arrivedAtMs = Date.now();
+  const read = await readJson(c.req.raw);
+  if ("code" in read) return errorResponse(c, read, refusalHeaders(c.req.raw.headers, read));
+  const several = severalPrompts(read.value);
+  if (several === null || !isObject(read.value)) return infer(c, read, arrivedAtMs);
+  const problem = tooManyChoices(several) ?? firstProblem(read.value, several.prompts);
+  if (problem !== null) return errorResponse(c, problem);
+  const batch = new Batch(c, { body: read.value, ...several });
+  return read.value["stream"] === true ? batch.stream() : batch.whole();
+};
 
 /** All are looked at before the first is sent, and prompts before what can't go with them, as where there is one. */
 function firstProblem(body: Json, prompts: readonly unknown[]): ApiError | null {
@@ -58,36 +56,40 @@ function problemOf(body: Json, prompt: unknown, index: number): ApiError | null 
   return parsed.ok ? null : errorOfPrompt(parsed.error, index);
 }
 
+/** What became of one prompt, and its request's id; null: it got to no pool. */
+interface Answered {
+  answer: Response | ApiError;
+  id: string | null;
+}
+
 class Batch {
   readonly #c: Context<AppEnv>;
-  readonly #send: Send;
+  readonly #here: Here;
+  readonly #client: Client;
   readonly #body: Json;
   readonly #prompts: readonly unknown[];
   readonly #n: number;
-  readonly #left = new AbortController();
 
-  constructor(c: Context<AppEnv>, send: Send, { body, prompts, n }: { body: Json; prompts: readonly unknown[]; n: number }) {
+  constructor(c: Context<AppEnv>, { body, prompts, n }: { body: Json; prompts: readonly unknown[]; n: number }) {
     this.#c = c;
-    this.#send = send;
+    this.#here = hereOf(c);
+    this.#client = clientOf(c.req.raw);
     this.#body = body;
     this.#prompts = prompts;
     this.#n = n;
-    const { signal } = c.req.raw;
-    if (signal.aborted) this.#left.abort();
-    else signal.addEventListener("abort", () => this.#left.abort());
   }
 
   /** A refusal has its real status, unless it comes after the first white space. */
   async whole(): Promise<Response> {
     const first = await this.#ask(0);
     const ticker = new Ticker();
-    const patience = new Patience<Response>(ticker);
+    const patience = new Patience<Answered>(ticker);
     patience.accepted(first);
     const gathering = this.#gather(first);
     const gathered = await Promise.race([gathering, patience.over]);
     patience.stop();
     if (gathered === undefined) {
-      const waiting = { ticker, clientLeft: this.#clientLeft, end: () => ticker.stop(), background: background(this.#c) };
+      const waiting = { ticker, clientLeft: this.#clientLeft, end: () => ticker.stop(), background: this.#here.background };
       return answerLong(waiting, this.#headersLike(first), (writable) => answerLate(waiting, gathering, writable));
     }
     ticker.stop();
@@ -96,35 +98,45 @@ class Batch {
 
   async stream(): Promise<Response> {
     const first = await this.#ask(0);
-    if (first.status !== 200) return this.#refusal(first, 0);
-    const waiting = { clientLeft: this.#clientLeft, end: () => undefined, background: background(this.#c) };
+    if (!isAnswer(first.answer)) return this.#refusal(first, 0);
+    const waiting = { clientLeft: this.#clientLeft, end: () => undefined, background: this.#here.background };
     return answerLong(waiting, this.#headersLike(first), (writable) => this.#pumpStream(first, writable));
   }
 
-  readonly #clientLeft = (): void => this.#left.abort();
+  readonly #clientLeft = (): void => this.#client.left();
 
-  async #ask(index: number): Promise<Response> {
-    const headers = new Headers(this.#c.req.raw.headers);
-    // It is unpacked by now, and has another length.
-    for (const name of ["content-encoding", "content-length", "transfer-encoding"]) headers.delete(name);
-    const body = JSON.stringify(bodyOfPrompt(this.#body, this.#prompts[index]));
-    return this.#send(new Request(this.#c.req.raw.url, { method: "POST", headers, body, signal: this.#left.signal }), this.#c);
+  async #ask(index: number): Promise<Answered> {
+    const arrivedAtMs = Date.now();
+    const value = bodyOfPrompt(this.#body, this.#prompts[index]);
+    const read = { value, bytes: encoder.encode(JSON.stringify(value)) };
+    const { req } = this.#c;
+    const received = { tenant: this.#c.get("tenant"), path: req.path, header: (name: string) => req.header(name), read };
+    const asked = await askedOf(this.#here.env, received);
+    if ("code" in asked) return { answer: asked, id: null };
+    const call = new InferenceCall(this.#here, asked, this.#client, arrivedAtMs);
+    return { answer: await answerCall(call), id: call.id };
   }
 
   /** Ids and placement of the whole are the first prompt's. */
-  #headersLike(first: Response): Headers {
-    const headers = new Headers(first.headers);
-    this.#c.set("requestId", headers.get("x-request-id") ?? requestIdOf(this.#c));
-    headers.delete("content-length");
-    return headers;
+  #headersLike({ answer, id }: Answered): Headers {
+    if (id !== null) this.#c.set("requestId", id);
+    return answer instanceof Response ? withoutLength(answer.headers) : new Headers();
   }
 
-  async #refusal(answer: Response, index: number): Promise<Response> {
+  async #refusal({ answer, id }: Answered, index: number): Promise<Response> {
+    if (id !== null) this.#c.set("requestId", id);
+    if (!(answer instanceof Response)) return errorResponse(this.#c, errorOfPrompt(answer, index));
     const { headers, status } = answer;
-    this.#c.set("requestId", headers.get("x-request-id") ?? requestIdOf(this.#c));
     return new Response(JSON.stringify(this.#errorOf(await answer.text(), index)), { status, headers: withoutLength(headers) });
   }
 
+  /** As the client is to read it. */
+  async #errorIn(answer: Response | ApiError, index: number): Promise<Json> {
+    if (answer instanceof Response) return this.#errorOf(await answer.text(), index);
+    return { ...openaiErrorBody(errorOfPrompt(answer, index)) };
+  }
+
+  /** `text`: a replica's refusal, or an error in its stream. */
   #errorOf(text: string, index: number): Json {
     const said = jsonOf(text);
     const error = isObject(said["error"]) ? said["error"] : null;
@@ -135,11 +147,11 @@ class Batch {
   }
 
   /** A few at a time, in their order; `first` is prompt 0's. */
-  async #each(first: Response, take: (answer: Response, index: number) => Promise<void>): Promise<void> {
+  async #each(first: Answered, take: (answered: Answered, index: number) => Promise<void>): Promise<void> {
     let next = 1;
-    const lane = async (answer: Response | null): Promise<void> => {
-      if (answer !== null) await take(answer, 0);
-      while (next < this.#prompts.length && !this.#left.signal.aborted) {
+    const lane = async (answered: Answered | null): Promise<void> => {
+      if (answered !== null) await take(answered, 0);
+      while (next < this.#prompts.length && !this.#client.hasLeft) {
         const index = next++;
         await take(await this.#ask(index), index);
       }
@@ -147,18 +159,19 @@ class Batch {
     try {
       await Promise.all(Array.from({ length: AT_ONCE }, (_, at) => lane(at === 0 ? first : null)));
     } finally {
-      this.#left.abort();
+      this.#client.left();
     }
   }
 
   /** The one answer of all, or the refusal of one of them. Never rejects. */
-  async #gather(first: Response): Promise<Response> {
+  async #gather(first: Answered): Promise<Response> {
     const answers: Json[] = [];
     let bytes = 0;
     let refused: Response | null = null;
-    const take = async (answer: Response, index: number): Promise<void> => {
-      if (answer.status !== 200) {
-        refused ??= await this.#refusal(answer, index);
+    const take = async (answered: Answered, index: number): Promise<void> => {
+      const { answer } = answered;
+      if (!isAnswer(answer)) {
+        refused ??= await this.#refusal(answered, index);
         throw new Error("a prompt of several was refused");
       }
       const text = await answer.text();
@@ -174,7 +187,7 @@ class Batch {
     }
   }
 
-  async #pumpStream(first: Response, writable: WritableStream<Uint8Array>): Promise<void> {
+  async #pumpStream(first: Answered, writable: WritableStream<Uint8Array>): Promise<void> {
     const writer = writable.getWriter();
     const usage = new UsageSum();
     let head: Json | null = null;
@@ -184,8 +197,8 @@ class Batch {
       throw new Error("a prompt of several was not answered");
     };
     try {
-      await this.#each(first, async (answer, index) => {
-        if (answer.status !== 200 || answer.body === null) return failed(this.#errorOf(await answer.text(), index));
+      await this.#each(first, async ({ answer }, index) => {
+        if (!isAnswer(answer) || answer.body === null) return failed(await this.#errorIn(answer, index));
         let isDone = false;
         for await (const line of new SseLines(answer.body)) {
           if (line.startsWith(":")) await say(`${line}\n\n`);
@@ -211,6 +224,8 @@ class Batch {
     }
   }
 }
+
+const isAnswer = (answer: Response | ApiError): answer is Response => answer instanceof Response && answer.status === 200;
 
 const LOST = apiError("replica_lost", "One of the prompts was not answered. What came before is good; ask again for the rest.");
 
