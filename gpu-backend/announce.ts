@@ -4,15 +4,8 @@
  * covers is announced anew in full.
  */
 import { WebSocket } from "undici";
-import {
-  type FromPool,
-  type FromReplica,
-  type Hello,
-  type LeaseReport,
-  parseFromPool,
-  type ReplicaLoad,
-  type Running,
-} from "../src/wire/control.ts";
+import { type FromPool, type FromReplica, type Hello, parseFromPool, type ReplicaLoad, type Running } from "../src/wire/control.ts";
+import type { LeaseReport } from "../src/wire/lease-frame.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import { encodeResidencyFrame, MAX_FRAME_ENTRIES, type ResidencyEntry } from "../src/wire/residency-frame.ts";
 import { HEARTBEAT_MS } from "../src/limits.ts";

@@ -1,6 +1,7 @@
 /** Turns the events of one request's runs into what the pool is told of its lease. */
 import { performance } from "node:perf_hooks";
-import type { LeaseReport, Running } from "../src/wire/control.ts";
+import type { Running } from "../src/wire/control.ts";
+import type { LeaseReport } from "../src/wire/lease-frame.ts";
 import type { ChoiceEvent } from "./choices.ts";
 import type { EngineEvent } from "./engine/engine.ts";
 import type { Supplied } from "./kv-supply.ts";

@@ -1,5 +1,5 @@
 /** How transfers to this replica went, by peer: for /metrics. */
-import type { TransferReport } from "../src/wire/control.ts";
+import type { TransferReport } from "../src/wire/lease-frame.ts";
 
 /** A pool has at most 64 replicas, but they get other names over time. */
 const MOST_PEERS = 128;

@@ -1,5 +1,6 @@
 /** The sender's side of transfers, as this replica runs it: its tickets, and the leases that its prefills for others are. */
-import type { LeaseReport, Running } from "../src/wire/control.ts";
+import type { Running } from "../src/wire/control.ts";
+import type { LeaseReport } from "../src/wire/lease-frame.ts";
 import { forwardedDigest } from "../src/wire/admission.ts";
 import type { Engine } from "./engine/engine.ts";
 import { engineRequest, grammarOf } from "./engine-request.ts";

@@ -3,19 +3,12 @@
  * docs/protocol.md). Everything a replica says is parsed here before the pool believes it, and the other way round.
  */
 import { z } from "zod";
-import { MOST_ATTEMPTS } from "./admission.ts";
+import { attempt, count, leaseId, name, why } from "./frame-fields.ts";
+import { LeaseFrame, leaseFrameOf } from "./lease-frame.ts";
 
 export const PROTOCOL_VERSION = 1;
 /** Close codes of ours; what follows is in the close reason. */
 export const CLOSE = { refused: 4000, replaced: 4001, silent: 4002 } as const;
-
-const name = z.string().regex(/^[0-9A-Za-z._-]{1,64}$/);
-const count = z.number().int().nonnegative().max(0xffffffff);
-/** Measured, ms. Any number passes here: the pool leaves out what lies outside its range (src/router/lease-report.ts), and no socket is closed for it. */
-const millis = z.custom<number>((value) => typeof value === "number", "not a number");
-const attempt = z.number().int().min(1).max(MOST_ATTEMPTS);
-/** A request's, or that of the prefill another replica does for it (`<request id>~prefill`). */
-const leaseId = z.string().max(128);
 
 const HashSpecShape = z.object({
   version: z.number().int(),
@@ -65,58 +58,9 @@ const Load = z.object({
     .max(4)
     .optional(),
   /** How sure it is of what it announces (src/pool/residency-claim.ts). Absent: it does not say. */
-  residency: z.object({ state: z.enum(["exact", "degraded", "predicted"]), why: z.string().max(200).optional() }).optional(),
+  residency: z.object({ state: z.enum(["exact", "degraded", "predicted"]), why: why.optional() }).optional(),
 });
 export type ReplicaLoad = z.infer<typeof Load>;
-
-/** How a transfer went that the edge's headers asked for, as its receiver saw it. */
-const Transfer = z.object({
-  kind: z.enum(["prefill", "pull"]),
-  /** Name of the sender. */
-  replica: name,
-  /** fallback: the receiver computed instead. */
-  outcome: z.enum(["used", "fallback"]),
-  why: z.string().max(200).optional(),
-  /** Received. */
-  bytes: z.number().int().nonnegative(),
-  /** From asking to the last byte; of a prefill without the wait for it. Part of `prefillMs`. */
-  ms: millis,
-  /** Tokens whose blocks came. */
-  tokens: count,
-});
-export type TransferReport = z.infer<typeof Transfer>;
-
-/** One step in a lease's life as its replica saw it. */
-const LeaseReport = z.discriminatedUnion("event", [
-  z.object({ event: z.literal("started"), id: leaseId, attempt }),
-  z.object({
-    event: z.literal("decoding"),
-    id: leaseId,
-    attempt,
-    promptTokens: count,
-    /** Not computed for this request: found on its device, loaded or fetched. */
-    cachedTokens: count,
-    /** From its start to the first token, loads and transfer included. */
-    prefillMs: millis,
-    /** Of these, what came from lower tiers of its own, and how long that took. */
-    loadedTokens: count.optional(),
-    loadMs: millis.optional(),
-    transfer: Transfer.optional(),
-  }),
-  z.object({
-    event: z.literal("settled"),
-    id: leaseId,
-    attempt,
-    reason: z.enum(["stop", "length", "cancelled", "error"]),
-    promptTokens: count,
-    cachedTokens: count,
-    outputTokens: count,
-    prefillMs: millis,
-    decodeMs: millis,
-  }),
-  z.object({ event: z.literal("refused"), id: leaseId, attempt }),
-]);
-export type LeaseReport = z.infer<typeof LeaseReport>;
 
 const FromReplica = z.discriminatedUnion("type", [
   z.object({
@@ -143,7 +87,7 @@ const FromReplica = z.discriminatedUnion("type", [
     running: z.array(Running).max(4096),
   }),
   z.object({ type: z.literal("heartbeat"), seq: count, entries: count, load: Load, running: z.array(Running).max(4096) }),
-  z.object({ type: z.literal("leases"), reports: z.array(LeaseReport).max(4096) }),
+  LeaseFrame,
   z.object({ type: z.literal("drain") }),
 ]);
 export type FromReplica = z.infer<typeof FromReplica>;
@@ -196,18 +140,20 @@ export type FromPool = z.infer<typeof FromPool>;
 
 type Parsed<T> = { ok: true; value: T } | { ok: false; why: string };
 
-function parseFrame<T>(schema: z.ZodType<T>, text: string): Parsed<T> {
+function parseFrame<T>(schema: z.ZodType<T>, text: string, byHand: (json: unknown) => T | null = () => null): Parsed<T> {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
     return { ok: false, why: "the frame is no JSON" };
   }
+  const known = byHand(json);
+  if (known !== null) return { ok: true, value: known };
   const parsed = schema.safeParse(json);
   if (parsed.success) return { ok: true, value: parsed.data };
   const issue = parsed.error.issues[0];
   return { ok: false, why: `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "another shape"}` };
 }
 
-export const parseFromReplica = (text: string): Parsed<FromReplica> => parseFrame(FromReplica, text);
+export const parseFromReplica = (text: string): Parsed<FromReplica> => parseFrame<FromReplica>(FromReplica, text, leaseFrameOf);
 export const parseFromPool = (text: string): Parsed<FromPool> => parseFrame(FromPool, text);

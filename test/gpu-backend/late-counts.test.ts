@@ -4,7 +4,7 @@ import { answerSteps } from "../../gpu-backend/answer.ts";
 import type { ChoiceEvent } from "../../gpu-backend/choices.ts";
 import type { EngineEvent } from "../../gpu-backend/engine/engine.ts";
 import { LeaseReporter } from "../../gpu-backend/lease-reporter.ts";
-import type { LeaseReport } from "../../src/wire/control.ts";
+import type { LeaseReport } from "../../src/wire/lease-frame.ts";
 import { parseChatRequest } from "../../src/wire/openai.ts";
 
 const EVENTS: readonly EngineEvent[] = [

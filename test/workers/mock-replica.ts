@@ -2,15 +2,8 @@
 import { env } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
 import { DEFAULT_SCHEDULE } from "../../src/prefix/segment.ts";
-import {
-  type FromPool,
-  type FromReplica,
-  type Hello,
-  type LeaseReport,
-  parseFromPool,
-  PROTOCOL_VERSION,
-  type Running,
-} from "../../src/wire/control.ts";
+import { type FromPool, type FromReplica, type Hello, parseFromPool, PROTOCOL_VERSION, type Running } from "../../src/wire/control.ts";
+import type { LeaseReport } from "../../src/wire/lease-frame.ts";
 import { encodeResidencyFrame, type ResidencyEntry } from "../../src/wire/residency-frame.ts";
 import type { Mac } from "../../src/wire/sealed.ts";
 import { nonceOf, signNonce } from "../../src/wire/way-back.ts";
