@@ -1,6 +1,7 @@
 /** Hashing at the edge: a prompt's chain under a pool's hash spec, and the keys by which choices stay the same over a conversation. */
 import xxhash from "xxhash-wasm";
-import { type Chain, chainOf, chainRoot, type Hash64 } from "../src/prefix/chain.ts";
+import { type Chain, chainOf, type Hash64 } from "../src/prefix/chain.ts";
+import { ChainRoots } from "../src/prefix/chain-roots.ts";
 import type { ChatMessage, ChatPrompt, TextPrompt } from "../src/prefix/prompt.ts";
 import { PromptEncoder } from "../src/prefix/prompt-encoder.ts";
 import type { HashSpec } from "../src/prefix/segment.ts";
@@ -8,6 +9,7 @@ import type { HashSpec } from "../src/prefix/segment.ts";
 const xxh = await xxhash();
 const hash64: Hash64 = (bytes, seed) => xxh.h64Raw(bytes, seed);
 const promptEncoder = new PromptEncoder(hash64);
+const roots = new ChainRoots(hash64);
 const encoder = new TextEncoder();
 
 /** Of what a conversation begins with so many messages are looked at, and so many characters of each: a long system prompt leaves room for the question. */
@@ -23,7 +25,7 @@ export interface PromptChain {
 /** `model`: as the pool's replicas call it, whatever name the client used. */
 export function promptChain(prompt: ChatPrompt | TextPrompt, spec: HashSpec, model: string, salt: string): PromptChain {
   const bytes = promptEncoder.encode(prompt, spec.order);
-  const root = chainRoot(hash64, { spec, model, adapter: null, salt });
+  const root = roots.of({ spec, model, adapter: null, salt });
   return { chain: chainOf(hash64, root, bytes, spec.schedule), promptBytes: bytes.length };
 }
 

@@ -12,7 +12,7 @@ export type Hash64 = (bytes: Uint8Array, seed: bigint) => bigint;
 
 declare const segmentHashBrand: unique symbol;
 /** Not 0, below 2^64. */
-type SegmentHash = bigint & { readonly [segmentHashBrand]: true };
+export type SegmentHash = bigint & { readonly [segmentHashBrand]: true };
 
 export interface Chain {
   /** Segment hashes, front first. */
@@ -21,7 +21,7 @@ export interface Chain {
   ends: Uint32Array;
 }
 
-interface ChainScope {
+export interface ChainScope {
   spec: HashSpec;
   model: string;
   /** Name of the LoRA adapter; null = the bare model. */

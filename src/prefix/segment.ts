@@ -47,6 +47,17 @@ export const MAX_SEGMENTS = 4_096;
  * @example specFingerprint({version: 1, schedule: DEFAULT_SCHEDULE, order: "system-then-tools"}) // "v1;system-then-tools;256<4096,1024<65536,4096"
  */
 export function specFingerprint(spec: HashSpec): string {
+  const known = FINGERPRINTS.get(spec);
+  if (known !== undefined) return known;
+  const fingerprint = fingerprintOf(spec);
+  FINGERPRINTS.set(spec, fingerprint);
+  return fingerprint;
+}
+
+/** Specs do not change, and each is asked for several times a request. */
+const FINGERPRINTS = new WeakMap<HashSpec, string>();
+
+function fingerprintOf(spec: HashSpec): string {
   const steps = spec.schedule.map((step) =>
     step.untilBytes === null ? `${step.segmentBytes}` : `${step.segmentBytes}<${step.untilBytes}`,
   );
