@@ -1,7 +1,7 @@
 /** The replica's HTTP side: every API's answers and token counts for the edge, and a health page. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type ApiError, apiError } from "../src/errors.ts";
-import { apiOfPath, errorBody, errorStatus } from "../src/wire/envelope.ts";
+import { apiOfPath, errorBody, errorStatus, retryHeaders } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { Admission } from "../src/wire/admission.ts";
 import type { ApiName } from "../src/wire/inner.ts";
@@ -158,7 +158,7 @@ async function answer(
     response.end(text);
   };
   const refuse = (error: ApiError): void => {
-    if (error.retryAfterSeconds !== undefined && !response.headersSent) response.setHeader("retry-after", error.retryAfterSeconds);
+    if (!response.headersSent) response.setHeaders(new Map(Object.entries(retryHeaders(error))));
     send(errorStatus(api, error), errorBody(api, error, requestId));
   };
   const headers = (name: string): string | undefined => headerText(request, name);
@@ -263,6 +263,6 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
 }
 
 function sendError(response: ServerResponse, api: ApiName, error: ApiError, requestId: string): void {
-  if (error.retryAfterSeconds !== undefined) response.setHeader("retry-after", error.retryAfterSeconds);
+  response.setHeaders(new Map(Object.entries(retryHeaders(error))));
   sendJson(response, errorStatus(api, error), errorBody(api, error, requestId));
 }

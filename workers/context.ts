@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { EdgeView } from "../src/edge/edge-view.ts";
 import type { ApiError } from "../src/errors.ts";
-import { apiOfPath, type ErrorApi, errorBody, errorStatus } from "../src/wire/envelope.ts";
+import { apiOfPath, type ErrorApi, errorBody, errorStatus, retryHeaders } from "../src/wire/envelope.ts";
 import type { Config, Env } from "./env.ts";
 import { mintRequestId } from "./request-id.ts";
 
@@ -35,9 +35,11 @@ export function dialectOf(c: Context<AppEnv>): ErrorApi {
 export function errorResponse(c: Context<AppEnv>, error: ApiError, headers: Record<string, string> = {}): Response {
   const api = dialectOf(c);
   const status = errorStatus(api, error);
-  const retry: Record<string, string> = error.retryAfterSeconds === undefined ? {} : { "retry-after": String(error.retryAfterSeconds) };
   const challenge: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {};
-  return Response.json(errorBody(api, error, requestIdOf(c)), { status, headers: { ...retry, ...challenge, ...headers } });
+  return Response.json(errorBody(api, error, requestIdOf(c)), {
+    status,
+    headers: { ...retryHeaders(error), ...challenge, ...headers },
+  });
 }
 
 export const background =

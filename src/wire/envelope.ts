@@ -1,5 +1,5 @@
 /** What differs by API alone: which path is whose, who parses it, and the shape of its errors. Edge and replica share it. */
-import { type ApiError, apiError, type ErrorCode } from "../errors.ts";
+import { type ApiError, apiError, type ErrorCode, ERRORS } from "../errors.ts";
 import type { ChatMessage } from "../prefix/prompt.ts";
 import { apiRowOf } from "./api-table.ts";
 import { isObject } from "./check.ts";
@@ -46,6 +46,7 @@ export function apiOfPath(path: string): ApiName | null {
 type AnthropicErrorType =
   | "invalid_request_error"
   | "authentication_error"
+  | "billing_error"
   | "permission_error"
   | "not_found_error"
   | "request_too_large"
@@ -60,25 +61,26 @@ interface AnthropicErrorBody {
   request_id: string;
 }
 
-/** What no status says better. */
-const ANTHROPIC_TYPES: Partial<Record<ErrorCode, AnthropicErrorType>> = { overloaded: "overloaded_error", replica_lost: "api_error" };
+/** By Anthropic's own status. */
 const TYPE_OF_STATUS: ReadonlyMap<number, AnthropicErrorType> = new Map([
   [401, "authentication_error"],
+  [402, "billing_error"],
   [403, "permission_error"],
   [404, "not_found_error"],
   [413, "request_too_large"],
   [429, "rate_limit_error"],
   [529, "overloaded_error"],
 ]);
+/** Where Anthropic's status is another: its clients take 402 for money that is spent and 529 for a full fleet. */
+const ANTHROPIC_STATUS: Partial<Record<ErrorCode, number>> = { budget_exceeded: 402, overloaded: 529 };
 
 function anthropicErrorType(error: Pick<ApiError, "code" | "status">): AnthropicErrorType {
-  const byStatus = TYPE_OF_STATUS.get(error.status) ?? (error.status >= 500 ? "api_error" : "invalid_request_error");
-  return ANTHROPIC_TYPES[error.code] ?? byStatus;
+  const status = anthropicStatus(error);
+  return TYPE_OF_STATUS.get(status) ?? (status >= 500 ? "api_error" : "invalid_request_error");
 }
 
-/** Anthropic's own status for a full fleet is 529. */
-export function anthropicStatus(error: Pick<ApiError, "code" | "status">): number {
-  return error.code === "overloaded" && error.status === 503 ? 529 : error.status;
+export function anthropicStatus({ code, status }: Pick<ApiError, "code" | "status">): number {
+  return status === ERRORS[code].status ? (ANTHROPIC_STATUS[code] ?? status) : status;
 }
 
 /** `anthropic-models`: Anthropic's clients on `/v1/models`. null = a path of ours, answered as OpenAI's. */
@@ -95,6 +97,12 @@ export function errorBody(api: ErrorApi, error: ApiError, requestId: string): Op
 
 export function errorStatus(api: ErrorApi, error: ApiError): number {
   return isAnthropic(api) ? anthropicStatus(error) : error.status;
+}
+
+/** What tells a client whether to send it again: vendors' clients try again after any 429, also where that cannot help. */
+export function retryHeaders({ code, retryAfterSeconds }: ApiError): Record<string, string> {
+  if (ERRORS[code].retry === "after") return { "x-should-retry": "false" };
+  return retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
 }
 
 /** A caller's error out of the envelope that it came in, either vendor's: for who must say it in another way. */

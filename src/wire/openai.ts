@@ -1,6 +1,6 @@
 /** OpenAI's chat completions API: the request, and the envelope of errors. Answers are in chat-answer.ts. */
 import { z } from "zod";
-import type { ApiError, ErrorCode } from "../errors.ts";
+import { type ApiError, type ErrorCode, ERRORS } from "../errors.ts";
 import type { ChatMessage, ChatPrompt, Tool } from "../prefix/prompt.ts";
 import { check, parsing, Refused, refuse } from "./check.ts";
 import { cleanMessages } from "./hygiene.ts";
@@ -68,26 +68,18 @@ function logprobsOf(wanted: boolean, top: number): number | null {
   return wanted ? top : null;
 }
 
-/** OpenAI's own `type` and `code` where it has one. Clients match on `code`. */
-const ENVELOPE: Record<ErrorCode, { type: "invalid_request_error" | "server_error"; code: string | null }> = {
-  invalid_request: { type: "invalid_request_error", code: null },
-  invalid_api_key: { type: "invalid_request_error", code: "invalid_api_key" },
-  invalid_join_token: { type: "invalid_request_error", code: "invalid_join_token" },
-  forbidden: { type: "invalid_request_error", code: "forbidden" },
-  request_timeout: { type: "invalid_request_error", code: "request_timeout" },
-  model_not_found: { type: "invalid_request_error", code: "model_not_found" },
-  not_found: { type: "invalid_request_error", code: null },
-  previous_response_not_found: { type: "invalid_request_error", code: "previous_response_not_found" },
-  method_not_allowed: { type: "invalid_request_error", code: "method_not_supported" },
-  request_too_large: { type: "invalid_request_error", code: "request_too_large" },
-  unsupported_media_type: { type: "invalid_request_error", code: "unsupported_media_type" },
-  context_length_exceeded: { type: "invalid_request_error", code: "context_length_exceeded" },
-  overloaded: { type: "server_error", code: "overloaded" },
-  storage_full: { type: "server_error", code: "storage_full" },
-  replica_lost: { type: "server_error", code: "replica_lost" },
-  invalid_admission: { type: "invalid_request_error", code: "invalid_admission" },
-  epoch_replaced: { type: "invalid_request_error", code: "epoch_replaced" },
-  internal: { type: "server_error", code: null },
+/** Where OpenAI's `code` is not ours. Clients match on it. */
+const OPENAI_CODES: Partial<Record<ErrorCode, string | null>> = {
+  invalid_request: null,
+  not_found: null,
+  method_not_allowed: "method_not_supported",
+  budget_exceeded: "insufficient_quota",
+  internal: null,
+};
+/** What whose fault it is does not say. */
+const OPENAI_TYPES: Partial<Record<ErrorCode, string>> = {
+  rate_limit_exceeded: "rate_limit_error",
+  budget_exceeded: "insufficient_quota",
 };
 
 export interface OpenaiErrorBody {
@@ -95,6 +87,8 @@ export interface OpenaiErrorBody {
 }
 
 export function openaiErrorBody(error: ApiError): OpenaiErrorBody {
-  const { type, code } = ENVELOPE[error.code];
-  return { error: { message: error.message, type, param: error.param, code } };
+  const { code, message, param } = error;
+  const type = OPENAI_TYPES[code] ?? (ERRORS[code].fault === "server" ? "server_error" : "invalid_request_error");
+  const shown = OPENAI_CODES[code];
+  return { error: { message, type, param, code: shown === undefined ? code : shown } };
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { apiError, type ErrorCode } from "../../../src/errors.ts";
+import { apiError, type ErrorCode, ERRORS } from "../../../src/errors.ts";
 import { refuse } from "../../../src/wire/check.ts";
-import { anthropicStatus, apiOfPath, errorBody, errorOfBody, errorStatus } from "../../../src/wire/envelope.ts";
+import { anthropicStatus, apiOfPath, errorBody, errorOfBody, errorStatus, retryHeaders } from "../../../src/wire/envelope.ts";
 import { openaiErrorBody } from "../../../src/wire/openai.ts";
 import { sessionOf } from "../../../src/wire/session.ts";
 
@@ -10,13 +10,17 @@ test.each<[ErrorCode, string, number]>([
   ["context_length_exceeded", "invalid_request_error", 400],
   ["invalid_api_key", "authentication_error", 401],
   ["invalid_admission", "permission_error", 403],
+  ["quota_exceeded", "permission_error", 403],
   ["model_not_found", "not_found_error", 404],
   ["not_found", "not_found_error", 404],
   ["method_not_allowed", "invalid_request_error", 405],
   ["request_too_large", "request_too_large", 413],
+  ["rate_limit_exceeded", "rate_limit_error", 429],
+  ["budget_exceeded", "billing_error", 402],
   ["internal", "api_error", 500],
   ["replica_lost", "api_error", 502],
   ["overloaded", "overloaded_error", 529],
+  ["storage_full", "api_error", 503],
 ])("%s is Anthropic's %s, %i", (code, type, status) => {
   const error = apiError(code, "what", "messages[0]");
   for (const api of ["messages", "anthropic-models"] as const) {
@@ -28,6 +32,37 @@ test.each<[ErrorCode, string, number]>([
     expect(errorBody(api, error, "req_1")).toEqual(openaiErrorBody(error));
     expect(errorStatus(api, error)).toBe(error.status);
   }
+});
+
+test.each<[ErrorCode, string, string | null, number]>([
+  ["invalid_request", "invalid_request_error", null, 400],
+  ["invalid_api_key", "invalid_request_error", "invalid_api_key", 401],
+  ["quota_exceeded", "invalid_request_error", "quota_exceeded", 403],
+  ["method_not_allowed", "invalid_request_error", "method_not_supported", 405],
+  ["epoch_replaced", "invalid_request_error", "epoch_replaced", 409],
+  ["rate_limit_exceeded", "rate_limit_error", "rate_limit_exceeded", 429],
+  ["budget_exceeded", "insufficient_quota", "insufficient_quota", 429],
+  ["internal", "server_error", null, 500],
+  ["overloaded", "server_error", "overloaded", 503],
+  ["storage_full", "server_error", "storage_full", 503],
+])("%s is OpenAI's %s with code %s, %i", (code, type, shown, status) => {
+  const error = apiError(code, "what", "messages[0]");
+  expect(errorBody("chat", error, "req_1")).toEqual({ error: { message: "what", type, param: "messages[0]", code: shown } });
+  expect(errorStatus("chat", error)).toBe(status);
+});
+
+test("a client is told when to send it again, and not to where that cannot help", () => {
+  const headers = (code: ErrorCode, retryAfterSeconds?: number): Record<string, string> =>
+    retryHeaders({ ...apiError(code, "what"), ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) });
+  expect(headers("rate_limit_exceeded", 7)).toEqual({ "retry-after": "7" });
+  expect(headers("overloaded", 1)).toEqual({ "retry-after": "1" });
+  expect(headers("overloaded")).toEqual({});
+  expect(headers("invalid_request")).toEqual({});
+  for (const code of ["budget_exceeded", "quota_exceeded"] as const) expect(headers(code, 7)).toEqual({ "x-should-retry": "false" });
+});
+
+test("who is to blame for an error and its status say the same", () => {
+  for (const { status, fault } of Object.values(ERRORS)) expect(fault === "server").toBe(status >= 500);
 });
 
 test("429 is a rate limit, whatever its code", () => {
