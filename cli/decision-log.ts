@@ -1,28 +1,27 @@
 /** Logged decisions as text: read from what the edge lists or from one a line, written one a line. */
 import { appendFileSync } from "node:fs";
 import { z } from "zod";
+import { NOTHING } from "../src/decision/cost.ts";
 import { PICKS } from "../src/decision/profiles.ts";
 import { decodeRecord, type EncodedRecord, encodeRecord, type ExplainRecord } from "../src/explain/record.ts";
 
 const LINES_AT_ONCE = 500;
 
-/** Rows from before tiers were weighed have ten numbers a candidate, those before decodes were fourteen (src/explain/packed-view.ts). */
-const COLUMNS_BEFORE = { withTiers: 14, withoutTiers: 10 };
-
 const View = z
   .looseObject({
     names: z.array(z.string()).max(64),
     eligible: z.array(z.boolean()),
-    transfers: z.array(z.boolean()).optional(),
+    prefills: z.array(z.boolean()),
+    transfers: z.array(z.boolean()),
+    decodeOnly: z.array(z.boolean()),
     numbers: z.array(z.number()).max(64 * 64),
-    columns: z.int().min(1).max(64).optional(),
+    columns: z.int().min(1).max(64),
     meanOutputTokens: z.number(),
   })
-  .refine(
-    ({ names, numbers, columns, transfers }) =>
-      numbers.length === names.length * (columns ?? (transfers === undefined ? COLUMNS_BEFORE.withoutTiers : COLUMNS_BEFORE.withTiers)),
-    "its numbers are not a row for each name",
-  );
+  .refine(({ names, numbers, columns }) => numbers.length === names.length * columns, "its numbers are not a row for each name");
+
+/** All of them: one that is missing would make no number of the cost. */
+const Weights = z.looseObject(Object.fromEntries(Object.keys(NOTHING).map((term) => [term, z.number()])));
 
 const tokens = z.number().nonnegative().nullable();
 
@@ -34,7 +33,7 @@ const Row = z.looseObject({
   decidedAtMs: z.number(),
   view: View,
   request: z.looseObject({ promptTokens: z.number(), promptBytes: z.number(), excluded: z.array(z.int()) }),
-  profile: z.looseObject({ name: z.string(), pick: z.enum(PICKS), weights: z.record(z.string(), z.number()) }),
+  profile: z.looseObject({ name: z.string(), pick: z.enum(PICKS), weights: Weights }),
   draw: z.number().min(0).lt(1),
   turn: z.int().nonnegative(),
   seenTokens: z.number().nonnegative().optional(),

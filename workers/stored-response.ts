@@ -114,10 +114,10 @@ export class StoredResponse {
     }
   }
 
-  /** An object whose write finds no room ends; its callers get the storage's own words, or none where even its file can't be opened. */
+  /** An object whose write finds no room ends; its callers get SQLite's code in a message, or none where even its file can't be opened. */
   async #named(error: unknown): Promise<ApiError> {
     const words = error instanceof Error ? error.message : "";
-    if (/SQLITE_FULL|disk is full/i.test(words) || !(await canStore(this.#env))) return storageFull();
+    if (words.includes("SQLITE_FULL") || !(await canStore(this.#env))) return storageFull();
     throw error;
   }
 }

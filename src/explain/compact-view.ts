@@ -89,7 +89,7 @@ function flagsOf({ eligible, prefills, transfers, decodeOnly }: PackedView, row:
     (eligible[row] === true ? ELIGIBLE : 0) |
     (prefills[row] === true ? PREFILLS : 0) |
     (transfers[row] === true ? TRANSFERS : 0) |
-    ((decodeOnly?.[row] ?? true) ? DECODE_ONLY : 0)
+    (decodeOnly[row] === true ? DECODE_ONLY : 0)
   );
 }
 

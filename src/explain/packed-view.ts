@@ -7,11 +7,10 @@ export interface PackedView {
   eligible: readonly boolean[];
   prefills: readonly boolean[];
   transfers: readonly boolean[];
-  /** Absent in rows from before it was asked: then all did as such replicas do. */
-  decodeOnly?: readonly boolean[];
+  decodeOnly: readonly boolean[];
   numbers: Float64Array;
-  /** Numbers of a row; absent: 14, as rows had before decodes and predicted paths were weighed. */
-  columns?: number;
+  /** Numbers of a row. */
+  columns: number;
   meanOutputTokens: number;
   remotePrefillTokens: number | null;
 }
@@ -52,7 +51,6 @@ const COLUMNS = [
   "ttftExtraMs",
   "stuckMs",
 ] as const satisfies readonly (Field | Rate)[];
-const COLUMNS_BEFORE = 14;
 
 export function packView(view: PoolView): PackedView {
   const { candidates, meanOutputTokens, remotePrefillTokens } = view;
@@ -102,7 +100,7 @@ function pack(candidate: CandidateView, into: Float64Array, from: number): void 
 }
 
 export function unpackView(packed: PackedView): PoolView {
-  const { columns = COLUMNS_BEFORE } = packed;
+  const { columns } = packed;
   const candidates = packed.names.map((name, row): CandidateView => {
     const number = (column: Field | Rate): number => {
       const at = COLUMNS.indexOf(column);
@@ -139,14 +137,13 @@ export function unpackView(packed: PackedView): PoolView {
         decodeMsPerContextToken: number("decodeMsPerContextToken"),
         loadMsPerToken: number("loadMsPerToken"),
         transferMsPerToken: number("transferMsPerToken"),
-        // Rows from before it was learnt.
-        ttftStretch: number("ttftStretch") || 1,
+        ttftStretch: number("ttftStretch"),
         ttftExtraMs: number("ttftExtraMs"),
       },
       eligible: packed.eligible[row] ?? false,
       prefills: packed.prefills[row] ?? false,
       transfers: packed.transfers[row] ?? false,
-      decodeOnly: packed.decodeOnly?.[row] ?? true,
+      decodeOnly: packed.decodeOnly[row] ?? false,
     };
   });
   return { candidates, meanOutputTokens: packed.meanOutputTokens, remotePrefillTokens: packed.remotePrefillTokens };

@@ -3,7 +3,6 @@ import { type CompactView, expandView } from "./compact-view.ts";
 import { decide } from "../decision/decide.ts";
 import type { Decision, PlannedTransfer, PoolView, Profile, RequestView } from "../decision/decision.ts";
 import { type PackedView, packView, unpackView } from "./packed-view.ts";
-import { NOTHING } from "../decision/cost.ts";
 
 /** Everything needed to decide again, and what came of it. The view is packed: 64 candidates are about 14 KB. */
 export interface ExplainRecord {
@@ -18,11 +17,11 @@ export interface ExplainRecord {
   profile: Profile;
   draw: number;
   turn: number;
-  /** Leading tokens that had come by before, in whatever request; absent in rows from before it was noted, and where tokens are only counted. */
+  /** Leading tokens that had come by before, in whatever request; absent where tokens are only counted. */
   seenTokens?: number;
-  /** From its coming to the edge to this decision; absent in rows from before it was noted. */
+  /** From its coming to the edge to this decision, ms; absent: it did not come through an edge. */
   waitedMs?: number;
-  /** How sure the chosen replica was of what it holds, where that was not exact; absent: exact, or in rows from before it was noted. */
+  /** How sure the chosen replica was of what it holds, where that was not exact; absent: exact. */
   residency?: ResidencyClaim;
   /** What was decided; the candidates' numbers come back by `replay`. */
   decision: { chosen: number | null; outcome: Decision["outcome"]; reason: string; transfer: PlannedTransfer | null };
@@ -121,25 +120,5 @@ export function encodedOfRow({ record, numbers }: RecordRow): EncodedRecord {
 
 /** Of what `encodeRecord` made; JSON from elsewhere is parsed at the door first. */
 export function decodeRecord(encoded: EncodedRecord): ExplainRecord {
-  const tiers = encoded.view.transfers === undefined ? fromBeforeTiers(encoded) : encoded;
-  // Weights that were not known then weigh nothing.
-  const now = { ...tiers, profile: { ...tiers.profile, weights: { ...NOTHING, ...tiers.profile.weights } } };
-  return { ...now, view: { ...now.view, numbers: Float64Array.from(now.view.numbers) } };
-}
-
-/** A row from before tiers and transfers were weighed, in today's shape: all that was held counted as on the device, and it decides the same. */
-function fromBeforeTiers(encoded: EncodedRecord): EncodedRecord {
-  const { view, decision, outcome } = encoded;
-  const none = view.names.map(() => false);
-  const numbers = view.names.flatMap((_name, row) => {
-    const old = view.numbers.slice(row * 10, row * 10 + 10);
-    const held = old[2] ?? 0;
-    return [...old.slice(0, 9), held, held, old[9] ?? 0, 0, 0];
-  });
-  return {
-    ...encoded,
-    view: { ...view, numbers, prefills: none, transfers: none, remotePrefillTokens: null },
-    decision: { ...decision, transfer: null },
-    outcome: { ...outcome, loadedTokens: null, loadMs: null, transfer: null },
-  };
+  return { ...encoded, view: { ...encoded.view, numbers: Float64Array.from(encoded.view.numbers) } };
 }

@@ -46,8 +46,7 @@ const UNTOLD_COST = 10;
 export interface SavedRates {
   prefill: SavedFits | null;
   decode: SavedFits | null;
-  /** Absent where an older version stored it: of the pool as a whole. */
-  firstTokens?: SavedFits | null;
+  firstTokens: SavedFits | null;
   stretch: SavedRatios;
   load: SavedRatios;
   transfer: SavedRatios;
@@ -277,7 +276,7 @@ export class RateBook {
   restore(saved: SavedRates): void {
     if (saved.prefill !== null) this.#prefill.restore(saved.prefill);
     if (saved.decode !== null) this.#decode.restore(saved.decode);
-    if (saved.firstTokens !== undefined && saved.firstTokens !== null) this.#firstToken.restore(saved.firstTokens);
+    if (saved.firstTokens !== null) this.#firstToken.restore(saved.firstTokens);
     this.#stretch.restore(saved.stretch);
     this.#load.restore(saved.load);
     this.#transfer.restore(saved.transfer);

@@ -80,8 +80,7 @@ export interface SavedPool {
   membership: MembershipState;
   hashSpec: HashSpec | null;
   createdAtSeconds: number;
-  /** Absent: an older version did not store them. */
-  rates?: SavedRates;
+  rates: SavedRates;
 }
 
 export class Pool {
@@ -227,7 +226,7 @@ export class Pool {
   restore({ membership, hashSpec, createdAtSeconds, rates }: SavedPool, indexFits: boolean, nowMs: number): void {
     this.state.hashSpec = hashSpec;
     this.state.createdAtSeconds = createdAtSeconds;
-    if (rates !== undefined) this.state.rates.restore(rates);
+    this.state.rates.restore(rates);
     this.#intake.restore(membership, indexFits, nowMs);
   }
 

@@ -100,6 +100,6 @@ function schemaError(issue: z.core.$ZodIssue | undefined, body: unknown): ApiErr
   const param = formatPath(issue.path);
   let value = body;
   for (const key of issue.path) value = typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
-  const isType = (issue.code === "invalid_type" || issue.code === "invalid_union") && issue.message.startsWith("must ");
+  const isType = issue.code === "invalid_type" || issue.code === "invalid_union";
   return refuse(param, isType ? `${issue.message}, but is ${kindOf(value)}.` : `${issue.message}.`);
 }

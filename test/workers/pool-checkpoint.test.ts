@@ -3,6 +3,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, it } from "vitest";
 import { IndexCheckpoint } from "../../src/residency/checkpoint.ts";
+import { RateBook } from "../../src/rates/rate-book.ts";
 import { TIER } from "../../src/residency/tiers.ts";
 import { createStorableIndex } from "../../src/residency/typed-array-index.ts";
 import type { SavedPool } from "../../src/router/pool.ts";
@@ -12,7 +13,12 @@ import { chainOf, TestPool, useClock } from "./support.ts";
 
 useClock();
 
-const SAVED: SavedPool = { membership: { model: "demo", specFingerprint: "v1", replicas: [] }, hashSpec: null, createdAtSeconds: 7 };
+const SAVED: SavedPool = {
+  membership: { model: "demo", specFingerprint: "v1", replicas: [] },
+  hashSpec: null,
+  createdAtSeconds: 7,
+  rates: new RateBook().save(),
+};
 
 it("costs at most one row in 40 requests at 20 a second, and at most three times the bytes that changed", async () => {
   const pool = new TestPool("checkpoint-rows");

@@ -6,7 +6,6 @@ import type { SavedPool } from "../../src/router/pool.ts";
 import type { CheckpointPosition, CheckpointRows, JournalRow, PageRow } from "../../src/residency/checkpoint.ts";
 
 interface LoadedCheckpoint {
-  /** As JSON; of a field that an older version did not store there is nothing. */
   saved: SavedPool;
   position: CheckpointPosition;
   pages: Iterable<PageRow>;
@@ -30,9 +29,6 @@ export class CheckpointStore {
       "CREATE TABLE IF NOT EXISTS journal (slot INTEGER PRIMARY KEY, number INTEGER NOT NULL, facts TEXT NOT NULL, data BLOB NOT NULL)",
     );
     this.#sql.exec("CREATE TABLE IF NOT EXISTS pages (page INTEGER PRIMARY KEY, data BLOB NOT NULL)");
-    // As a checkpoint was kept before: replicas announce again what it held.
-    this.#sql.exec("DROP TABLE IF EXISTS parts");
-    this.#sql.exec("DROP TABLE IF EXISTS facts");
     this.#slots = this.#sql
       .exec<{ number: number }>("SELECT number FROM journal ORDER BY slot")
       .toArray()

@@ -42,9 +42,6 @@ export class DecisionStore {
     this.#sql.exec(
       "CREATE TABLE IF NOT EXISTS decision_log (slot INTEGER PRIMARY KEY, number INTEGER NOT NULL, heads TEXT NOT NULL, views BLOB NOT NULL)",
     );
-    // As rows were kept before; what they held is a log of some minutes.
-    this.#sql.exec("DROP TABLE IF EXISTS decisions");
-    this.#sql.exec("DROP TABLE IF EXISTS decided");
   }
 
   /** Into the ring, once. Not when the object wakes: an edge that asks an empty pool for its card has no use for them. */

@@ -90,6 +90,8 @@ describe("parsing a log", () => {
     [`${textOf(one)}\n{"id":`, "line 3 is not JSON"],
     ["null\nnull", "decision 1: Invalid input"],
     [`${textOf(one)}${row({ profile: { name: "x", pick: "by heart", weights: {} } })}`, "decision 2: profile.pick"],
+    [row({ profile: { ...PROFILES["cache-aware"], weights: { prefillMs: 1 } } }), "decision 1: profile.weights."],
+    [row({ view: { ...view, columns: undefined } }), "decision 1: view.columns"],
     [row({ view: { ...view, numbers: [1, 2, 3] } }), "decision 1: view: its numbers are not a row for each name"],
     [row({ view: { ...view, numbers: ["1"] } }), "decision 1: view.numbers.0"],
     [row({ draw: 1 }), "decision 1: draw"],
