@@ -5,23 +5,6 @@ import { decodeRecord, encodeRecord, explain, replay, type EncodedRecord, type E
 import { CACHE_AWARE, PROFILES } from "../../../src/decision/profiles.ts";
 import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "../decision/views.ts";
 
-function record(id: string, attempt = 1): ExplainRecord {
-  const view = viewOf([candidate(0), candidate(1)]);
-  const decision = decide(view, request(100), CACHE_AWARE, 0, 0);
-  return explain({
-    id,
-    attempt,
-    tenant: "t",
-    decidedAtMs: 5,
-    view,
-    request: request(100),
-    profile: CACHE_AWARE,
-    draw: 0,
-    turn: 0,
-    decision,
-  });
-}
-
 describe("replay", () => {
   it("decides the same again, from memory and from JSON, whatever the view", () => {
     fc.assert(
