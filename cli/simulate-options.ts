@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { DEFAULT_PROFILE, PROFILE_NAMES, type ProfileName } from "../src/decision/profiles.ts";
 import { PEER_NAMES, type PeerName, isPeerName } from "../simulator/peers/peers.ts";
 import { ENGINES, type EngineName } from "../simulator/constants.ts";
-import { POOL_CHOICES, type Regions } from "../simulator/regional-arm.ts";
+import { POOL_CHOICES, type Regions } from "../simulator/regional-router.ts";
 import { TOPOLOGIES, type Topology } from "../simulator/simulate.ts";
 import { WORKLOAD_NAMES, type WorkloadName } from "../simulator/workload.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { LeaseKey } from "../src/pool/lease.ts";
 import type { Pool, PoolEffect, ResidencyUpdate } from "../src/router/pool.ts";
-import type { ArmSetting } from "./arm.ts";
+import type { RouterSetting } from "./simulated-router.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 import { HEARTBEAT_MS } from "../src/limits.ts";
 
@@ -17,7 +17,7 @@ type Entry = ResidencyUpdate["entries"][number];
 export class AnnounceLine {
   readonly replica: SimulatedReplica;
   readonly slot: number;
-  readonly #setting: ArmSetting;
+  readonly #setting: RouterSetting;
   readonly #pool: Pool;
   readonly #carryOut: (effects: readonly PoolEffect[]) => void;
   /** What the replica works on, whether its engine has it yet or not. */
@@ -31,7 +31,7 @@ export class AnnounceLine {
   constructor(
     replica: SimulatedReplica,
     slot: number,
-    setting: ArmSetting,
+    setting: RouterSetting,
     pool: Pool,
     carryOut: (effects: readonly PoolEffect[]) => void,
     working: () => readonly LeaseKey[],

@@ -1,6 +1,6 @@
-/** A fleet in virtual time: requests arrive, an arm places them, simulated replicas compute them, and everything that happens is told to the arm and logged. */
+/** A fleet in virtual time: requests arrive, a router places them, simulated replicas compute them, and the router hears of all that happens, and the log keeps it. */
 import { Arrivals } from "./arrivals.ts";
-import type { Arm, Placement, Question, Source } from "./arm.ts";
+import type { SimulatedRouter, Placement, Question, Source } from "./simulated-router.ts";
 import { type FleetOptions, type Going, isPrefillKey, jobKey, leaseOf, prefillKey } from "./going.ts";
 import type { RunLog } from "./measures.ts";
 import type { Plan, PlannedRequest } from "./plan.ts";
@@ -14,7 +14,7 @@ const RETRY_MS = 10;
 export class Fleet {
   readonly #timeline: Timeline;
   readonly #plan: Plan;
-  readonly #arm: Arm;
+  readonly #router: SimulatedRouter;
   readonly #log: RunLog;
   readonly #options: FleetOptions;
   readonly #make: ReplicaMaker;
@@ -24,10 +24,10 @@ export class Fleet {
   readonly #arrivals: Arrivals;
   #left: number;
 
-  constructor(timeline: Timeline, plan: Plan, arm: Arm, log: RunLog, options: FleetOptions, make: ReplicaMaker) {
+  constructor(timeline: Timeline, plan: Plan, router: SimulatedRouter, log: RunLog, options: FleetOptions, make: ReplicaMaker) {
     this.#timeline = timeline;
     this.#plan = plan;
-    this.#arm = arm;
+    this.#router = router;
     this.#log = log;
     this.#options = options;
     this.#make = make;
@@ -50,7 +50,7 @@ export class Fleet {
       gaps: (count, ms) => this.#log.gaps(count, ms),
     });
     this.#replicas.set(number, replica);
-    this.#arm.joined(replica);
+    this.#router.joined(replica);
   }
 
   /** What it holds and runs is lost; its requests are asked for again. */
@@ -58,7 +58,7 @@ export class Fleet {
     const replica = this.#replicas.get(number);
     if (replica === undefined || !replica.alive) return;
     replica.alive = false;
-    this.#arm.left(replica);
+    this.#router.left(replica);
     for (const going of this.#going.values()) {
       if (going.at?.source === replica) going.at.source = null;
       if (going.at?.replica === replica) this.#retry(going);
@@ -89,7 +89,7 @@ export class Fleet {
     const question: Question = { request, arrivedAtMs, failed: [...failed], deadlineMs, tpotMs };
     this.#later(half, () => {
       if (!this.#isGoing(going)) return;
-      this.#arm.ask(question, (placement) => {
+      this.#router.ask(question, (placement) => {
         going.rttMs = (placement.kind === "placed" ? placement.rttMs : undefined) ?? this.#options.rttMs;
         this.#later(half + going.rttMs / 2, () => this.#placed(going, placement));
       });
@@ -109,13 +109,13 @@ export class Fleet {
     const { request } = going;
     if (!this.#isGoing(going)) {
       // Its client left while the answer was on its way.
-      if (placement.kind === "placed") this.#arm.giveUp(request, placement.attempt);
+      if (placement.kind === "placed") this.#router.giveUp(request, placement.attempt);
       return;
     }
     if (placement.kind === "refused") return this.#refuse(going);
     const { attempt, source, loads } = placement;
     const replica = this.#replicas.get(placement.replica);
-    if (replica === undefined) throw new RangeError(`${this.#arm.name} chose replica ${placement.replica}, which never was`);
+    if (replica === undefined) throw new RangeError(`${this.#router.name} chose replica ${placement.replica}, which never was`);
     going.at = { replica, attempt, source: null, loads };
     if (!replica.alive) return this.#retry(going);
     if (source === null) return this.#submit(going, 0);
@@ -186,7 +186,7 @@ export class Fleet {
     const taken = replica.engine.submit({ key, request, outputTokens, externalTokens, loads }, this.#timeline.nowMs);
     this.#schedule(replica);
     if (taken) return;
-    this.#arm.giveUp(request, attempt);
+    this.#router.giveUp(request, attempt);
     this.#refuse(going);
   }
 
@@ -212,7 +212,7 @@ export class Fleet {
   #giveUp(going: Going): void {
     if (!this.#isGoing(going) || going.hasFirstToken) return;
     const { request, at } = going;
-    this.#arm.giveUp(request, at?.attempt ?? null);
+    this.#router.giveUp(request, at?.attempt ?? null);
     if (at !== null) {
       this.#cancel(at.replica, jobKey(request, at.attempt));
       if (at.source !== null) this.#cancel(at.source, prefillKey(request, at.attempt));
@@ -244,11 +244,11 @@ export class Fleet {
   /** A replica says what it holds before it says how its requests went. */
   #tellChanges(replica: SimulatedReplica): void {
     const changes = replica.engine.cache.takeChanges();
-    if (changes.length > 0 && replica.alive) this.#arm.changed(replica, changes);
+    if (changes.length > 0 && replica.alive) this.#router.changed(replica, changes);
   }
 
   #started(replica: SimulatedReplica, { job }: Sequence): void {
-    this.#arm.lease(replica, { event: "started", ...leaseOf(job.key) });
+    this.#router.lease(replica, { event: "started", ...leaseOf(job.key) });
   }
 
   #firstToken(replica: SimulatedReplica, sequence: Sequence, nowMs: number): void {
@@ -261,7 +261,7 @@ export class Fleet {
     const prefillMs = nowMs - (startedAtMs ?? nowMs) + (transfer?.ms ?? 0);
     const loads = loadedTokens > 0 ? { loadedTokens, loadMs } : {};
     const report = { promptTokens: job.request.promptTokens, cachedTokens, prefillMs, ...loads };
-    this.#arm.lease(replica, { event: "decoding", ...leaseOf(job.key), ...report, ...(transfer === null ? {} : { transfer }) });
+    this.#router.lease(replica, { event: "decoding", ...leaseOf(job.key), ...report, ...(transfer === null ? {} : { transfer }) });
     if (isPrefill) return;
     going.hasFirstToken = true;
     const computedElsewhere = transfer?.kind === "prefill" && transfer.outcome === "used";
@@ -275,7 +275,7 @@ export class Fleet {
     const { promptTokens } = job.request;
     const isPrefill = isPrefillKey(job.key);
     const report = { promptTokens, cachedTokens, outputTokens: isPrefill ? 0 : outputTokens, decodeMs: nowMs - (firstTokenAtMs ?? nowMs) };
-    this.#arm.lease(replica, { event: "settled", ...leaseOf(job.key), ...report });
+    this.#router.lease(replica, { event: "settled", ...leaseOf(job.key), ...report });
     if (going === undefined || going.at === null) return;
     if (!isPrefill) {
       this.#log.finished(job.request.id, nowMs + going.rttMs / 2);

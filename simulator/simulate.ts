@@ -1,17 +1,17 @@
-/** One run: a plan, a fleet, an arm → measures. The same arguments give the same numbers on every machine. */
+/** One run: a plan, a fleet, a router → measures. The same arguments give the same numbers on every machine. */
 import { type ProfileName, PROFILES } from "../src/decision/profiles.ts";
 import type { ExplainRecord } from "../src/explain/record.ts";
 import type { Role } from "../src/pool/replica.ts";
-import type { Arm, ArmSetting } from "./arm.ts";
-import { PeerArm } from "./peer-arm.ts";
+import type { SimulatedRouter, RouterSetting } from "./simulated-router.ts";
+import { PeerRouter } from "./peer-router.ts";
 import { streamOf } from "./chance.ts";
 import type { EngineConstants } from "./constants.ts";
 import { Fleet } from "./fleet.ts";
 import { type Measures, RunLog } from "./measures.ts";
 import { type Plan, reuseCeiling } from "./plan.ts";
 import type { PeerPolicy } from "./policy.ts";
-import { ProductArm } from "./product-arm.ts";
-import { RegionalArm, type Regions } from "./regional-arm.ts";
+import { ProductRouter } from "./product-router.ts";
+import { RegionalRouter, type Regions } from "./regional-router.ts";
 import { SimulatedReplica } from "./simulated-replica.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -32,7 +32,7 @@ export interface SimulationOptions {
   reuseGenerated: boolean;
   /** From a change of what a replica holds to its being known. */
   eventDelayMs: number;
-  /** Share of residency frames that never come. */
+  /** Share of residency frames that are lost, 0 to 1. */
   eventLoss: number;
   /** False: replicas announce nothing that they hold. */
   announced: boolean;
@@ -102,11 +102,11 @@ interface Watching {
 export function simulate(plan: Plan, chooser: Chooser, options: SimulationOptions, watching: Watching = {}): RunResult {
   const timeline = new Timeline();
   const log = new RunLog(plan);
-  const arm = armOf(chooser, settingOf(plan, timeline, options), options, watching);
-  const decisionTime = watching.stopwatch === undefined ? null : timed(arm, watching.stopwatch);
+  const router = routerOf(chooser, settingOf(plan, timeline, options), options, watching);
+  const decisionTime = watching.stopwatch === undefined ? null : timed(router, watching.stopwatch);
   const { engine, hostTokens, reuseGenerated, replicas, topology } = options;
   const lives: SimulatedReplica[] = [];
-  const fleet = new Fleet(timeline, plan, arm, log, options, (number, epoch, listener) => {
+  const fleet = new Fleet(timeline, plan, router, log, options, (number, epoch, listener) => {
     const place = { number, epoch, roles: roleOf(topology, number, replicas), transfers: topology !== "aggregated" };
     const replica = new SimulatedReplica(place, engine, plan.tree, { hostTokens, reuseGenerated }, listener);
     lives.push(replica);
@@ -117,7 +117,7 @@ export function simulate(plan: Plan, chooser: Chooser, options: SimulationOption
   fleet.begin();
   run(timeline, fleet, plan.requests.length, watching);
   return {
-    policy: arm.name,
+    policy: router.name,
     workload: plan.name,
     ...log.measures(),
     hitCeiling: reuseCeiling(plan, engine.blockTokens, reuseGenerated),
@@ -135,12 +135,12 @@ function run(timeline: Timeline, fleet: Fleet, requests: number, { progress }: W
   }
 }
 
-/** Measures every question to the arm, until it is answered or waits; the mean so far. */
-function timed(arm: Arm, stopwatch: () => number): () => number {
-  const ask = arm.ask.bind(arm);
+/** Measures every question to the router, until it is answered or waits; the mean so far. */
+function timed(router: SimulatedRouter, stopwatch: () => number): () => number {
+  const ask = router.ask.bind(router);
   let total = 0;
   let asked = 0;
-  arm.ask = (question, answer) => {
+  router.ask = (question, answer) => {
     const began = stopwatch();
     let answered = false;
     const stop = (): void => {
@@ -157,15 +157,20 @@ function timed(arm: Arm, stopwatch: () => number): () => number {
   return () => (asked === 0 ? 0 : total / asked);
 }
 
-function settingOf({ tree }: Plan, timeline: Timeline, options: SimulationOptions): ArmSetting {
+function settingOf({ tree }: Plan, timeline: Timeline, options: SimulationOptions): RouterSetting {
   const { eventDelayMs: delayMs, eventLoss: loss, announced, seed, edges } = options;
   return { timeline, tree, events: { delayMs, loss, announced }, draw: streamOf(seed, 101), edges };
 }
 
-function armOf(chooser: Chooser, setting: ArmSetting, { regions, replicas }: SimulationOptions, { decided }: Watching): Arm {
-  if (chooser.kind === "policy") return new PeerArm(chooser.policy, setting);
+function routerOf(
+  chooser: Chooser,
+  setting: RouterSetting,
+  { regions, replicas }: SimulationOptions,
+  { decided }: Watching,
+): SimulatedRouter {
+  if (chooser.kind === "policy") return new PeerRouter(chooser.policy, setting);
   const product = { profile: PROFILES[chooser.profile], decided };
-  return regions === null ? new ProductArm(setting, product) : new RegionalArm(setting, product, regions, replicas);
+  return regions === null ? new ProductRouter(setting, product) : new RegionalRouter(setting, product, regions, replicas);
 }
 
 function roleOf(topology: Topology, number: number, replicas: number): readonly Role[] {

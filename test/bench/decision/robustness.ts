@@ -1,5 +1,5 @@
 /** What the decision loses when what it knows is late, lost or missing, when replicas go, when it spans regions, and when more is asked than can be done. */
-import { POOL_CHOICES } from "../../../simulator/regional-arm.ts";
+import { POOL_CHOICES } from "../../../simulator/regional-router.ts";
 import { type Bench, type Fleet, fleetsOf, keep, keepAgain, PRODUCT, type Row, saturations } from "./bench.ts";
 import type { RunOptions, Task } from "./task.ts";
 import { performAll } from "./threads.ts";

@@ -4,10 +4,10 @@
  */
 import type { LeaseStep } from "../src/router/intake.ts";
 import { type EdgeChoice, EdgeView, type PossiblePool } from "../src/edge/edge-view.ts";
-import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
+import type { SimulatedRouter, RouterSetting, Placement, Question } from "./simulated-router.ts";
 import { type Draw, seededDraw } from "./chance.ts";
 import type { PlannedRequest } from "./plan.ts";
-import { BYTES_PER_TOKEN, idOf, ProductArm, type ProductOptions } from "./product-arm.ts";
+import { BYTES_PER_TOKEN, idOf, ProductRouter, type ProductOptions } from "./product-router.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 
 /** cards: as the product chooses. nearest: the region it comes from. global: one pool that spans all regions. */
@@ -32,7 +32,7 @@ const CARD_LIVES_MS = 1_000;
 
 interface Region {
   name: string;
-  arm: ProductArm;
+  router: ProductRouter;
   /** Null: none was made yet. */
   cardAtMs: number | null;
 }
@@ -43,9 +43,9 @@ interface Booking {
   origin: number;
 }
 
-export class RegionalArm implements Arm {
+export class RegionalRouter implements SimulatedRouter {
   readonly name: string;
-  readonly #setting: ArmSetting;
+  readonly #setting: RouterSetting;
   readonly #regions: Regions;
   readonly #replicas: number;
   readonly #pools: Region[];
@@ -56,14 +56,14 @@ export class RegionalArm implements Arm {
   /** By request id as pools know it: ends what its edge has booked for it. */
   readonly #booked = new Map<string, Booking>();
 
-  constructor(setting: ArmSetting, options: ProductOptions, regions: Regions, replicas: number) {
+  constructor(setting: RouterSetting, options: ProductOptions, regions: Regions, replicas: number) {
     this.#setting = setting;
     this.#regions = regions;
     this.#replicas = replicas;
     const names = regions.choice === "global" ? ["all"] : regions.shares.map((_, at) => `region-${at}`);
     this.#pools = names.map((name) => ({
       name,
-      arm: new ProductArm(setting, options),
+      router: new ProductRouter(setting, options),
       cardAtMs: null,
     }));
     this.#edges = regions.shares.map((_, origin) => {
@@ -90,7 +90,7 @@ export class RegionalArm implements Arm {
     const rttMs = this.#rttTo(origin, this.#regions.choice === "global" ? origin : this.#pools.indexOf(pool));
     this.#setting.timeline.after(rttMs, () => {
       if (this.#asked.get(question.request.id) !== pool) return;
-      pool.arm.ask(question, (placement) => {
+      pool.router.ask(question, (placement) => {
         if (placement.kind === "refused") return this.#askInTurn(question, origin, rest, answer);
         answer({ ...placement, rttMs: this.#rttTo(origin, this.#regionOf(placement.replica)) });
       });
@@ -98,21 +98,21 @@ export class RegionalArm implements Arm {
   }
 
   giveUp(request: PlannedRequest, attempt: number | null): void {
-    this.#asked.get(request.id)?.arm.giveUp(request, attempt);
+    this.#asked.get(request.id)?.router.giveUp(request, attempt);
     this.#asked.delete(request.id);
     this.#ended(idOf(request), null);
   }
 
   joined(replica: SimulatedReplica): void {
-    this.#armOf(replica).joined(replica);
+    this.#routerOf(replica).joined(replica);
   }
 
   left(replica: SimulatedReplica): void {
-    this.#armOf(replica).left(replica);
+    this.#routerOf(replica).left(replica);
   }
 
   lease(replica: SimulatedReplica, step: LeaseStep): void {
-    this.#armOf(replica).lease(replica, step);
+    this.#routerOf(replica).lease(replica, step);
     const booking = this.#booked.get(step.id);
     if (booking === undefined || !ENDS_BOOKING.has(step.event)) return;
     const region = this.#regionOf(replica.number);
@@ -128,7 +128,7 @@ export class RegionalArm implements Arm {
   }
 
   changed(replica: SimulatedReplica, segments: readonly number[]): void {
-    this.#armOf(replica).changed(replica, segments);
+    this.#routerOf(replica).changed(replica, segments);
   }
 
   #orderOf({ request }: Question, origin: number): Region[] {
@@ -164,7 +164,7 @@ export class RegionalArm implements Arm {
     const { nowMs } = this.#setting.timeline;
     if (pool.cardAtMs !== null && nowMs - pool.cardAtMs < CARD_LIVES_MS) return;
     pool.cardAtMs = nowMs;
-    const card = pool.arm.state.card(pool.name, 0, nowMs);
+    const card = pool.router.state.card(pool.name, 0, nowMs);
     for (const edge of this.#edges) edge.keepCard(card, nowMs);
   }
 
@@ -187,10 +187,10 @@ export class RegionalArm implements Arm {
     return Math.floor((replica * this.#regions.shares.length) / this.#replicas);
   }
 
-  #armOf({ number }: SimulatedReplica): ProductArm {
+  #routerOf({ number }: SimulatedReplica): ProductRouter {
     const pool = this.#pools[this.#regions.choice === "global" ? 0 : this.#regionOf(number)];
     if (pool === undefined) throw new RangeError(`replica ${number} is in no region`);
-    return pool.arm;
+    return pool.router;
   }
 }
 

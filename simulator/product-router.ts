@@ -10,7 +10,7 @@ import { type DecideAnswer, type DecideRequest, type LeaseStep, Pool, type PoolE
 import type { ExplainRecord } from "../src/explain/record.ts";
 import type { PoolState } from "../src/router/state.ts";
 import { AnnounceLine } from "./announce-line.ts";
-import type { Arm, ArmSetting, Placement, Question, Source } from "./arm.ts";
+import type { SimulatedRouter, RouterSetting, Placement, Question, Source } from "./simulated-router.ts";
 import type { PlannedRequest } from "./plan.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 import { HOLD_MS, POOL_TICK_MS } from "../src/limits.ts";
@@ -30,10 +30,10 @@ export interface ProductOptions {
   decided?: ((record: ExplainRecord) => void) | undefined;
 }
 
-export class ProductArm implements Arm {
+export class ProductRouter implements SimulatedRouter {
   readonly name: string;
   readonly #pool: Pool;
-  readonly #setting: ArmSetting;
+  readonly #setting: RouterSetting;
   readonly #decided: ProductOptions["decided"];
   readonly #lines = new Map<SimulatedReplica, AnnounceLine>();
   readonly #byName = new Map<string, SimulatedReplica>();
@@ -44,7 +44,7 @@ export class ProductArm implements Arm {
   #connections = 1;
   #asked = 0;
 
-  constructor(setting: ArmSetting, options: ProductOptions) {
+  constructor(setting: RouterSetting, options: ProductOptions) {
     this.name = options.profile.name === DEFAULT_PROFILE ? "warmpath" : `warmpath ${options.profile.name}`;
     this.#setting = setting;
     this.#decided = options.decided;

@@ -1,4 +1,4 @@
-/** What a fleet asks of whoever chooses for it: a peer's rule (peer-arm.ts) or the product (product-arm.ts). */
+/** The interface between a fleet and what chooses its replicas: a peer's rule (peer-router.ts) or the product (product-router.ts). */
 import type { LeaseStep } from "../src/router/intake.ts";
 import type { Draw } from "./chance.ts";
 import type { PlannedRequest, SegmentTree } from "./plan.ts";
@@ -19,7 +19,7 @@ export interface Question {
 export type Placement =
   /** `loads` false: it computes what lies on its lower tiers. `rttMs`: between the edge and this replica; absent: as the fleet's. */
   | { kind: "placed"; replica: number; attempt: number; source: Source | null; loads: boolean; rttMs?: number }
-  /** The client is told to come later; it does not. */
+  /** The client is asked to come later; it does not come. */
   | { kind: "refused" };
 
 /** Where the chosen replica gets KV from. */
@@ -28,7 +28,7 @@ export interface Source {
   replica: number;
 }
 
-export interface Arm {
+export interface SimulatedRouter {
   readonly name: string;
   /** Answers now or later, once; never after `giveUp`. */
   ask(question: Question, answer: (placement: Placement) => void): void;
@@ -43,22 +43,22 @@ export interface Arm {
   changed(replica: SimulatedReplica, segments: readonly number[]): void;
 }
 
-/** How what replicas hold becomes known. */
-interface EventOptions {
-  /** From a change to its being known. */
+/** How the router learns what replicas hold. */
+export interface EventOptions {
+  /** From a change at the replica until the router knows it. */
   delayMs: number;
-  /** Share of residency frames that never come. */
+  /** Share of residency frames that are lost, 0 to 1. */
   loss: number;
   /** False: replicas announce nothing that they hold. */
   announced: boolean;
 }
 
-/** What an arm is made of. */
-export interface ArmSetting {
+/** What a router is built from. */
+export interface RouterSetting {
   timeline: Timeline;
   tree: SegmentTree;
   events: EventOptions;
   draw: Draw;
-  /** Routers, each with its own books and the same events; the product has one book for all. */
+  /** Number of routers. Each has its own bookings and the same events; the product has one pool for all. */
   edges: number;
 }

@@ -46,8 +46,8 @@ class BookedLoad {
   }
 }
 
-/** One router's books: what it sent where and has not seen the end of. */
-export class RouterBook {
+/** One router's bookings: what it sent where and has not seen the end of. */
+export class RouterBookings {
   readonly #tree: SegmentTree;
   readonly #loads = new Map<number, BookedLoad>();
 

@@ -1,11 +1,11 @@
-/** A peer's policy in the fleet: it is told what its router knows and chooses at once; the router's books are kept here, the same for every peer. */
+/** A peer's policy in the fleet: it gets what its router knows and chooses at once. The router's bookings are kept here, the same way for every peer. */
 import type { LeaseStep } from "../src/router/intake.ts";
-import type { Arm, ArmSetting, Placement, Question } from "./arm.ts";
+import type { SimulatedRouter, RouterSetting, Placement, Question } from "./simulated-router.ts";
 import { DEVICE_BIT } from "./block-cache.ts";
 import type { PlannedRequest } from "./plan.ts";
 import { reusableTokens } from "./plan.ts";
 import type { PeerPolicy, ReplicaSight } from "./policy.ts";
-import { type Booking, RouterBook } from "./router-book.ts";
+import { type Booking, RouterBookings } from "./router-bookings.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 
 interface Known {
@@ -16,20 +16,20 @@ interface Known {
   treeTokens: number;
 }
 
-export class PeerArm implements Arm {
+export class PeerRouter implements SimulatedRouter {
   readonly name: string;
   readonly #policy: PeerPolicy;
-  readonly #setting: ArmSetting;
+  readonly #setting: RouterSetting;
   readonly #known: Known[] = [];
-  readonly #books: RouterBook[];
+  readonly #books: RouterBookings[];
   /** Where a request is booked, by its id. */
-  readonly #booked = new Map<number, { book: RouterBook; booking: Booking }>();
+  readonly #booked = new Map<number, { book: RouterBookings; booking: Booking }>();
 
-  constructor(policy: PeerPolicy, setting: ArmSetting) {
+  constructor(policy: PeerPolicy, setting: RouterSetting) {
     this.name = policy.name;
     this.#policy = policy;
     this.#setting = setting;
-    this.#books = Array.from({ length: setting.edges }, () => new RouterBook(setting.tree));
+    this.#books = Array.from({ length: setting.edges }, () => new RouterBookings(setting.tree));
   }
 
   ask({ request, arrivedAtMs, failed }: Question, answer: (placement: Placement) => void): void {
@@ -104,7 +104,7 @@ export class PeerArm implements Arm {
     booked.book.end(booked.booking);
   }
 
-  #sight({ replica, bits, deviceTokens, treeTokens }: Known, request: PlannedRequest, book: RouterBook): ReplicaSight {
+  #sight({ replica, bits, deviceTokens, treeTokens }: Known, request: PlannedRequest, book: RouterBookings): ReplicaSight {
     const { constants, number, name } = replica;
     const { path, promptSegments, promptTokens } = request;
     const { blockTokens, kvTokens, maxSequences, loadMsPerToken } = constants;

@@ -5,7 +5,7 @@ import { ENGINES } from "../../../simulator/constants.ts";
 import { Fleet } from "../../../simulator/fleet.ts";
 import { RunLog } from "../../../simulator/measures.ts";
 import { paced, type Plan } from "../../../simulator/plan.ts";
-import { ProductArm } from "../../../simulator/product-arm.ts";
+import { ProductRouter } from "../../../simulator/product-router.ts";
 import { SimulatedReplica } from "../../../simulator/simulated-replica.ts";
 import { Timeline } from "../../../simulator/timeline.ts";
 import { WORKLOADS } from "../../../simulator/workload.ts";
@@ -24,13 +24,13 @@ const CALM: Trouble = { delayMs: 0, loss: 0, leaves: false, patienceMs: null, tr
 function afterwards(
   plan: Plan,
   { delayMs, loss, leaves, patienceMs, transfers }: Trouble,
-): { arm: ProductArm; replicas: SimulatedReplica[] } {
+): { router: ProductRouter; replicas: SimulatedReplica[] } {
   const timeline = new Timeline();
   const events = { delayMs, loss, announced: true };
-  const arm = new ProductArm({ timeline, tree: plan.tree, events, draw: streamOf(3, 101), edges: 1 }, { profile: CACHE_AWARE });
+  const router = new ProductRouter({ timeline, tree: plan.tree, events, draw: streamOf(3, 101), edges: 1 }, { profile: CACHE_AWARE });
   const options = { bookingMs: 2, rttMs: 2, patienceMs, tpotMs: null, sessionsAtOnce: null };
   const replicas: SimulatedReplica[] = [];
-  const fleet = new Fleet(timeline, plan, arm, new RunLog(plan), options, (number, epoch, listener) => {
+  const fleet = new Fleet(timeline, plan, router, new RunLog(plan), options, (number, epoch, listener) => {
     const place = { number, epoch, roles: ["prefill", "decode"] as const, transfers };
     const replica = new SimulatedReplica(
       place,
@@ -51,7 +51,7 @@ function afterwards(
   while (fleet.left > 0) if (!timeline.step()) throw new RangeError("it stands still");
   const untilMs = timeline.nowMs + 30_000;
   while (timeline.nowMs < untilMs) timeline.step();
-  return { arm, replicas: replicas.filter(({ alive }) => alive) };
+  return { router, replicas: replicas.filter(({ alive }) => alive) };
 }
 
 describe("the product's pool after a run", () => {
@@ -65,12 +65,12 @@ describe("the product's pool after a run", () => {
     ["clients gave up", { ...CALM, patienceMs: 60 }],
     ["blocks moved", { ...CALM, transfers: true, leaves: true }],
   ])("has no lease and no waiter left, and knows what replicas hold: %s", (_name, trouble) => {
-    const { arm, replicas } = afterwards(plan, trouble);
-    const { leases, line, index } = arm.state;
+    const { router, replicas } = afterwards(plan, trouble);
+    const { leases, line, index } = router.state;
     expect(leases.size).toBe(0);
     expect(line.length).toBe(0);
     for (const { name, engine } of replicas) {
-      const slot = arm.state.named(name)?.slot ?? -1;
+      const slot = router.state.named(name)?.slot ?? -1;
       expect(leases.load(slot).inFlight).toBe(0);
       expect(index.count(slot)).toBe(engine.cache.heldSegments);
       const wrong = plan.tree.hashes.filter((hash, segment) => index.tiersOf(hash, slot) !== engine.cache.tierBits(segment));
