@@ -1,7 +1,7 @@
 /** A fleet in virtual time: requests arrive, a router places them, simulated replicas compute them, and the router hears of all that happens, and the log keeps it. */
 import { Arrivals } from "./arrivals.ts";
 import type { SimulatedRouter, Placement, Question, Source } from "./simulated-router.ts";
-import { type FleetOptions, type Going, isPrefillKey, jobKey, leaseOf, prefillKey } from "./going.ts";
+import { type FleetOptions, type RequestInFlight, isPrefillKey, jobKey, leaseOf, prefillKey } from "./request-in-flight.ts";
 import type { RunLog } from "./measures.ts";
 import type { Plan, PlannedRequest } from "./plan.ts";
 import type { Sequence } from "./sequence.ts";
@@ -20,7 +20,7 @@ export class Fleet {
   readonly #make: ReplicaMaker;
   /** By number; a life that ended is replaced by the next. */
   readonly #replicas = new Map<number, SimulatedReplica>();
-  readonly #going = new Map<number, Going>();
+  readonly #going = new Map<number, RequestInFlight>();
   readonly #arrivals: Arrivals;
   #left: number;
 
@@ -73,7 +73,7 @@ export class Fleet {
   #arrive(request: PlannedRequest): void {
     const { nowMs } = this.#timeline;
     const unplaced = { failed: [], at: null, transfer: null, hasFirstToken: false, cachedElsewhere: 0 };
-    const going: Going = { request, arrivedAtMs: nowMs, rttMs: this.#options.rttMs, ...unplaced };
+    const going: RequestInFlight = { request, arrivedAtMs: nowMs, rttMs: this.#options.rttMs, ...unplaced };
     this.#going.set(request.id, going);
     this.#log.arrived(request.id, nowMs);
     const { patienceMs } = this.#options;
@@ -81,7 +81,7 @@ export class Fleet {
     this.#ask(going);
   }
 
-  #ask(going: Going): void {
+  #ask(going: RequestInFlight): void {
     const { bookingMs, patienceMs, tpotMs } = this.#options;
     const half = bookingMs / 2;
     const { request, arrivedAtMs, failed } = going;
@@ -101,11 +101,11 @@ export class Fleet {
     else this.#timeline.after(ms, happen);
   }
 
-  #isGoing(going: Going): boolean {
+  #isGoing(going: RequestInFlight): boolean {
     return this.#going.get(going.request.id) === going;
   }
 
-  #placed(going: Going, placement: Placement): void {
+  #placed(going: RequestInFlight, placement: Placement): void {
     const { request } = going;
     if (!this.#isGoing(going)) {
       // Its client left while the answer was on its way.
@@ -122,7 +122,7 @@ export class Fleet {
     this.#fetch(going, going.at, source);
   }
 
-  #fetch(going: Going, at: NonNullable<Going["at"]>, { kind, replica: number }: Source): void {
+  #fetch(going: RequestInFlight, at: NonNullable<RequestInFlight["at"]>, { kind, replica: number }: Source): void {
     const sender = this.#replicas.get(number);
     const none = { kind, replica: sender?.name ?? "", bytes: 0, ms: 0, tokens: 0 };
     if (sender === undefined || !sender.alive) {
@@ -141,7 +141,7 @@ export class Fleet {
   }
 
   /** What the sender holds of the prompt and the receiver does not is sent. */
-  #pull(going: Going, at: NonNullable<Going["at"]>, sender: SimulatedReplica): void {
+  #pull(going: RequestInFlight, at: NonNullable<RequestInFlight["at"]>, sender: SimulatedReplica): void {
     const { path, promptSegments, promptTokens } = going.request;
     const held = sender.engine.cache.onHost(path, 0, promptSegments);
     const had = at.replica.engine.cache.onHost(path, 0, promptSegments);
@@ -154,8 +154,8 @@ export class Fleet {
   }
 
   #send(
-    going: Going,
-    at: NonNullable<Going["at"]>,
+    going: RequestInFlight,
+    at: NonNullable<RequestInFlight["at"]>,
     sender: SimulatedReplica,
     what: { kind: Source["kind"]; tokens: number; externalTokens: number },
   ): void {
@@ -177,7 +177,7 @@ export class Fleet {
     });
   }
 
-  #submit(going: Going, externalTokens: number): void {
+  #submit(going: RequestInFlight, externalTokens: number): void {
     const { request, at } = going;
     if (at === null) return;
     const { outputTokens } = request;
@@ -190,7 +190,7 @@ export class Fleet {
     this.#refuse(going);
   }
 
-  #retry(going: Going): void {
+  #retry(going: RequestInFlight): void {
     const { at, request } = going;
     if (at === null) return;
     going.failed.push({ replica: at.replica.number, attempt: at.attempt });
@@ -204,12 +204,12 @@ export class Fleet {
     });
   }
 
-  #refuse(going: Going): void {
+  #refuse(going: RequestInFlight): void {
     this.#log.refused(going.request.id, this.#timeline.nowMs);
     this.#ended(going);
   }
 
-  #giveUp(going: Going): void {
+  #giveUp(going: RequestInFlight): void {
     if (!this.#isGoing(going) || going.hasFirstToken) return;
     const { request, at } = going;
     this.#router.giveUp(request, at?.attempt ?? null);
@@ -289,7 +289,7 @@ export class Fleet {
     this.#send(going, going.at, replica, { kind: "prefill", tokens, externalTokens: promptTokens });
   }
 
-  #ended({ request }: Going): void {
+  #ended({ request }: RequestInFlight): void {
     this.#going.delete(request.id);
     this.#left--;
     this.#arrivals.ended(request.id);

@@ -1,32 +1,33 @@
+/** One request of a fleet between its arrival and its end, and how its attempts are named. */
 import type { TransferOutcome } from "../src/explain/record.ts";
 import type { PlannedRequest } from "./plan.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 
 export interface FleetOptions {
-  /** To the decision and back. */
+  /** From the edge to the pool that decides, and back, ms. */
   bookingMs: number;
-  /** From the edge to any replica and back. */
+  /** From the edge to any replica and back, ms. */
   rttMs: number;
-  /** A client gives up when it has no first token after so long; null: never. */
+  /** A client gives up when it has no first token after this many ms; null: never. */
   patienceMs: number | null;
-  /** Clients say how often they want tokens, ms; null: they do not. Peers have no ear for it. */
+  /** The TPOT that clients ask for, ms; null: none. Peers do not read it. */
   tpotMs: number | null;
-  /** Closed loops: so many first requests of sessions at once, the next begins when one session has ended; null: all when their time comes. */
+  /** Number of sessions at once: the next session begins when one has ended. Null: each begins at its own time. */
   sessionsAtOnce: number | null;
 }
 
 /** One request on its way. */
-export interface Going {
+export interface RequestInFlight {
   request: PlannedRequest;
   arrivedAtMs: number;
   failed: { replica: number; attempt: number }[];
-  /** Where it is now; null while it waits for a decision. */
+  /** The attempt that runs now; null while the request waits for a decision. */
   at: { replica: SimulatedReplica; attempt: number; source: SimulatedReplica | null; loads: boolean } | null;
   transfer: TransferOutcome | null;
   hasFirstToken: boolean;
-  /** Between its edge and its replica. */
+  /** Between its edge and its replica and back, ms. */
   rttMs: number;
-  /** Of its prompt, what the replica that prefilled for it did not compute. */
+  /** Prompt tokens that the replica that prefilled for it did not compute. */
   cachedElsewhere: number;
 }
 
@@ -47,7 +48,7 @@ export function isPrefillKey(key: string): boolean {
   return key.includes(PREFILL);
 }
 
-/** How its lease is named. */
+/** The lease that an engine key belongs to. */
 export function leaseOf(key: string): { id: string; attempt: number } {
   const [id = "", attempt = ""] = key.split(" ");
   return { id, attempt: Number(attempt) };
