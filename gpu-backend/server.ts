@@ -9,7 +9,7 @@ import { PROMETHEUS_TYPE } from "../src/prometheus.ts";
 import { parseSource } from "../src/wire/ticket.ts";
 import { nonceOf } from "../src/wire/way-back.ts";
 import { Acceptance } from "./acceptance.ts";
-import { handUp } from "./hand-up.ts";
+import { storeResponse } from "./store-response.ts";
 import { replicaMetricsText } from "./metrics.ts";
 import { parseBody } from "./parse-body.ts";
 import { Pulse } from "./pulse.ts";
@@ -186,7 +186,7 @@ async function answer(
     head,
     response,
     acceptance,
-    keep: (answer) => handUp(replica.config.join, ticket, { head, request: parsed.request, answer }),
+    keep: (answer) => storeResponse(replica.config.join, ticket, { head, request: parsed.request, answer }),
   });
 }
 

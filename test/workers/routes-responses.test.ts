@@ -28,7 +28,7 @@ const result = (pad = "") => ({
   messages: [{ role: "user", content: "Hi" }],
 });
 
-const handUp = (id: string, ticket: string | null, body: string = JSON.stringify(result())): Promise<Response> =>
+const storeResponse = (id: string, ticket: string | null, body: string = JSON.stringify(result())): Promise<Response> =>
   exports.default.fetch(
     new Request(`https://edge.test/internal/results/${id}`, {
       method: "PUT",
@@ -61,23 +61,23 @@ describe("handing a result up", () => {
     const other = opened();
     const secret = ticket.slice(ticket.indexOf(".") + 1);
     for (const wrong of [null, "", "acme", `acme.${"x".repeat(44)}`, `other.${secret}`, other.ticket, `../acme.${secret}`]) {
-      expect((await handUp(id, wrong)).status, String(wrong)).toBe(403);
+      expect((await storeResponse(id, wrong)).status, String(wrong)).toBe(403);
     }
-    expect((await handUp("resp_nonsense", ticket)).status).toBe(403);
+    expect((await storeResponse("resp_nonsense", ticket)).status).toBe(403);
     expect((await ask("GET", `/v1/responses/${id}`)).status).toBe(404);
-    expect((await handUp(id, ticket)).status).toBe(204);
+    expect((await storeResponse(id, ticket)).status).toBe(204);
     // Its answer may have been lost: asking again is no error and changes nothing.
-    expect((await handUp(id, ticket, JSON.stringify(result("another")))).status).toBe(204);
+    expect((await storeResponse(id, ticket, JSON.stringify(result("another")))).status).toBe(204);
     expect(await (await ask("GET", `/v1/responses/${id}`)).json()).toEqual(result().response);
   });
 
   it("is bounded, and must be a result", async () => {
     const { id, ticket } = opened();
-    expect((await handUp(id, ticket, JSON.stringify(result("x".repeat(4 * MIB))))).status).toBe(413);
+    expect((await storeResponse(id, ticket, JSON.stringify(result("x".repeat(4 * MIB))))).status).toBe(413);
     for (const body of ["{", "[]", "{}", JSON.stringify({ ...result(), messages: "Hi" })]) {
-      expect((await handUp(id, ticket, body)).status).toBe(400);
+      expect((await storeResponse(id, ticket, body)).status).toBe(400);
     }
-    expect((await handUp(id, ticket, JSON.stringify(result("x".repeat(3 * MIB))))).status).toBe(204);
+    expect((await storeResponse(id, ticket, JSON.stringify(result("x".repeat(3 * MIB))))).status).toBe(204);
     const got = await (await ask("GET", `/v1/responses/${id}`)).json<{ pad: string }>();
     expect(got.pad.length).toBe(3 * MIB);
   });
@@ -87,7 +87,7 @@ it("a tenant's responses of a day lie in one object per pool, whatever they are 
   const ids = await Promise.all(
     Array.from({ length: 20 }, async () => {
       const { id, ticket } = opened();
-      expect((await handUp(id, ticket)).status).toBe(204);
+      expect((await storeResponse(id, ticket)).status).toBe(204);
       return id;
     }),
   );
@@ -101,17 +101,17 @@ it("an object that is full sends on: what is stored then is read and deleted as 
   const full = env.RECORDS.getByName(`acme/default/${place}/0`);
   await runInDurableObject(full, (_, { storage }) => void storage.sql.exec("CREATE TABLE IF NOT EXISTS spilled (yes INTEGER)"));
   await evictDurableObject(full);
-  expect((await handUp(id, ticket)).status).toBe(204);
+  expect((await storeResponse(id, ticket)).status).toBe(204);
   expect((await ask("GET", `/v1/responses/${id}`)).status).toBe(200);
   expect((await ask("DELETE", `/v1/responses/${id}`)).status).toBe(200);
   expect((await ask("GET", `/v1/responses/${id}`)).status).toBe(404);
-  expect((await handUp(id, ticket)).status).toBe(403);
+  expect((await storeResponse(id, ticket)).status).toBe(403);
 });
 
 describe("a stored response", () => {
   it("is read, paged and deleted by its tenant; to all others it does not exist", async () => {
     const { id, ticket } = opened();
-    await handUp(id, ticket);
+    await storeResponse(id, ticket);
     const paths = [
       ["GET", `/v1/responses/${id}`],
       ["GET", `/v1/responses/${id}/input_items`],
@@ -132,12 +132,12 @@ describe("a stored response", () => {
     }
     expect(await (await ask("DELETE", `/v1/responses/${id}`)).json()).toEqual({ id, object: "response", deleted: true });
     for (const [method, path] of paths) expect((await ask(method, path)).status).toBe(404);
-    expect((await handUp(id, ticket)).status).toBe(403);
+    expect((await storeResponse(id, ticket)).status).toBe(403);
   });
 
   it("is neither resumed nor cancelled", async () => {
     const { id, ticket } = opened();
-    await handUp(id, ticket);
+    await storeResponse(id, ticket);
     for (const query of ["stream=true", "starting_after=5", "stream=true&starting_after=5"]) {
       const answer = await ask("GET", `/v1/responses/${id}?${query}`);
       expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("resumed")]);

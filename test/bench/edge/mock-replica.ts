@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { AdmissionGate } from "../../../gpu-backend/admission-gate.ts";
 import { announce, type Announcer } from "../../../gpu-backend/announce.ts";
-import { edgeOrigin as originOf } from "../../../gpu-backend/hand-up.ts";
+import { edgeOrigin as originOf } from "../../../gpu-backend/store-response.ts";
 import type { ResidencyEntry } from "../../../src/wire/residency-frame.ts";
 import type { AnswerEvent } from "../../../src/wire/answer-event.ts";
 import { chatCompletion, ChatStream } from "../../../src/wire/chat-answer.ts";
@@ -78,7 +78,7 @@ function settle(request: IncomingMessage, server: number): void {
 }
 
 /** A response that is to be stored is handed up before its answer ends, as replicas do. */
-async function handUp({ headers }: IncomingMessage): Promise<void> {
+async function storeResponse({ headers }: IncomingMessage): Promise<void> {
   const [ticket, id] = [headers[HEADER.resultTicket], headers[HEADER.requestId]];
   if (typeof ticket !== "string" || typeof id !== "string") return;
   const url = `${edgeOrigin}/internal/results/resp_${id.slice("req_".length)}`;
@@ -128,7 +128,7 @@ function listen(server: number): Promise<number> {
       if (!wantsStream(parts)) {
         response.writeHead(200, { "content-type": "application/json", "content-length": unary.length });
         if (request.headers[HEADER.resultTicket] === undefined) response.end(unary);
-        else void handUp(request).finally(() => response.end(unary));
+        else void storeResponse(request).finally(() => response.end(unary));
       } else {
         response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" });
         if (oneByOne) void streamOneByOne(response);

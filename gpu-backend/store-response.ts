@@ -1,4 +1,4 @@
-/** Hands a finished response up to the edge, which keeps it for `previous_response_id` and for reading it again. */
+/** Sends a finished response to the edge, which stores it for `previous_response_id` and for later reads. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChatMessage } from "../src/prefix/prompt.ts";
 import { type AnswerHead, idTail } from "../src/wire/answer-event.ts";
@@ -11,7 +11,7 @@ import type { WholeAnswer } from "../src/wire/whole-answer.ts";
 import { tell } from "./tell.ts";
 import { withinLimit } from "./time-limit.ts";
 
-/** All tries together: the client waits for the end of its answer meanwhile. */
+/** Limit of all tries together; the client waits for the end of its answer meanwhile. */
 const PATIENCE_MS = 5_000;
 const TRIES = 3;
 const PAUSE_MS = 100;
@@ -38,8 +38,8 @@ function messagesAfter(request: InnerRequest, answer: WholeAnswer): ChatMessage[
   return [...heard.slice(0, -1), { ...written, content: begun + (written.content ?? "") }];
 }
 
-/** Never rejects: an answer that can't be kept is still an answer. */
-export async function handUp(
+/** Never rejects: an answer that cannot be stored is still an answer. */
+export async function storeResponse(
   join: string,
   ticket: string | null,
   { head, request, answer }: { head: AnswerHead; request: InnerRequest; answer: WholeAnswer },
@@ -61,7 +61,7 @@ export async function handUp(
     }
   });
   const why = tried.type === "done" ? tried.result : "no answer in time";
-  if (why !== null) tell(`${responseId(head)} is not kept by the edge: ${why}`);
+  if (why !== null) tell(`${responseId(head)} is not stored by the edge: ${why}`);
 }
 
 async function put(url: string, ticket: string, body: string, signal: AbortSignal): Promise<"stored" | { why: string; final: boolean }> {
