@@ -20,7 +20,7 @@ export class Fleet {
   readonly #make: ReplicaMaker;
   /** By number; a life that ended is replaced by the next. */
   readonly #replicas = new Map<number, SimulatedReplica>();
-  readonly #going = new Map<number, RequestInFlight>();
+  readonly #inFlight = new Map<number, RequestInFlight>();
   readonly #arrivals: Arrivals;
   #left: number;
 
@@ -59,9 +59,9 @@ export class Fleet {
     if (replica === undefined || !replica.alive) return;
     replica.alive = false;
     this.#router.left(replica);
-    for (const going of this.#going.values()) {
-      if (going.at?.source === replica) going.at.source = null;
-      if (going.at?.replica === replica) this.#retry(going);
+    for (const inFlight of this.#inFlight.values()) {
+      if (inFlight.at?.source === replica) inFlight.at.source = null;
+      if (inFlight.at?.replica === replica) this.#retry(inFlight);
     }
   }
 
@@ -73,25 +73,25 @@ export class Fleet {
   #arrive(request: PlannedRequest): void {
     const { nowMs } = this.#timeline;
     const unplaced = { failed: [], at: null, transfer: null, hasFirstToken: false, cachedElsewhere: 0 };
-    const going: RequestInFlight = { request, arrivedAtMs: nowMs, rttMs: this.#options.rttMs, ...unplaced };
-    this.#going.set(request.id, going);
+    const inFlight: RequestInFlight = { request, arrivedAtMs: nowMs, rttMs: this.#options.rttMs, ...unplaced };
+    this.#inFlight.set(request.id, inFlight);
     this.#log.arrived(request.id, nowMs);
     const { patienceMs } = this.#options;
-    if (patienceMs !== null) this.#timeline.after(patienceMs, () => this.#giveUp(going));
-    this.#ask(going);
+    if (patienceMs !== null) this.#timeline.after(patienceMs, () => this.#giveUp(inFlight));
+    this.#ask(inFlight);
   }
 
-  #ask(going: RequestInFlight): void {
+  #ask(inFlight: RequestInFlight): void {
     const { bookingMs, patienceMs, tpotMs } = this.#options;
     const half = bookingMs / 2;
-    const { request, arrivedAtMs, failed } = going;
+    const { request, arrivedAtMs, failed } = inFlight;
     const deadlineMs = patienceMs === null ? null : arrivedAtMs + patienceMs;
     const question: Question = { request, arrivedAtMs, failed: [...failed], deadlineMs, tpotMs };
     this.#later(half, () => {
-      if (!this.#isGoing(going)) return;
+      if (!this.#isGoing(inFlight)) return;
       this.#router.ask(question, (placement) => {
-        going.rttMs = (placement.kind === "placed" ? placement.rttMs : undefined) ?? this.#options.rttMs;
-        this.#later(half + going.rttMs / 2, () => this.#placed(going, placement));
+        inFlight.rttMs = (placement.kind === "placed" ? placement.rttMs : undefined) ?? this.#options.rttMs;
+        this.#later(half + inFlight.rttMs / 2, () => this.#placed(inFlight, placement));
       });
     });
   }
@@ -101,48 +101,48 @@ export class Fleet {
     else this.#timeline.after(ms, happen);
   }
 
-  #isGoing(going: RequestInFlight): boolean {
-    return this.#going.get(going.request.id) === going;
+  #isGoing(inFlight: RequestInFlight): boolean {
+    return this.#inFlight.get(inFlight.request.id) === inFlight;
   }
 
-  #placed(going: RequestInFlight, placement: Placement): void {
-    const { request } = going;
-    if (!this.#isGoing(going)) {
+  #placed(inFlight: RequestInFlight, placement: Placement): void {
+    const { request } = inFlight;
+    if (!this.#isGoing(inFlight)) {
       // Its client left while the answer was on its way.
       if (placement.kind === "placed") this.#router.giveUp(request, placement.attempt);
       return;
     }
-    if (placement.kind === "refused") return this.#refuse(going);
+    if (placement.kind === "refused") return this.#refuse(inFlight);
     const { attempt, source, loads } = placement;
     const replica = this.#replicas.get(placement.replica);
     if (replica === undefined) throw new RangeError(`${this.#router.name} chose replica ${placement.replica}, which never was`);
-    going.at = { replica, attempt, source: null, loads };
-    if (!replica.alive) return this.#retry(going);
-    if (source === null) return this.#submit(going, 0);
-    this.#fetch(going, going.at, source);
+    inFlight.at = { replica, attempt, source: null, loads };
+    if (!replica.alive) return this.#retry(inFlight);
+    if (source === null) return this.#submit(inFlight, 0);
+    this.#fetch(inFlight, inFlight.at, source);
   }
 
-  #fetch(going: RequestInFlight, at: NonNullable<RequestInFlight["at"]>, { kind, replica: number }: Source): void {
+  #fetch(inFlight: RequestInFlight, at: NonNullable<RequestInFlight["at"]>, { kind, replica: number }: Source): void {
     const sender = this.#replicas.get(number);
     const none = { kind, replica: sender?.name ?? "", bytes: 0, ms: 0, tokens: 0 };
     if (sender === undefined || !sender.alive) {
-      going.transfer = { ...none, outcome: "fallback", why: "it is gone" };
-      return this.#submit(going, 0);
+      inFlight.transfer = { ...none, outcome: "fallback", why: "it is gone" };
+      return this.#submit(inFlight, 0);
     }
     at.source = sender;
-    if (kind === "pull") return this.#pull(going, at, sender);
-    const { request } = going;
+    if (kind === "pull") return this.#pull(inFlight, at, sender);
+    const { request } = inFlight;
     const key = prefillKey(request, at.attempt);
     const taken = sender.engine.submit({ key, request, outputTokens: 1, externalTokens: 0, loads: true }, this.#timeline.nowMs);
     this.#schedule(sender);
     if (taken) return;
-    going.transfer = { ...none, outcome: "fallback", why: "it does not fit there" };
-    this.#submit(going, 0);
+    inFlight.transfer = { ...none, outcome: "fallback", why: "it does not fit there" };
+    this.#submit(inFlight, 0);
   }
 
   /** What the sender holds of the prompt and the receiver does not is sent. */
-  #pull(going: RequestInFlight, at: NonNullable<RequestInFlight["at"]>, sender: SimulatedReplica): void {
-    const { path, promptSegments, promptTokens } = going.request;
+  #pull(inFlight: RequestInFlight, at: NonNullable<RequestInFlight["at"]>, sender: SimulatedReplica): void {
+    const { path, promptSegments, promptTokens } = inFlight.request;
     const held = sender.engine.cache.onHost(path, 0, promptSegments);
     const had = at.replica.engine.cache.onHost(path, 0, promptSegments);
     const { ends } = this.#plan.tree;
@@ -150,11 +150,11 @@ export class Fleet {
     const { blockTokens } = at.replica.constants;
     const reach = Math.floor(Math.min(endOf(held), promptTokens - 1) / blockTokens) * blockTokens;
     const tokens = Math.max(0, reach - endOf(had));
-    this.#send(going, at, sender, { kind: "pull", tokens, externalTokens: tokens > 0 ? reach : 0 });
+    this.#send(inFlight, at, sender, { kind: "pull", tokens, externalTokens: tokens > 0 ? reach : 0 });
   }
 
   #send(
-    going: RequestInFlight,
+    inFlight: RequestInFlight,
     at: NonNullable<RequestInFlight["at"]>,
     sender: SimulatedReplica,
     what: { kind: Source["kind"]; tokens: number; externalTokens: number },
@@ -163,9 +163,9 @@ export class Fleet {
     const { nowMs } = this.#timeline;
     const arrivesAtMs = sender.send(tokens, nowMs);
     this.#timeline.at(arrivesAtMs, () => {
-      if (!this.#isGoing(going) || going.at !== at) return;
+      if (!this.#isGoing(inFlight) || inFlight.at !== at) return;
       const used = tokens > 0 && at.source !== null;
-      going.transfer = {
+      inFlight.transfer = {
         kind,
         replica: sender.name,
         outcome: used ? "used" : "fallback",
@@ -173,12 +173,12 @@ export class Fleet {
         ms: arrivesAtMs - nowMs,
         tokens: used ? tokens : 0,
       };
-      this.#submit(going, used ? externalTokens : 0);
+      this.#submit(inFlight, used ? externalTokens : 0);
     });
   }
 
-  #submit(going: RequestInFlight, externalTokens: number): void {
-    const { request, at } = going;
+  #submit(inFlight: RequestInFlight, externalTokens: number): void {
+    const { request, at } = inFlight;
     if (at === null) return;
     const { outputTokens } = request;
     const { replica, attempt, loads } = at;
@@ -187,38 +187,38 @@ export class Fleet {
     this.#schedule(replica);
     if (taken) return;
     this.#router.giveUp(request, attempt);
-    this.#refuse(going);
+    this.#refuse(inFlight);
   }
 
-  #retry(going: RequestInFlight): void {
-    const { at, request } = going;
+  #retry(inFlight: RequestInFlight): void {
+    const { at, request } = inFlight;
     if (at === null) return;
-    going.failed.push({ replica: at.replica.number, attempt: at.attempt });
+    inFlight.failed.push({ replica: at.replica.number, attempt: at.attempt });
     if (at.source !== null) this.#cancel(at.source, prefillKey(request, at.attempt));
-    going.at = null;
-    going.transfer = null;
-    this.#log.retried(request.id, this.#timeline.nowMs, going.hasFirstToken);
-    going.hasFirstToken = false;
+    inFlight.at = null;
+    inFlight.transfer = null;
+    this.#log.retried(request.id, this.#timeline.nowMs, inFlight.hasFirstToken);
+    inFlight.hasFirstToken = false;
     this.#timeline.after(RETRY_MS, () => {
-      if (this.#isGoing(going)) this.#ask(going);
+      if (this.#isGoing(inFlight)) this.#ask(inFlight);
     });
   }
 
-  #refuse(going: RequestInFlight): void {
-    this.#log.refused(going.request.id, this.#timeline.nowMs);
-    this.#ended(going);
+  #refuse(inFlight: RequestInFlight): void {
+    this.#log.refused(inFlight.request.id, this.#timeline.nowMs);
+    this.#ended(inFlight);
   }
 
-  #giveUp(going: RequestInFlight): void {
-    if (!this.#isGoing(going) || going.hasFirstToken) return;
-    const { request, at } = going;
+  #giveUp(inFlight: RequestInFlight): void {
+    if (!this.#isGoing(inFlight) || inFlight.hasFirstToken) return;
+    const { request, at } = inFlight;
     this.#router.giveUp(request, at?.attempt ?? null);
     if (at !== null) {
       this.#cancel(at.replica, jobKey(request, at.attempt));
       if (at.source !== null) this.#cancel(at.source, prefillKey(request, at.attempt));
     }
     this.#log.cancelled(request.id, this.#timeline.nowMs);
-    this.#ended(going);
+    this.#ended(inFlight);
   }
 
   #cancel(replica: SimulatedReplica, key: string): void {
@@ -253,44 +253,44 @@ export class Fleet {
 
   #firstToken(replica: SimulatedReplica, sequence: Sequence, nowMs: number): void {
     const { job, cachedTokens, loadedTokens, loadMs, startedAtMs } = sequence;
-    const going = this.#going.get(job.request.id);
-    if (going === undefined) return;
+    const inFlight = this.#inFlight.get(job.request.id);
+    if (inFlight === undefined) return;
     this.#tellChanges(replica);
     const isPrefill = isPrefillKey(job.key);
-    const transfer = isPrefill ? null : going.transfer;
+    const transfer = isPrefill ? null : inFlight.transfer;
     const prefillMs = nowMs - (startedAtMs ?? nowMs) + (transfer?.ms ?? 0);
     const loads = loadedTokens > 0 ? { loadedTokens, loadMs } : {};
     const report = { promptTokens: job.request.promptTokens, cachedTokens, prefillMs, ...loads };
     this.#router.lease(replica, { event: "decoding", ...leaseOf(job.key), ...report, ...(transfer === null ? {} : { transfer }) });
     if (isPrefill) return;
-    going.hasFirstToken = true;
+    inFlight.hasFirstToken = true;
     const computedElsewhere = transfer?.kind === "prefill" && transfer.outcome === "used";
-    this.#log.firstToken(job.request.id, nowMs + going.rttMs / 2, computedElsewhere ? going.cachedElsewhere : cachedTokens);
+    this.#log.firstToken(job.request.id, nowMs + inFlight.rttMs / 2, computedElsewhere ? inFlight.cachedElsewhere : cachedTokens);
   }
 
   #finished(replica: SimulatedReplica, sequence: Sequence, nowMs: number): void {
     const { job, cachedTokens, outputTokens, firstTokenAtMs } = sequence;
-    const going = this.#going.get(job.request.id);
+    const inFlight = this.#inFlight.get(job.request.id);
     this.#tellChanges(replica);
     const { promptTokens } = job.request;
     const isPrefill = isPrefillKey(job.key);
     const report = { promptTokens, cachedTokens, outputTokens: isPrefill ? 0 : outputTokens, decodeMs: nowMs - (firstTokenAtMs ?? nowMs) };
     this.#router.lease(replica, { event: "settled", ...leaseOf(job.key), ...report });
-    if (going === undefined || going.at === null) return;
+    if (inFlight === undefined || inFlight.at === null) return;
     if (!isPrefill) {
-      this.#log.finished(job.request.id, nowMs + going.rttMs / 2);
-      return this.#ended(going);
+      this.#log.finished(job.request.id, nowMs + inFlight.rttMs / 2);
+      return this.#ended(inFlight);
     }
-    going.cachedElsewhere = cachedTokens;
-    const { path } = going.request;
-    const had = going.at.replica.engine.cache.onDevice(path, going.request.promptSegments);
+    inFlight.cachedElsewhere = cachedTokens;
+    const { path } = inFlight.request;
+    const had = inFlight.at.replica.engine.cache.onDevice(path, inFlight.request.promptSegments);
     const hadTokens = had === 0 ? 0 : (this.#plan.tree.ends[path[had - 1] ?? 0] ?? 0);
     const tokens = Math.max(1, promptTokens - hadTokens);
-    this.#send(going, going.at, replica, { kind: "prefill", tokens, externalTokens: promptTokens });
+    this.#send(inFlight, inFlight.at, replica, { kind: "prefill", tokens, externalTokens: promptTokens });
   }
 
   #ended({ request }: RequestInFlight): void {
-    this.#going.delete(request.id);
+    this.#inFlight.delete(request.id);
     this.#left--;
     this.#arrivals.ended(request.id);
   }

@@ -1,5 +1,5 @@
 /**
- * What stored responses cost a self-hosted edge: in bare workerd, through /v1/responses, with a replica that answers at once and hands up 20 KB.
+ * What stored responses cost a self-hosted edge: in bare workerd, through /v1/responses, with a replica that answers at once and stores 20 KB at the edge.
  * fsyncs a response by strace, where that is installed; chats beside 50 stores a second, and beside as many that are not stored, in turn, as what else
  * runs on the machine comes and goes; files and bytes after 10,000 were stored and deleted.
  * Writes test/bench/results/stored.json. `npm run bench:stored -- [RESPONSES]`

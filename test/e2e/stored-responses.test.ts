@@ -1,4 +1,4 @@
-/** Stored responses on the disk of a self-hosted edge: bare workerd, handed up as a replica hands them up, its files and system calls counted from outside. */
+/** Stored responses on the disk of a self-hosted edge: bare workerd, sent as a replica sends them, its files and system calls counted from outside. */
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

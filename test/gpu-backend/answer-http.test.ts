@@ -147,7 +147,7 @@ test("messages: errors in Anthropic's shape", async () => {
   expect(error).toMatchObject({ status: 400, error: { type: "error", error: { type: "invalid_request_error" } } });
 });
 
-test("responses: streamed as whole, and handed up before its end", async () => {
+test("a streamed response is the same as a whole one, and is stored at the edge before its end", async () => {
   server.extraHeaders = { "x-warmpath-result-ticket": "t1" };
   const body = { model, input: "Hello", instructions: "Be brief.", max_output_tokens: 8, temperature: 0 };
   const whole = await server.openai.responses.create(body);

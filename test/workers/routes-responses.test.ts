@@ -1,4 +1,4 @@
-/** Stored responses over HTTP: handed up by a ticket, read by their own tenant only. */
+/** Stored responses over HTTP: sent by a replica with a ticket, read by their own tenant only. */
 import { createHmac } from "node:crypto";
 import { evictDurableObject, listDurableObjectIds, runInDurableObject } from "cloudflare:test";
 import { exports, env } from "cloudflare:workers";

@@ -77,7 +77,7 @@ function settle(request: IncomingMessage, server: number): void {
   });
 }
 
-/** A response that is to be stored is handed up before its answer ends, as replicas do. */
+/** A response that is to be stored is sent to the edge before its answer ends, as replicas do. */
 async function storeResponse({ headers }: IncomingMessage): Promise<void> {
   const [ticket, id] = [headers[HEADER.resultTicket], headers[HEADER.requestId]];
   if (typeof ticket !== "string" || typeof id !== "string") return;
