@@ -73,7 +73,7 @@ export function addFunnel(into: Funnel, more: Readonly<Funnel>): void {
 }
 
 /** The pool's, and each tenant's; tenants not heard of for longest are forgotten first. In memory only, as the pool's counters are. */
-export class FunnelBook {
+export class Funnels {
   readonly pool = emptyFunnel();
   readonly #byTenant = new BoundedMap<string, Funnel>(MAX_FUNNELS);
   /** By request id: the attempt that was placed last. */

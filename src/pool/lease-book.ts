@@ -2,7 +2,7 @@ import { BoundedMap } from "../bounded-map.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { EndOutcome, Lease, LeaseKey, Reservation, ReserveOutcome, Usage } from "./lease.ts";
 import { PrefillWatch } from "./prefill-watch.ts";
-import { LoadBook, type LoadMeans, type LoadReading, meansBetween, type ReplicaLoad } from "./load.ts";
+import { ReplicaLoads, type LoadMeans, type LoadReading, meansBetween, type ReplicaLoad } from "./load.ts";
 import { RESERVED_LIVES_MS } from "../limits.ts";
 
 /** By then a replica has taken up what was sent to it, and a heartbeat has named it. One that nobody has heard of weighs nothing until it is heard of: its client may have left. */
@@ -19,7 +19,7 @@ export class LeaseBook {
   readonly #byReplica: Map<string, Lease>[] = Array.from({ length: MAX_REPLICAS }, () => new Map());
   /** Ended ones, oldest first, so that repeats and late usage are recognised. */
   readonly #ended: BoundedMap<string, Lease>;
-  readonly #loads = new LoadBook();
+  readonly #loads = new ReplicaLoads();
   /** To be asked which prefills are overdue; only this book says what becomes of them. */
   readonly prefills = new PrefillWatch();
   readonly #maxLeases: number;

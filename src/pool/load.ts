@@ -55,7 +55,7 @@ export function meansBetween(from: LoadReading, to: LoadReading): LoadMeans | nu
   };
 }
 
-interface Kept {
+interface LoadSums {
   load: ReplicaLoad;
   prompts: DistinctPrompts;
   reading: LoadReading;
@@ -77,10 +77,10 @@ function noLoad(): ReplicaLoad {
 }
 
 /** Keeps the sums as leases come and go. */
-export class LoadBook {
+export class ReplicaLoads {
   /** Counts leases' coming, first tokens and going. */
   changes = 0;
-  readonly #kept: Kept[] = Array.from({ length: MAX_REPLICAS }, () => ({
+  readonly #kept: LoadSums[] = Array.from({ length: MAX_REPLICAS }, () => ({
     load: noLoad(),
     prompts: new DistinctPrompts(),
     reading: { atMs: 0, sequenceMs: 0, contextMs: 0, prefilledMs: 0 },
@@ -175,7 +175,7 @@ export class LoadBook {
     return reading;
   }
 
-  #of(replica: number): Kept {
+  #of(replica: number): LoadSums {
     const kept = this.#kept[replica];
     if (kept === undefined) throw new RangeError(`replica slot ${replica} is not 0 … ${MAX_REPLICAS - 1}`);
     return kept;

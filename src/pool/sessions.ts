@@ -3,7 +3,7 @@ import { BoundedMap } from "../bounded-map.ts";
 
 const MAX_SESSIONS = 8_192;
 
-export class SessionBook {
+export class LastReplicas {
   /** Used longest ago first. */
   readonly #replicas = new BoundedMap<string, string>(MAX_SESSIONS);
 

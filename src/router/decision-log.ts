@@ -1,9 +1,9 @@
 /** Keeps each decision, what came of it, and where reuse was lost: a subscriber to the pool's events (events.ts). */
-import type { FunnelBook } from "../explain/funnel.ts";
+import type { Funnels } from "../explain/funnel.ts";
 import type { ExplainRing } from "../explain/ring.ts";
 import type { PoolEvent } from "./events.ts";
 
-export function keep(ring: ExplainRing, funnels: FunnelBook, event: PoolEvent): void {
+export function keep(ring: ExplainRing, funnels: Funnels, event: PoolEvent): void {
   switch (event.kind) {
     case "placed":
       if (event.sight !== null) funnels.placed(event.record, event.record.tenant, event.sight);

@@ -8,7 +8,7 @@ import { DEFAULT_SCHEDULE, type HashSpec } from "../prefix/segment.ts";
 import type { SegmentIndex } from "../residency/segment-index.ts";
 import { createSegmentIndex } from "../residency/typed-array-index.ts";
 import { ExplainRing } from "../explain/ring.ts";
-import { FunnelBook } from "../explain/funnel.ts";
+import { Funnels } from "../explain/funnel.ts";
 import { count, noneYet } from "./counters.ts";
 import { keep } from "./decision-log.ts";
 import { PoolEvents } from "./events.ts";
@@ -16,7 +16,7 @@ import { PaceMeter, type PoolCard, poolLoad, promptLimitOf, SketchKeeper } from 
 import { RateBook } from "../rates/rate-book.ts";
 import { PredictedPaths } from "../pool/predicted-paths.ts";
 import { SEEN_PARTS, EverSeen } from "../residency/ever-seen.ts";
-import { SessionBook } from "../pool/sessions.ts";
+import { LastReplicas } from "../pool/sessions.ts";
 import { ResidencyClaims } from "../pool/residency-claim.ts";
 import { TierFills } from "../pool/tier-fill.ts";
 
@@ -42,12 +42,12 @@ export class PoolState {
   readonly line = new WaitingLine();
   readonly rates = new RateBook();
   readonly paths = new PredictedPaths();
-  readonly sessions = new SessionBook();
+  readonly sessions = new LastReplicas();
   readonly fills = new TierFills();
   readonly claims = new ResidencyClaims();
   readonly ring = new ExplainRing();
   readonly seen = new EverSeen(createSegmentIndex({ maxParts: SEEN_PARTS }));
-  readonly funnels = new FunnelBook();
+  readonly funnels = new Funnels();
   readonly events = new PoolEvents();
   readonly counters = noneYet();
   /** A request is prefilled elsewhere from so many uncached tokens on; null: never. */

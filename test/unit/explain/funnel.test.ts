@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { emptyFunnel, type Funnel, FunnelBook, funnelFor, funnelOf, MAX_FUNNELS, MAX_UNSETTLED } from "../../../src/explain/funnel.ts";
+import { emptyFunnel, type Funnel, Funnels, funnelFor, funnelOf, MAX_FUNNELS, MAX_UNSETTLED } from "../../../src/explain/funnel.ts";
 import { type Job, ModelPool, type ModelReplica } from "../router/model-pool.ts";
 import { recordOf } from "./records.ts";
 import { anyRequest, anyView, candidate, request, viewOf } from "../decision/views.ts";
@@ -53,7 +53,7 @@ describe("the book of funnels", () => {
   const said = { promptTokens: 100, cachedTokens: 60, outputTokens: 5 };
 
   it("counts a request once, by its last attempt, for its tenant and the pool", () => {
-    const book = new FunnelBook();
+    const book = new Funnels();
     book.placed({ id: "a", attempt: 1 }, "ann", sight);
     book.placed({ id: "a", attempt: 2 }, "ann", { ...sight, chosenTokens: 50 });
     book.placed({ id: "b", attempt: 1 }, "bob", sight);
@@ -69,14 +69,14 @@ describe("the book of funnels", () => {
   });
 
   it("does not count what wrote nothing", () => {
-    const book = new FunnelBook();
+    const book = new Funnels();
     book.placed({ id: "prewarm", attempt: 1 }, "ann", sight);
     book.settled({ id: "prewarm", attempt: 1 }, { ...said, outputTokens: 0 });
     expect([book.pool.requests, book.unsettled]).toEqual([0, 0]);
   });
 
   it("is bounded, and forgets who was not heard of for longest", () => {
-    const book = new FunnelBook();
+    const book = new Funnels();
     for (let n = 0; n < MAX_UNSETTLED + 100; n++) book.placed({ id: `r${n}`, attempt: 1 }, "ann", sight);
     expect(book.unsettled).toBe(MAX_UNSETTLED);
     for (let n = 0; n < MAX_FUNNELS + 1; n++) {
