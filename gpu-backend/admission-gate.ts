@@ -4,7 +4,7 @@ import { signNonce } from "../src/wire/way-back.ts";
 import { type Admission, decodeAdmission, forwardedDigest } from "../src/wire/admission.ts";
 import { sha256 } from "./sha256.ts";
 
-const MOST_SPENT = 65_536;
+const MAX_SPENT = 65_536;
 
 /** What came with a request. */
 export interface Presented {
@@ -74,7 +74,7 @@ export class AdmissionGate {
     const name = `${admission.id}/${admission.attempt}`;
     if (this.#spent.has(name)) return refused("it was used before");
     this.#forgetExpired(poolNowMs);
-    if (this.#spent.size >= MOST_SPENT) return refused("too many are in use");
+    if (this.#spent.size >= MAX_SPENT) return refused("too many are in use");
     this.#spent.set(name, admission.expiresAtMs);
     return decoded;
   }

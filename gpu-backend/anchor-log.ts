@@ -12,13 +12,13 @@ import { openRegularSync, readRegularSync } from "./regular-file.ts";
 
 const RECORD_BYTES = 48;
 /** So many appended records, and the next open is not the only time the file is rewritten. */
-const MOST_APPENDED = 262_144;
+const MAX_APPENDED = 262_144;
 /** After a write that failed (a full disk), the whole file is written again, at most this often. */
 const RETRY_MS = 30_000;
 /** Blocks with anchors; the oldest are forgotten first. */
-const MOST_KEYS = 262_144;
+const MAX_KEYS = 262_144;
 /** Of the file: more than all these write. */
-const MOST_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 
 function encode({ key, hash, tokens }: Anchor): Buffer {
   const record = Buffer.alloc(RECORD_BYTES);
@@ -56,7 +56,7 @@ export class AnchorLog {
     mkdirSync(dirname(file), { recursive: true });
     let bytes: Buffer = Buffer.alloc(0);
     try {
-      bytes = readRegularSync(file, MOST_BYTES) ?? bytes;
+      bytes = readRegularSync(file, MAX_BYTES) ?? bytes;
     } catch {
       // The first start.
     }
@@ -77,7 +77,7 @@ export class AnchorLog {
       return;
     }
     this.#appended += fresh.length;
-    if (this.#appended > MOST_APPENDED) return this.#rewrite();
+    if (this.#appended > MAX_APPENDED) return this.#rewrite();
     try {
       this.#append(Buffer.concat(fresh.map(encode)));
     } catch {
@@ -115,7 +115,7 @@ export class AnchorLog {
 
   #rewrite(): void {
     this.#appended = 0;
-    for (const key of this.#known.keys()) if (!this.#isHeld(key) || this.#known.size > MOST_KEYS) this.#known.delete(key);
+    for (const key of this.#known.keys()) if (!this.#isHeld(key) || this.#known.size > MAX_KEYS) this.#known.delete(key);
     this.#removeHalf();
     try {
       writeFileSync(`${this.#file}.new`, Buffer.concat([...this.anchors()].map(encode)), { flag: "wx" });

@@ -3,7 +3,7 @@
 /** The same line again, at most once in so long. */
 const REPEAT_MS = 60_000;
 /** So many changes in that time are said at once; what comes after them is said when the time is over, if it is still so. */
-const MOST_CHANGES = 6;
+const MAX_CHANGES = 6;
 
 export interface Clock {
   nowMs(): number;
@@ -36,7 +36,7 @@ export class ChangeLines<What> {
     }
     this.#changesAtMs = this.#changesAtMs.filter((atMs) => nowMs - atMs < REPEAT_MS);
     const [oldestAtMs = nowMs] = this.#changesAtMs;
-    if (this.#changesAtMs.length < MOST_CHANGES) {
+    if (this.#changesAtMs.length < MAX_CHANGES) {
       this.#changesAtMs.push(nowMs);
       this.#last = { key, atMs: nowMs };
       this.#held = null;

@@ -111,11 +111,11 @@ function grammarParam(request: InnerRequest, place: GrammarPlace | null, grammar
 }
 
 const LISTS: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf", "prefixItems", "enum", "required", "type"]);
-const MOST_NAMES = 16;
+const MAX_NAMES = 16;
 
 /** `#/properties/a/anyOf/0` → `.properties.a.anyOf[0]`. */
 function pathOf(pointer: string): string {
-  const names = pointer.split("/").slice(1, 1 + MOST_NAMES);
+  const names = pointer.split("/").slice(1, 1 + MAX_NAMES);
   return names
     .map((name, index) => {
       if (LISTS.has(names[index - 1] ?? "") && /^\d+$/.test(name)) return `[${name}]`;

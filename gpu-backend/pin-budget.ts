@@ -2,7 +2,7 @@
 import type { EngineKey } from "./engine/engine.ts";
 
 /** Salts remembered at once; beyond it pins of new ones wait until old ones run out. */
-const MOST_SALTS = 4_096;
+const MAX_SALTS = 4_096;
 
 interface PinLimits {
   /** Blocks of one salt. */
@@ -28,7 +28,7 @@ export class PinBudget {
     this.#forgetPast(nowMs);
     let pinned = this.#bySalt.get(salt);
     if (pinned === undefined) {
-      if (this.#bySalt.size >= MOST_SALTS) return [];
+      if (this.#bySalt.size >= MAX_SALTS) return [];
       this.#bySalt.set(salt, (pinned = new Map()));
     }
     const taken: EngineKey[] = [];

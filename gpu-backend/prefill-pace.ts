@@ -8,7 +8,7 @@ import type { Expectation } from "./transfer/patience.ts";
 const KEEP = 0.8;
 const FIRST_MS_PER_TOKEN = 0.1;
 /** Elsewhere counts as at most so many times slower than here: what is slower still is not worth waiting for. */
-const MOST_ELSEWHERE = 2;
+const MAX_ELSEWHERE = 2;
 /** Of a prompt computed elsewhere, less than this share tells of fetching it, not of computing. */
 const LEAST_COMPUTED = 0.5;
 
@@ -40,7 +40,7 @@ export class PrefillPace {
   get expectation(): Expectation {
     const elsewhere = this.#elsewhere ?? 0;
     if (this.#here === null) return { msPerToken: Math.max(FIRST_MS_PER_TOKEN, elsewhere), measured: false };
-    return { msPerToken: Math.max(this.#here, Math.min(elsewhere, MOST_ELSEWHERE * this.#here)), measured: true };
+    return { msPerToken: Math.max(this.#here, Math.min(elsewhere, MAX_ELSEWHERE * this.#here)), measured: true };
   }
 
   learnHere(computedTokens: number, elapsedMs: number): void {

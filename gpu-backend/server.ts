@@ -18,7 +18,7 @@ import { reply } from "./reply.ts";
 import { RequestWatch, type ServedRequest } from "./served-request.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 
-const MOST_BODY_BYTES = 8 * 1024 * 1024;
+const MAX_BODY_BYTES = 8 * 1024 * 1024;
 const COUNTS: ReadonlyMap<string, { api: ApiName; body: (tokens: number) => object }> = new Map([
   ["/v1/messages/count_tokens", { api: "messages", body: (tokens) => ({ input_tokens: tokens }) }],
   ["/v1/responses/input_tokens", { api: "responses", body: (tokens) => ({ object: "response.input_tokens", input_tokens: tokens }) }],
@@ -240,7 +240,7 @@ async function readBody(request: IncomingMessage, most: number): Promise<Uint8Ar
     // Left early it stays open: the refusal goes back over it.
     for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
       length += part.byteLength;
-      if (length > Math.min(most, MOST_BODY_BYTES)) return null;
+      if (length > Math.min(most, MAX_BODY_BYTES)) return null;
       parts.push(part);
     }
   } catch {

@@ -4,7 +4,7 @@ import type { Tier } from "./blocks/tier.ts";
 import type { Engine } from "./engine/engine.ts";
 
 /** As the wire's counts: 32 bits. */
-const MOST_TOKENS = 0xffffffff;
+const MAX_TOKENS = 0xffffffff;
 
 /**
  * Empty where the engine does not know what it holds.
@@ -16,7 +16,7 @@ export function tierFills({ card, kv }: Pick<Engine, "card" | "kv">, deviceBlock
   const fills: TierFill[] = [{ tier: "device", usedTokens: deviceBlocks * card.blockTokens, roomTokens: card.kvTokens }];
   if (kv.exchange === null) return fills;
   const { kvTokenBytes } = kv.exchange.card;
-  const tokensIn = (bytes: number): number => Math.min(MOST_TOKENS, Math.floor(bytes / kvTokenBytes));
+  const tokensIn = (bytes: number): number => Math.min(MAX_TOKENS, Math.floor(bytes / kvTokenBytes));
   return [
     ...fills,
     ...tiers.map(({ name, usedBytes, budgetBytes }) => ({

@@ -16,7 +16,7 @@ export type Parsed = { type: "text"; text: string } | { type: "call"; name: stri
 export type CallsIn = "free" | "forced" | "either";
 
 /** Characters of a call that is looked at only when whole. */
-const MOST_HELD = 65_536;
+const MAX_HELD = 65_536;
 
 const HEAD = /^\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)/;
 
@@ -150,7 +150,7 @@ export class ToolCallParser {
     }
     // Keys in another order, arguments as a string, or no call at all: the end decides.
     const body = this.#held.trimStart();
-    if ((body !== "" && !body.startsWith("{")) || body.length > MOST_HELD) return this.#reject(parsed);
+    if ((body !== "" && !body.startsWith("{")) || body.length > MAX_HELD) return this.#reject(parsed);
     const end = new ObjectScanner().scan(this.#held);
     if (end === -1) return false;
     const rest = this.#held.slice(end).trimStart();

@@ -2,7 +2,7 @@
 import type { TransferReport } from "../src/wire/lease-frame.ts";
 
 /** A pool has at most 64 replicas, but they get other names over time. */
-const MOST_PEERS = 128;
+const MAX_PEERS = 128;
 const OTHERS = "others";
 
 export interface TransferCount {
@@ -18,7 +18,7 @@ export class TransferCounts {
   readonly #counts = new Map<string, TransferCount>();
 
   add(kind: TransferReport["kind"], replica: string, outcome: string): void {
-    if (this.#peers.size < MOST_PEERS) this.#peers.add(replica);
+    if (this.#peers.size < MAX_PEERS) this.#peers.add(replica);
     const peer = this.#peers.has(replica) ? replica : OTHERS;
     const name = `${kind} ${outcome} ${peer}`;
     const counted = this.#counts.get(name) ?? { kind, peer, outcome, count: 0 };

@@ -25,7 +25,7 @@ interface Owner {
 }
 
 /** Longer than what any owner writes. */
-const MOST_BYTES = 4_096;
+const MAX_BYTES = 4_096;
 
 /** Rejects when another one uses it, saying which. What it returns gives the directory up. */
 export async function ownDirectory(directory: string, { renewMs, staleMs }: OwnerTimes = TIMES): Promise<() => Promise<void>> {
@@ -69,7 +69,7 @@ async function read(file: string): Promise<string> {
   const opened = await openRegular(file).catch(() => null);
   if (opened === null) return "";
   try {
-    const { buffer, bytesRead } = await opened.read(Buffer.alloc(MOST_BYTES), 0, MOST_BYTES, 0);
+    const { buffer, bytesRead } = await opened.read(Buffer.alloc(MAX_BYTES), 0, MAX_BYTES, 0);
     return buffer.toString("utf8", 0, bytesRead);
   } catch {
     return "";

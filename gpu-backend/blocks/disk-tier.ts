@@ -34,7 +34,7 @@ export interface DiskTierOptions {
 }
 
 /** Evicted for one block that finds the disk full; then it is refused, since others take what we free. */
-const MOST_TRIES = 4;
+const MAX_TRIES = 4;
 const NO_ROOM: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);
 /** Finds again what an earlier run left. Rejects when the directory can't be made or read, is not ours, or is used by another replica. */
 export async function openDiskTier(options: DiskTierOptions): Promise<Tier> {
@@ -150,7 +150,7 @@ class DiskTier implements Tier {
   }
 
   async #place(block: SealedBlock): Promise<boolean> {
-    for (let tries = 0; tries < MOST_TRIES; tries++) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (!(await this.#makeRoom(block.bytes.length))) return false;
       const written = await this.#write(block);
       if (written !== "full") return written === "written";

@@ -23,7 +23,7 @@ const PAUSE_MS = 5_000;
 /** Between two listings that missing objects ask for. */
 const LIST_AGAIN_MS = 10_000;
 /** Evicted for one block that finds the store full. */
-const MOST_TRIES = 4;
+const MAX_TRIES = 4;
 const MAX_BLOCK_BYTES = 64 * 1024 * 1024;
 
 export interface StoreTierOptions extends S3Location {
@@ -178,7 +178,7 @@ class S3Tier implements StoreTier {
   }
 
   async #place(key: EngineKey, bytes: Uint8Array): Promise<PutOutcome> {
-    for (let tries = 0; tries < MOST_TRIES; tries++) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
       if (!(await this.#makeRoom())) return "refused";
       const outcome = await this.#upload(key, bytes);
       if (outcome !== "full") return outcome;

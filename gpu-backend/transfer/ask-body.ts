@@ -3,8 +3,8 @@ import type { IncomingMessage } from "node:http";
 import { BlocksAsk, decodeTokens, PrefillAsk } from "../../src/wire/kv-ask.ts";
 import type { Ticket } from "../../src/wire/ticket.ts";
 
-const MOST_ASK_BYTES = 2 * 1024 * 1024;
-const MOST_BODY_BYTES = MOST_ASK_BYTES + 8 * 1024 * 1024;
+const MAX_ASK_BYTES = 2 * 1024 * 1024;
+const MAX_BODY_BYTES = MAX_ASK_BYTES + 8 * 1024 * 1024;
 const PATIENCE_MS = 5_000;
 
 /** Null: too large, too slow, cut off, or no JSON. */
@@ -14,14 +14,14 @@ export async function readAsk(
   signal: AbortSignal,
 ): Promise<{ ask: unknown; body: Uint8Array } | null> {
   const askBytes = Number(askBytesText ?? Number.NaN);
-  if (!Number.isInteger(askBytes) || askBytes < 2 || askBytes > MOST_ASK_BYTES) return null;
+  if (!Number.isInteger(askBytes) || askBytes < 2 || askBytes > MAX_ASK_BYTES) return null;
   const tooLate = setTimeout(() => request.destroy(), PATIENCE_MS);
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
     for await (const part of request as AsyncIterable<Uint8Array>) {
       length += part.byteLength;
-      if (length > MOST_BODY_BYTES || signal.aborted) return null;
+      if (length > MAX_BODY_BYTES || signal.aborted) return null;
       parts.push(part);
     }
     if (askBytes > length) return null;

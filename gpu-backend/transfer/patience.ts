@@ -23,7 +23,7 @@ interface PatienceOptions extends Expectation {
 
 const LEAST_MS = 2_000;
 const FACTOR = 3;
-const MOST_FACTOR = 6;
+const MAX_FACTOR = 6;
 const UNMEASURED_MS = 120_000;
 const FIRST_WORD_MS = 10_000;
 const PULL_FLOOR_MS = 500;
@@ -49,7 +49,7 @@ export class Patience {
     } else {
       const firstMs = LEAST_MS + FACTOR * predictedMs;
       this.#endMs = nowMs + (measured ? firstMs : Math.min(UNMEASURED_MS, Math.max(FIRST_WORD_MS, firstMs)));
-      this.#mostMs = Math.max(this.#endMs, nowMs + (measured ? LEAST_MS + MOST_FACTOR * predictedMs : UNMEASURED_MS));
+      this.#mostMs = Math.max(this.#endMs, nowMs + (measured ? LEAST_MS + MAX_FACTOR * predictedMs : UNMEASURED_MS));
     }
   }
 

@@ -2,7 +2,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { decodeTicket, type Ticket } from "../../src/wire/ticket.ts";
 
-const MOST_SPENT = 65_536;
+const MAX_SPENT = 65_536;
 
 /** `untilMs`: when it expires, on our clock. */
 type SpentTicket = { ok: true; ticket: Ticket; untilMs: number } | { ok: false; why: string };
@@ -49,7 +49,7 @@ export class TicketGate {
     const name = `${kind}/${ticket.id}/${ticket.attempt}/${trial}`;
     if (this.#spent.has(name)) return { ok: false, why: "it was used before" };
     this.#forgetExpired(nowMs);
-    if (this.#spent.size >= MOST_SPENT) return { ok: false, why: "too many are in use" };
+    if (this.#spent.size >= MAX_SPENT) return { ok: false, why: "too many are in use" };
     this.#spent.set(name, untilMs);
     return { ok: true, ticket, untilMs };
   }

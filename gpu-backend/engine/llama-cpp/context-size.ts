@@ -3,7 +3,7 @@
 /** Fewer tokens serve nobody. */
 export const LEAST_CONTEXT = 512;
 /** As many as WARMPATH_CONTEXT_TOKENS takes. */
-const MOST_CONTEXT = 131_072;
+const MAX_CONTEXT = 131_072;
 /** A length that memory bounds is a multiple of so many tokens. */
 const STEP = 256;
 
@@ -19,7 +19,7 @@ interface ContextBounds {
 
 /** Tokens of one sequence: what the model was made for, or the most that fits. Null: not even the least fits. */
 export function contextFor({ trainedTokens, sequences, kvBytesPerToken, kvBytes }: ContextBounds): number | null {
-  const most = Math.min(trainedTokens, MOST_CONTEXT);
+  const most = Math.min(trainedTokens, MAX_CONTEXT);
   if (Number.isNaN(kvBytesPerToken)) return Math.min(most, 8_192);
   const fitting = Math.floor(kvBytes / (sequences * kvBytesPerToken) / STEP) * STEP;
   if (most <= fitting) return most;

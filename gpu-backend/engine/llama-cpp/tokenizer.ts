@@ -11,7 +11,7 @@ import type { Turns } from "./turns.ts";
 /** From here on a slice ends at the next good place, UTF-16 units; 10 to 20 ms. */
 const SLICE_UNITS = 16_384;
 /** And here in any case. */
-const MOST_SLICE_UNITS = 32_768;
+const MAX_SLICE_UNITS = 32_768;
 const GOOD_PLACE = /[A-Za-z](?=[ \n][A-Za-z])/g;
 
 /** `too_many`: more than were to be made; there are at least `atLeast`. */
@@ -56,7 +56,7 @@ export class Tokenizer {
     let from = 0;
     for (const cut of [...cuts, prompt.length]) {
       while (from < cut) {
-        const to = cut - from <= MOST_SLICE_UNITS ? cut : this.#endOfSlice(prompt, from);
+        const to = cut - from <= MAX_SLICE_UNITS ? cut : this.#endOfSlice(prompt, from);
         yield [from, to];
         from = to;
       }
@@ -65,12 +65,12 @@ export class Tokenizer {
 
   #endOfSlice(prompt: string, from: number): number {
     // The text is looked at no further than a slice may go.
-    const window = prompt.slice(from + SLICE_UNITS - 1, from + MOST_SLICE_UNITS + 1);
+    const window = prompt.slice(from + SLICE_UNITS - 1, from + MAX_SLICE_UNITS + 1);
     for (const { index } of window.matchAll(GOOD_PLACE)) {
       const end = from + SLICE_UNITS + index;
       if (this.#markAround(prompt, end) === null) return end;
     }
-    const end = from + MOST_SLICE_UNITS;
+    const end = from + MAX_SLICE_UNITS;
     const unit = prompt.charCodeAt(end);
     // The second half of a surrogate pair stays with the first.
     return this.#markAround(prompt, end) ?? (unit >= 0xdc00 && unit <= 0xdfff ? end - 1 : end);

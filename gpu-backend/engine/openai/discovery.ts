@@ -38,7 +38,7 @@ type Discovered = Found | { type: "unavailable"; message: string };
 const PROBE_MS = 5_000;
 /** Others may be computed first. */
 const COMPLETION_MS = 30_000;
-const MOST_TEMPLATE = 1_000_000;
+const MAX_TEMPLATE = 1_000_000;
 const size = z.number().int().min(1).optional().catch(undefined);
 const text = z.string().min(1).optional().catch(undefined);
 /** Shown on a terminal. */
@@ -101,7 +101,7 @@ export async function discover(link: ServerLink, wanted: string | null): Promise
     adapter: kind === "vllm" && listing.parent != null ? listing.id : null,
     contextTokens: context ?? listing.max_model_len ?? listing.meta?.n_ctx ?? null,
     sequences: props?.total_slots ?? null,
-    chatTemplate: chatTemplate !== null && chatTemplate.length <= MOST_TEMPLATE ? chatTemplate : null,
+    chatTemplate: chatTemplate !== null && chatTemplate.length <= MAX_TEMPLATE ? chatTemplate : null,
     cache: kind === "vllm" ? await cacheFacts(link) : NO_FACTS,
     tokenizes: (await tokenize(link, listing.id, { text: "Hello", opens: true }, PROBE_MS)) !== null,
   };

@@ -7,7 +7,7 @@ import type { LinkAnswer, LinkStream } from "./server-link.ts";
 
 /** A refusal comes within some ms of the headers; a prompt that is computed for longer is none. */
 const LOOK_MS = 150;
-const MOST_LOOKED_AT = 64 * 1024;
+const MAX_LOOKED_AT = 64 * 1024;
 const ERROR = /^data: ?(\{"error"[^\n]*)\n/;
 
 /** The refusal as if it had been the answer's status, or the stream with nothing lost of it, how it breaks included. */
@@ -17,7 +17,7 @@ export async function refusalOrStream(chunks: AsyncIterable<Uint8Array>): Promis
   // A stream that breaks at once is one answer that broke, and no sign that the server is gone.
   const looked = await Promise.race([first.catch(() => null), pause(LOOK_MS, null, { ref: false })]);
   const text = looked === null || looked.done === true ? "" : Buffer.from(looked.value).toString();
-  const answer = text.length > MOST_LOOKED_AT ? null : refusalIn(text);
+  const answer = text.length > MAX_LOOKED_AT ? null : refusalIn(text);
   if (answer === null) return { type: "stream", chunks: continued(first, iterator) };
   await iterator.return?.();
   return answer;

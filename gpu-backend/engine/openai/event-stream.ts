@@ -1,7 +1,7 @@
 /** Server-sent events of a streamed answer: the data of each. */
 
 /** An event with logprobs of one token is a few kB. */
-const MOST_LINE_BYTES = 1024 * 1024;
+const MAX_LINE_BYTES = 1024 * 1024;
 
 /** `too-long`: a line that no server sends; nothing is read behind it. */
 export type StreamItem = { type: "data"; data: string } | { type: "too-long" };
@@ -15,12 +15,12 @@ export async function* eventStream(chunks: AsyncIterable<Uint8Array>): AsyncGene
       const line = Buffer.concat([rest, chunk.subarray(from, end)]);
       rest = Buffer.alloc(0);
       from = end + 1;
-      if (line.length > MOST_LINE_BYTES) return yield { type: "too-long" };
+      if (line.length > MAX_LINE_BYTES) return yield { type: "too-long" };
       const data = dataOf(line.toString());
       if (data !== null) yield { type: "data", data };
     }
     if (from < chunk.length) rest = Buffer.concat([rest, chunk.subarray(from)]);
-    if (rest.length > MOST_LINE_BYTES) return yield { type: "too-long" };
+    if (rest.length > MAX_LINE_BYTES) return yield { type: "too-long" };
   }
   // A last line without its end is not whole.
 }

@@ -14,18 +14,18 @@ export interface ReadPrompt {
 /** All pieces together. The edge must hear soon that its request is here; a server that takes longer reads the prompt itself. */
 const TOKENIZE_MS = 1_000;
 /** At once. */
-const MOST_CALLS = 8;
+const MAX_CALLS = 8;
 /** Of English in the vocabularies of today, about. */
 const BYTES_PER_TOKEN = 4;
 /** A learnt figure outside of this is no tokenizer's. */
 const LEAST_BYTES = 0.5;
-const MOST_BYTES = 16;
+const MAX_BYTES = 16;
 /** Weight of one request in the learnt figure. */
 const LEARN = 0.1;
 /** Of shorter prompts what the server adds is most. */
 const LEAST_LEARNT_TOKENS = 64;
 /** Pieces of one prompt that are tokenized apart. */
-const MOST_CUTS = 256;
+const MAX_CUTS = 256;
 
 export class PromptTokens {
   readonly #link: ServerLink;
@@ -51,7 +51,7 @@ export class PromptTokens {
   /** A prompt as text had so many tokens. */
   learn(prompt: string, promptTokens: number): void {
     if (promptTokens < LEAST_LEARNT_TOKENS) return;
-    const bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, Buffer.byteLength(prompt) / promptTokens));
+    const bytes = Math.min(MAX_BYTES, Math.max(LEAST_BYTES, Buffer.byteLength(prompt) / promptTokens));
     this.#bytesPerToken += (bytes - this.#bytesPerToken) * LEARN;
   }
 
@@ -60,14 +60,14 @@ export class PromptTokens {
   }
 
   async #tokenize(prompt: string, cuts: readonly number[]): Promise<number[] | null> {
-    if (cuts.length > MOST_CUTS) return null;
+    if (cuts.length > MAX_CUTS) return null;
     const ends = [...cuts, prompt.length];
     const pieces = ends.map((end, index) => ({ text: prompt.slice(ends[index - 1] ?? 0, end), opens: index === 0 }));
     const endsAtMs = performance.now() + TOKENIZE_MS;
     const parts: number[] = [];
-    for (let from = 0; from < pieces.length; from += MOST_CALLS) {
+    for (let from = 0; from < pieces.length; from += MAX_CALLS) {
       const ms = Math.max(1, endsAtMs - performance.now());
-      const some = pieces.slice(from, from + MOST_CALLS);
+      const some = pieces.slice(from, from + MAX_CALLS);
       const found = await Promise.all(some.map((piece) => tokenize(this.#link, this.#model, piece, ms)));
       for (const tokens of found) {
         if (tokens === null) return null;

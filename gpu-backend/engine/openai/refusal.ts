@@ -6,7 +6,7 @@ import type { LinkAnswer, LinkFailure } from "./server-link.ts";
 /** What in the server's own message shows which of a request's parts it refuses; no word of it is passed on. */
 const CONTEXT = /context|too long|max_model_len|input_tokens/i;
 const TOKEN = /vocab|token id|invalid token/i;
-const MOST_MESSAGE = 10_000;
+const MAX_MESSAGE = 10_000;
 
 export function refusalOf(opened: LinkAnswer | LinkFailure, request: EngineRequest, contextTokens: number): EngineRefusal {
   const message = problemOf(opened);
@@ -14,7 +14,7 @@ export function refusalOf(opened: LinkAnswer | LinkFailure, request: EngineReque
   const { status, body } = opened;
   if (status === 429 || status === 503) return { type: "refused", reason: "busy", message };
   if (status !== 400 && status !== 413 && status !== 422) return { type: "refused", reason: "unavailable", message };
-  const said = JSON.stringify(body ?? null).slice(0, MOST_MESSAGE);
+  const said = JSON.stringify(body ?? null).slice(0, MAX_MESSAGE);
   const { tokens, grammar } = request;
   if (tokens !== undefined && TOKEN.test(said)) {
     const list = Array.from(tokens);

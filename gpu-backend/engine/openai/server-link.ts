@@ -24,7 +24,7 @@ export interface LinkStream {
 }
 
 /** Prompts as tokens take 8 bytes a token. */
-const MOST_BODY_BYTES = 64 * 1024 * 1024;
+const MAX_BODY_BYTES = 64 * 1024 * 1024;
 const CONNECT_MS = 2_000;
 /** Other requests may be computed before this one, by a server that queues. */
 const FIRST_BYTE_MS = 120_000;
@@ -112,7 +112,7 @@ async function wholeOf(status: number, chunks: AsyncIterable<Uint8Array>): Promi
   for await (const part of chunks) {
     bytes += part.length;
     // Leaving the loop closes the connection.
-    if (bytes > MOST_BODY_BYTES) return { type: "failed", why: "malformed" };
+    if (bytes > MAX_BODY_BYTES) return { type: "failed", why: "malformed" };
     parts.push(part);
   }
   const text = Buffer.concat(parts).toString();

@@ -26,8 +26,8 @@ export type Gap = "history" | "malformed" | "unknown";
 export type FeedState = "exact" | "catching-up" | "partial";
 
 /** Live batches that wait for a replay; vLLM keeps 10,000 to send again. */
-const MOST_WAITING = 10_000;
-const MOST_WAITING_BYTES = 32 * 1024 * 1024;
+const MAX_WAITING = 10_000;
+const MAX_WAITING_BYTES = 32 * 1024 * 1024;
 
 type Batch = Extract<EventMessage, { type: "batch" }>;
 
@@ -184,7 +184,7 @@ export class EventFeed {
     waiting.push(batch);
     this.#waitingBytes += batch.payload.length;
     // The oldest go: the replay may still bring them.
-    while (waiting.length > MOST_WAITING || this.#waitingBytes > MOST_WAITING_BYTES)
+    while (waiting.length > MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES)
       this.#waitingBytes -= waiting.shift()?.payload.length ?? 0;
   }
 

@@ -4,7 +4,7 @@ import type { KvEventCounts } from "../residency-state.ts";
 import { EventFeed, type FeedStep } from "./event-feed.ts";
 import { readMessage, replayRequest } from "./event-frames.ts";
 import type { EventSource } from "./event-sources.ts";
-import { MOST_PAYLOAD_BYTES } from "./kv-events.ts";
+import { MAX_PAYLOAD_BYTES } from "./kv-events.ts";
 import type { EventsSeen } from "./residency.ts";
 
 export type { ZeroMq };
@@ -22,12 +22,12 @@ export const CHECK_MS = 10_000;
 /** Where a check shows every time that something is missing it is made ever less often. */
 const LONGEST_CHECK_MS = 600_000;
 /** In a row: the live socket alone does not show what was lost. */
-const MOST_FAILED_CHECKS = 3;
+const MAX_FAILED_CHECKS = 3;
 /** A publisher that is gone without a word. */
 const HEARTBEAT_MS = 2_000;
 const HEARTBEAT_TIMEOUT_MS = 6_000;
 /** Messages that wait in the socket. */
-const MOST_RECEIVED = 10_000;
+const MAX_RECEIVED = 10_000;
 
 interface ReaderOptions {
   zmq: typeof ZeroMq;
@@ -69,7 +69,7 @@ export class EventReader {
     this.#options = options;
     this.#live = new options.zmq.Subscriber({
       ...socketOptions(options.source.live),
-      receiveHighWaterMark: MOST_RECEIVED,
+      receiveHighWaterMark: MAX_RECEIVED,
       heartbeatInterval: HEARTBEAT_MS,
       heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
     });
@@ -79,7 +79,7 @@ export class EventReader {
 
   get seen(): EventsSeen {
     const { state, gap } = this.#feed;
-    return { state, gap, isConnected: this.#isConnected && this.#failedChecks < MOST_FAILED_CHECKS };
+    return { state, gap, isConnected: this.#isConnected && this.#failedChecks < MAX_FAILED_CHECKS };
   }
 
   get counts(): Readonly<KvEventCounts> {
@@ -197,7 +197,7 @@ function socketOptions(endpoint: string) {
   return {
     linger: 0,
     // A longer message is no batch, and ends its connection.
-    maxMessageSize: MOST_PAYLOAD_BYTES + 1_024,
+    maxMessageSize: MAX_PAYLOAD_BYTES + 1_024,
     reconnectInterval: 100,
     reconnectMaxInterval: 2_000,
     ipv6: endpoint.includes("["),

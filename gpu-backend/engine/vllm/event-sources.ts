@@ -19,7 +19,7 @@ export interface EventSource {
 type FoundSources = { type: "found"; sources: EventSource[] } | { type: "none" };
 
 const PROBE_MS = 5_000;
-const MOST_RANKS = 1_024;
+const MAX_RANKS = 1_024;
 const endpoint = z.string().regex(/^(?:tcp|ipc):\/\/[^\p{Cc}\s]{1,256}$/u);
 
 const Sources = z.record(
@@ -45,7 +45,7 @@ export function readSources(body: unknown, host: string): FoundSources {
   if (!read.success) return { type: "none" };
   const sources = Object.entries(read.data)
     .filter(([, { enable_kv_cache_events: isOn, publisher }]) => isOn !== false && (publisher ?? "zmq") === "zmq")
-    .slice(0, MOST_RANKS)
+    .slice(0, MAX_RANKS)
     .map(([rank, { endpoint: live, replay_endpoint: replay, topic }]): EventSource => ({
       rank: Number(rank),
       ...liveEndpoint(live, host),

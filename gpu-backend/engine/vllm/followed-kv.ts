@@ -12,8 +12,8 @@ import { TokenTexts } from "./token-ends.ts";
 /** Later than that a prompt is not anchored: what it leaves is predicted, and corrected by what the engine reports as cached. */
 const TEXTS_MS = 2_000;
 /** Prompts whose tokens are asked for at once; further ones are not anchored. Texts are remembered, so that soon none has to be asked for. */
-const MOST_ASKED = 4;
-const MOST_PIECES = 32;
+const MAX_ASKED = 4;
+const MAX_PIECES = 32;
 
 interface FollowOptions {
   link: ServerLink;
@@ -80,7 +80,7 @@ export class FollowedKv implements Followed {
   }
 
   async #askEnds(read: PromptRead): Promise<Uint32Array | null> {
-    if (this.#asked >= MOST_ASKED || read.cuts.length >= MOST_PIECES) return null;
+    if (this.#asked >= MAX_ASKED || read.cuts.length >= MAX_PIECES) return null;
     const { link, model } = this.#options;
     const ends = [...read.cuts, read.prompt.length];
     this.#asked += 1;

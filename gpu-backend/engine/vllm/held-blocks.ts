@@ -9,9 +9,9 @@ export interface TierChange {
 }
 
 /** Beyond this, new blocks are not followed: 16 million tokens in blocks of 16. */
-const MOST_BLOCKS = 1 << 20;
+const MAX_BLOCKS = 1 << 20;
 /** Engines have a few; more are nobody's. */
-const MOST_GROUPS = 64;
+const MAX_GROUPS = 64;
 /** A lower tier names a block once for each piece of it that is stored. */
 const LOWER_TIERS = [TIER.host, TIER.disk, TIER.store] as const;
 
@@ -28,7 +28,7 @@ export class HeldBlocks {
   readonly #most: number;
   #left = 0;
 
-  constructor(most = MOST_BLOCKS) {
+  constructor(most = MAX_BLOCKS) {
     this.#most = most;
   }
 
@@ -60,7 +60,7 @@ export class HeldBlocks {
 
   #store({ keys, tier, group, isPrefix }: StoredBlocks): TierChange[] {
     if (!isPrefix) {
-      if (this.#otherGroups.size < MOST_GROUPS) this.#otherGroups.add(group);
+      if (this.#otherGroups.size < MAX_GROUPS) this.#otherGroups.add(group);
       return [];
     }
     const changes: TierChange[] = [];

@@ -55,14 +55,14 @@ export interface KvBatch {
 type BatchRead = { ok: true; batch: KvBatch } | { ok: false; message: string };
 
 /** One step of an engine announces a few kB; 8 MiB is a prompt of two million tokens. */
-export const MOST_PAYLOAD_BYTES = 8 * 1024 * 1024;
+export const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
 
 type Fields = (name: string, index: number) => Packed;
 type EventRead = KvEvent | "malformed" | "unknown";
 
 /** @param payload the last frame of a message. */
 export function readBatch(payload: Uint8Array): BatchRead {
-  if (payload.length > MOST_PAYLOAD_BYTES) return { ok: false, message: "it is too long" };
+  if (payload.length > MAX_PAYLOAD_BYTES) return { ok: false, message: "it is too long" };
   const unpacked = unpack(payload);
   if (!unpacked.ok) return unpacked;
   const batch = fieldsOf(unpacked.value);

@@ -9,9 +9,9 @@ export type Packed = null | boolean | number | bigint | string | Uint8Array | re
 type Unpacked = { ok: true; value: Packed } | { ok: false; message: string };
 
 /** Arrays and maps inside each other. A batch of events has five. */
-const MOST_DEPTH = 12;
+const MAX_DEPTH = 12;
 /** Values in one message: a batch of a million tokens is still read. */
-const MOST_VALUES = 1 << 21;
+const MAX_VALUES = 1 << 21;
 
 /** Of a message that is one value and nothing behind it. */
 export function unpack(bytes: Uint8Array): Unpacked {
@@ -43,8 +43,8 @@ class Reader {
   value(depth: number): Packed | undefined {
     const head = this.#take(1);
     if (head === undefined) return undefined;
-    if (depth > MOST_DEPTH) return this.#fail("it is nested too deeply");
-    if ((this.#values += 1) > MOST_VALUES) return this.#fail("it has too many values");
+    if (depth > MAX_DEPTH) return this.#fail("it is nested too deeply");
+    if ((this.#values += 1) > MAX_VALUES) return this.#fail("it has too many values");
     const byte = this.#bytes[head] ?? 0;
     if (byte < 0x80) return byte;
     if (byte >= 0xe0) return byte - 0x100;

@@ -7,7 +7,7 @@ import { BoundedMap } from "../../../src/bounded-map.ts";
 import { byteOfCharacter } from "../byte-characters.ts";
 
 /** The largest vocabularies have 262,144 tokens. */
-const MOST_TEXTS = 1 << 19;
+const MAX_TEXTS = 1 << 19;
 
 interface TokenizedPrompt {
   prompt: string;
@@ -17,7 +17,7 @@ interface TokenizedPrompt {
 }
 
 export class TokenTexts {
-  readonly #spellings = new BoundedMap<number, readonly Uint8Array[]>(MOST_TEXTS);
+  readonly #spellings = new BoundedMap<number, readonly Uint8Array[]>(MAX_TEXTS);
 
   /** `texts`: of each token, as the server spells it. */
   learn(tokens: readonly number[], texts: readonly string[]): void {
