@@ -20,7 +20,7 @@ import type { BlockSource } from "./transfer/block-source.ts";
 /** Of the nearest tier, one salt's pins may take so much. */
 const PINNED_BY_ONE = 0.25;
 /** Longest wait for this replica's own tiers: what computing the same takes, and at least this. */
-const LEAST_LOAD_MS = 500;
+const MIN_LOAD_MS = 500;
 
 /** What the edge said about where KV is to be had, and the request as it came. */
 export interface SupplyOrder {
@@ -199,7 +199,7 @@ export class KvSupply {
       return { key, tokens: prepared.tokens.subarray(at, at + blockTokens) };
     });
     // A tier that stands still must not cost more than computing what it has.
-    const ms = Math.max(this.#leastLoadMs, count * blockTokens * this.#pace.msPerToken);
+    const ms = Math.max(MIN_LOAD_MS, count * blockTokens * this.#pace.msPerToken);
     const blocks = await loadWithin(tiers, wanted, ms, signal);
     if (blocks.length === 0) return NOTHING;
     const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };

@@ -10,7 +10,7 @@ const FIRST_MS_PER_TOKEN = 0.1;
 /** Elsewhere counts as at most so many times slower than here: what is slower still is not worth waiting for. */
 const MAX_ELSEWHERE = 2;
 /** Of a prompt computed elsewhere, less than this share tells of fetching it, not of computing. */
-const LEAST_COMPUTED = 0.5;
+const MIN_COMPUTED = 0.5;
 
 /** Of one prompt, when its first token is here. */
 export interface PrefillTimes {
@@ -50,7 +50,7 @@ export class PrefillPace {
 
   /** `askedTokens` were fetched, of which the sender says that it computed so many. */
   learnElsewhere({ askedTokens, computedTokens }: { askedTokens: number; computedTokens: number }, elapsedMs: number): void {
-    if (computedTokens < Math.max(this.#leastTokens, LEAST_COMPUTED * askedTokens)) return;
+    if (computedTokens < Math.max(this.#leastTokens, MIN_COMPUTED * askedTokens)) return;
     this.#elsewhere = learnt(this.#elsewhere, elapsedMs / computedTokens);
   }
 }

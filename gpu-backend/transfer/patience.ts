@@ -21,7 +21,7 @@ interface PatienceOptions extends Expectation {
   nowMs: number;
 }
 
-const LEAST_MS = 2_000;
+const MIN_MS = 2_000;
 const FACTOR = 3;
 const MAX_FACTOR = 6;
 const UNMEASURED_MS = 120_000;
@@ -47,9 +47,9 @@ export class Patience {
       this.#endMs = nowMs + firstMs;
       this.#mostMs = nowMs + 2 * firstMs;
     } else {
-      const firstMs = LEAST_MS + FACTOR * predictedMs;
+      const firstMs = MIN_MS + FACTOR * predictedMs;
       this.#endMs = nowMs + (measured ? firstMs : Math.min(UNMEASURED_MS, Math.max(FIRST_WORD_MS, firstMs)));
-      this.#mostMs = Math.max(this.#endMs, nowMs + (measured ? LEAST_MS + MAX_FACTOR * predictedMs : UNMEASURED_MS));
+      this.#mostMs = Math.max(this.#endMs, nowMs + (measured ? MIN_MS + MAX_FACTOR * predictedMs : UNMEASURED_MS));
     }
   }
 
@@ -65,7 +65,7 @@ export class Patience {
     this.#done = doneTokens;
     const left = Math.max(0, tokens - doneTokens);
     const pace = Math.max(msPerToken, (atMs - nowMs) / doneTokens);
-    const wait = kind === "pull" ? Math.max(PULL_FLOOR_MS, left * msPerToken) : LEAST_MS + FACTOR * pace * left;
+    const wait = kind === "pull" ? Math.max(PULL_FLOOR_MS, left * msPerToken) : MIN_MS + FACTOR * pace * left;
     this.#endMs = Math.min(this.#mostMs, Math.max(this.#endMs, atMs + wait));
   }
 }

@@ -11,7 +11,7 @@ import { openAddon } from "./binding.ts";
 import type { Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
 import type { ChildOptions } from "./messages.ts";
-import { contextFor, LEAST_CONTEXT } from "./context-size.ts";
+import { contextFor, MIN_CONTEXT } from "./context-size.ts";
 import { modelId } from "./model-id.ts";
 import { tokenBytesOf } from "./kv-state.ts";
 import { kvNumbersOf } from "./number-types.ts";
@@ -77,9 +77,7 @@ function contextOf(info: GgufFileInfo, options: ChildOptions): number | Unavaila
   const kvBytes = options.kvBytes ?? process.availableMemory() / 2;
   const tokens = contextFor({ trainedTokens, sequences, kvBytesPerToken: kvBytesPerToken(info), kvBytes });
   if (tokens !== null) return tokens;
-  return unavailable(
-    `${sequences} sequences of ${LEAST_CONTEXT} tokens do not fit in the ${gibibytes(kvBytes)} of memory that KV may take`,
-  );
+  return unavailable(`${sequences} sequences of ${MIN_CONTEXT} tokens do not fit in the ${gibibytes(kvBytes)} of memory that KV may take`);
 }
 
 function checkInfo(info: GgufFileInfo, contextTokens: number, { sequences }: ChildOptions): Unavailable | undefined {

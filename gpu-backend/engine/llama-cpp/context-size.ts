@@ -1,7 +1,7 @@
 /** How long a context is where nobody names its length. */
 
 /** Fewer tokens serve nobody. */
-export const LEAST_CONTEXT = 512;
+export const MIN_CONTEXT = 512;
 /** As many as WARMPATH_CONTEXT_TOKENS takes. */
 const MAX_CONTEXT = 131_072;
 /** A length that memory bounds is a multiple of so many tokens. */
@@ -23,5 +23,5 @@ export function contextFor({ trainedTokens, sequences, kvBytesPerToken, kvBytes 
   if (Number.isNaN(kvBytesPerToken)) return Math.min(most, 8_192);
   const fitting = Math.floor(kvBytes / (sequences * kvBytesPerToken) / STEP) * STEP;
   if (most <= fitting) return most;
-  return fitting < LEAST_CONTEXT ? null : fitting;
+  return fitting < MIN_CONTEXT ? null : fitting;
 }

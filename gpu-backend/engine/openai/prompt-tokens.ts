@@ -18,12 +18,12 @@ const MAX_CALLS = 8;
 /** Of English in the vocabularies of today, about. */
 const BYTES_PER_TOKEN = 4;
 /** A learnt figure outside of this is no tokenizer's. */
-const LEAST_BYTES = 0.5;
+const MIN_BYTES = 0.5;
 const MAX_BYTES = 16;
 /** Weight of one request in the learnt figure. */
 const LEARN = 0.1;
 /** Of shorter prompts what the server adds is most. */
-const LEAST_LEARNT_TOKENS = 64;
+const MIN_LEARNT_TOKENS = 64;
 /** Pieces of one prompt that are tokenized apart. */
 const MAX_CUTS = 256;
 
@@ -50,8 +50,8 @@ export class PromptTokens {
 
   /** A prompt as text had so many tokens. */
   learn(prompt: string, promptTokens: number): void {
-    if (promptTokens < LEAST_LEARNT_TOKENS) return;
-    const bytes = Math.min(MAX_BYTES, Math.max(LEAST_BYTES, Buffer.byteLength(prompt) / promptTokens));
+    if (promptTokens < MIN_LEARNT_TOKENS) return;
+    const bytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, Buffer.byteLength(prompt) / promptTokens));
     this.#bytesPerToken += (bytes - this.#bytesPerToken) * LEARN;
   }
 
