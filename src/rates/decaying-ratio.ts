@@ -1,6 +1,6 @@
 /** Quotients learnt from reports. */
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
-import { Surprise } from "./surprise.ts";
+import { TrackingSignal } from "./tracking-signal.ts";
 
 /** What a report counts once much is known; and where reports have been off in one direction of late. */
 const GAIN = 0.1;
@@ -34,7 +34,7 @@ export class DecayingRatio {
   #reports = 0;
   /** Mean amount of reports. */
   #size = 0;
-  readonly #surprise = new Surprise();
+  readonly #signal = new TrackingSignal();
 
   constructor(mean: "geometric" | "arithmetic" = "geometric") {
     this.#arithmetic = mean === "arithmetic";
@@ -52,7 +52,7 @@ export class DecayingRatio {
     const size = Math.min(MOST, Math.max(LEAST_SIZE, bottom));
     this.#size = this.#reports === 0 ? size : this.#size + GAIN * (size - this.#size);
     const trust = Math.min(1, (2 * size) / (size + this.#size));
-    const least = this.#surprise.follow(off, trust) ? GAIN_SURPRISED : GAIN;
+    const least = this.#signal.follow(off, trust) ? GAIN_SURPRISED : GAIN;
     this.#reports++;
     const gain = trust * Math.max(least, 1 / (this.#reports + PRIOR_REPORTS));
     const cut = Math.min(MOST_LOG, Math.max(-MOST_LOG, off));

@@ -3,10 +3,10 @@
  *
  * Against what goes wrong with such fits: one odd report says little (residuals winsorised in the logarithm, P. Huber, Robust Statistics, 1981,
  * §7.8); what recent reports leave open is decided by older ones of other sizes (size-classes.ts); a term that explains little is not extrapolated
- * (soft threshold of R. Tibshirani's lasso, 1996, by coordinate descent); and after a change the past is forgotten faster (surprise.ts).
+ * (soft threshold of R. Tibshirani's lasso, 1996, by coordinate descent); and after a change the past is forgotten faster (tracking-signal.ts).
  */
 import { beliefIn, type SizeClass, SizeClasses } from "./size-classes.ts";
-import { Surprise } from "./surprise.ts";
+import { TrackingSignal } from "./tracking-signal.ts";
 
 /** Share of the past that a new report leaves; and where reports have been off in one direction of late. */
 const KEEP = 0.96;
@@ -66,7 +66,7 @@ export class DecayingFit {
   readonly #shape: FitShape;
   readonly #recent: Normal;
   readonly #classes = new SizeClasses();
-  readonly #surprise = new Surprise();
+  readonly #signal = new TrackingSignal();
   readonly #solution: Float64Array;
   #reports = 0;
   #solved = false;
@@ -97,7 +97,7 @@ export class DecayingFit {
     const told = Math.min(MOST_TARGET, Math.max(LEAST_TARGET, target));
     const expected = this.#expected(features, prior);
     const off = expected > 0 ? Math.log(told / expected) : 0;
-    const surprised = this.#surprise.follow(off, trust);
+    const surprised = this.#signal.follow(off, trust);
     const doubt = Math.min(1, this.#edge(off, surprised) / Math.abs(off || 1));
     this.#reports++;
     this.#recent.fade((surprised ? KEEP_SURPRISED : KEEP) ** (trust / reporters));

@@ -1,7 +1,7 @@
 /** Rates of a pool of like replicas: one fit for all, and each one's pace. */
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { DecayingFit, type FitShape, type SavedFit } from "./least-squares.ts";
-import { Surprise } from "./surprise.ts";
+import { TrackingSignal } from "./tracking-signal.ts";
 
 /** What a report counts in a replica's pace once much is known; and where the replica's reports have been off in one direction of late. */
 const GAIN = 0.03;
@@ -32,7 +32,7 @@ interface Pace {
   log: number;
   /** How far reports were from what was believed of it, on average; a logarithm. */
   spread: number;
-  surprise: Surprise;
+  signal: TrackingSignal;
 }
 
 /** A replica's own fit, and the reports, weighed by trust, for which it is believed. */
@@ -155,14 +155,14 @@ export class SharedFits {
 }
 
 function freshPace(): Pace {
-  return { reports: 0, log: 0, spread: 0, surprise: new Surprise() };
+  return { reports: 0, log: 0, spread: 0, signal: new TrackingSignal() };
 }
 
 /** @param log of how many times as long as the fit this report took. */
 function follow(pace: Pace, log: number, trust: number): void {
   if (!Number.isFinite(log)) return;
   const step = Math.min(MOST_LOG_PACE, Math.max(-MOST_LOG_PACE, log)) - pace.log;
-  const surprised = pace.surprise.follow(step, trust);
+  const surprised = pace.signal.follow(step, trust);
   pace.spread += SPREAD_GAIN * trust * (Math.min(MOST_LOG_PACE, Math.abs(step)) - pace.spread);
   pace.reports = Math.min(MOST_REPORTS, pace.reports + trust);
   const gain = Math.max(trust / Math.max(1, pace.reports), (surprised ? GAIN_SURPRISED : GAIN) * trust);

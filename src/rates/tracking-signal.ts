@@ -1,19 +1,19 @@
-/** Share of the past that a new error leaves in the means. */
+/** Share of the past that stays in the means when an error is added. */
 const KEEP = 0.8;
 /** Errors in one direction: their mean is at least this share of their mean size … */
 const ONE_SIDED = 0.75;
 /** … and at least this far from none, as a logarithm. */
 const LEAST_LOG = 0.3;
-/** Before so many errors nothing is known of them. */
+/** Fewer errors than this say nothing. */
 const LEAST_ERRORS = 5;
-/** An error counts at most so much, as a logarithm. */
+/** The most that one error counts, as a logarithm. */
 const MOST_LOG = Math.log(4);
 
 /**
  * Whether a forecast has been off in one direction of late: then what it forecasts has changed, and the past should be forgotten faster.
  * The tracking signal of D. Trigg and A. Leach, Exponential smoothing with an adaptive response rate, Operational Research Quarterly 18, 1967.
  */
-export class Surprise {
+export class TrackingSignal {
   #errors = 0;
   #mean = 0;
   #size = 0;
