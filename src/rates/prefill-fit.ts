@@ -1,6 +1,6 @@
 /** How the time of a prefill is fitted (shared-fit.ts): B*u + Q*u*(h + u/2) + what every prefill takes, for u tokens behind h others. */
 import type { FitShape } from "./least-squares.ts";
-import type { Work } from "./side-by-side.ts";
+import type { Work } from "./concurrent-prefills.ts";
 
 /**
  * A token of context costs at most this share of a computed token. In a transformer of width d that share is 4d / 24d² = 1 / (6d): what attention and

@@ -4,7 +4,7 @@ import type { Rates } from "../decision/decision.ts";
 import { Evidence } from "./evidence.ts";
 import { SharedFits, type SavedFits } from "./shared-fit.ts";
 import type { DecodeReport, PrefillReport } from "./rate-reports.ts";
-import { SideBySide } from "./side-by-side.ts";
+import { ConcurrentPrefills } from "./concurrent-prefills.ts";
 import { coldPrefill, PREFILL, prefillFeatures, prefillRates } from "./prefill-fit.ts";
 import { DecayingRatio, ReplicaRatios, type SavedRatio, type SavedRatios } from "./decaying-ratio.ts";
 
@@ -65,7 +65,7 @@ export class RateBook {
   /** By slot, of the last one, pool clock. */
   readonly #firstTokenAtMs: (number | undefined)[] = [];
   readonly #evidence = new Evidence();
-  readonly #sideBySide = new SideBySide();
+  readonly #sideBySide = new ConcurrentPrefills();
   /** Side by side in one report, of all. */
   #mostSequences = 0;
   /** Time of decodes, by what S + C*n + D*L makes of them: prefills come between, and the fit has its errors. */

@@ -15,7 +15,7 @@ interface Prefill extends Work {
   toMs: number;
 }
 
-export class SideBySide {
+export class ConcurrentPrefills {
   readonly #remembered: Prefill[][] = Array.from({ length: MAX_REPLICAS }, () => []);
 
   /** Remembers a prefill that ended, and returns all work known to have run in its time: its own, and of each other the share of its time that fell into it. */
