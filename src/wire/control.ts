@@ -93,7 +93,8 @@ const FromReplica = z.discriminatedUnion("type", [
 export type FromReplica = z.infer<typeof FromReplica>;
 export type Hello = Extract<FromReplica, { type: "hello" }>;
 
-const RefusalReason = z.enum([
+/** Why a pool refuses a replica, one word each; docs/glossary.md says what each means. */
+export const REFUSAL_REASONS = [
   "bad_token",
   "protocol",
   "hash_spec",
@@ -105,7 +106,8 @@ const RefusalReason = z.enum([
   "wrong_pool",
   "malformed",
   "too_fast",
-]);
+] as const;
+const RefusalReason = z.enum(REFUSAL_REASONS);
 export type RefusalReason = z.infer<typeof RefusalReason>;
 
 const FromPool = z.discriminatedUnion("type", [

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ERRORS } from "../../../src/errors.ts";
+import { ERROR_STATUS } from "../../../src/errors.ts";
+import { REFUSAL_REASONS } from "../../../src/wire/control.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
 
 const glossary = readFileSync(join(import.meta.dirname, "../../../docs/glossary.md"), "utf8");
@@ -29,4 +30,9 @@ test("the glossary has every header", () => {
 test("the glossary has every refusal with its status", () => {
   const named = rowsUnder("Refusals").map(([code = "", status]) => [code.replaceAll("`", ""), Number(status)] as const);
   expect(Object.fromEntries(named)).toEqual(Object.fromEntries(Object.entries(ERRORS).map(([code, { status }]) => [code, status])));
+});
+
+test("the glossary has every word with which a pool refuses a replica", () => {
+  const named = rowsUnder("Refused replicas").map(([word = ""]) => word.replaceAll("`", ""));
+  expect(named.toSorted()).toEqual(REFUSAL_REASONS.toSorted());
 });
