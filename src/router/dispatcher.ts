@@ -15,7 +15,7 @@ import type { Answered, AnswerTo, DecideAnswer, DecideRequest, FailedAttempt } f
 import { cannotMake, drained, knownTooLate, outlookOf, refusalOf, refused, tooLate } from "./refusal.ts";
 import { isProbablyTooLong, requestView } from "./request-view.ts";
 import { type Minter, reserve } from "./reservation.ts";
-import { isHeld, roomsOf } from "./room.ts";
+import { shouldWait, freeReplicas } from "./free-replicas.ts";
 import { couldPull } from "../decision/transfer-cost.ts";
 
 export type { PoolCard } from "./state.ts";
@@ -164,7 +164,7 @@ export class Dispatcher {
 
   /** Whoever waits for a better place does not wait for it beside an idle replica: after a while that one gets whom it costs least. */
   #serveIdle(plan: LinePlan, waiters: readonly Waiter[], answers: Answered[], nowMs: number): void {
-    const idle = roomsOf(this.#state).flatMap(({ slot, isIdle }) => (isIdle ? [slot] : []));
+    const idle = freeReplicas(this.#state).flatMap(({ slot, isIdle }) => (isIdle ? [slot] : []));
     for (const slot of this.#idle.waited(idle, nowMs)) {
       for (const row of plan.takersOf(slot).slice(0, MOST_MISSES)) {
         const id = waiters[row]?.claim.id ?? "";
@@ -252,7 +252,7 @@ export class Dispatcher {
     if (chosen === undefined || replica === undefined) return null;
     const { transfer } = decision;
     const mayWait = !toIdle && profile.holds === true && !isProbablyTooLong(state, request);
-    if (mayWait && isHeld(state, replica, chosen, transfer, nowMs)) return null;
+    if (mayWait && shouldWait(state, replica, chosen, transfer, nowMs)) return null;
     // Nobody is refused because a prefill ahead of it is overdue.
     const firstTokenInMs =
       firstTokenMs(chosen, transfer) -

@@ -3,7 +3,7 @@ import type { Claim } from "../pool/waiting-line.ts";
 import { barredFor, leftOutNow } from "./exclusion.ts";
 import type { PoolState } from "./state.ts";
 import type { DecideRequest } from "./question.ts";
-import { roomsOf } from "./room.ts";
+import { freeReplicas } from "./free-replicas.ts";
 
 /** So many of the line, first of all. */
 const MOST_LOOKED_AT = 64;
@@ -27,7 +27,7 @@ export function headsOf(state: PoolState, requestOf: (id: string) => DecideReque
     return !excluded.includes(slot) && !leftOut.includes(slot);
   };
   const out = leftOutNow(state, nowMs);
-  for (const { slot } of roomsOf(state)) {
+  for (const { slot } of freeReplicas(state)) {
     // Hardly anybody may go there: they are not looked for in the whole line.
     if (out.includes(slot)) continue;
     if (heads.some((claim) => mayGo(claim, slot))) continue;

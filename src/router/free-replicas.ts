@@ -1,4 +1,4 @@
-/** Replicas that could take a request now, and soon start it. */
+/** Replicas that can take a request now and start it soon. */
 import { placesOf } from "../pool/capacity.ts";
 import { takesRequests } from "../pool/membership.ts";
 import type { Replica } from "../pool/replica.ts";
@@ -6,15 +6,15 @@ import type { PlannedTransfer, ScoredCandidate } from "../decision/decision.ts";
 import { holdMs } from "../decision/hold.ts";
 import type { PoolState } from "./state.ts";
 
-interface Room {
+export interface FreeReplica {
   slot: number;
   /** Nothing runs there. */
   isIdle: boolean;
 }
 
-/** Those that take requests, have a place free and less queued than their hold. */
-export function roomsOf({ membership, leases, rates }: PoolState): Room[] {
-  return membership.replicas.flatMap((replica): Room[] => {
+/** Replicas that take requests, have a free place, and have less prefill queued than their hold. */
+export function freeReplicas({ membership, leases, rates }: PoolState): FreeReplica[] {
+  return membership.replicas.flatMap((replica): FreeReplica[] => {
     const { slot, capacity } = replica;
     if (!takesRequests(replica)) return [];
     const { inFlight, queuedPrefillMs } = leases.load(slot);
@@ -23,8 +23,8 @@ export function roomsOf({ membership, leases, rates }: PoolState): Room[] {
   });
 }
 
-/** Whether more is queued than its hold allows, where the prompt of who goes to `replica` would be computed. What is overdue there holds nobody back (view.ts). */
-export function isHeld(
+/** Whether a request for `replica` should wait in line: the replica that would compute its prompt has more queued than its hold. Overdue prefill is not counted (view.ts). */
+export function shouldWait(
   state: PoolState,
   replica: Replica,
   { terms }: Pick<ScoredCandidate, "terms">,
