@@ -77,7 +77,7 @@ export interface CandidateView {
   kvTokens: number;
   sequences: number;
   queueLimit: number;
-  /** W + V from which on it rather waits in line (hold.ts), ms. */
+  /** W + V from which on it rather waits in line (wait-threshold.ts), ms. */
   holdMs: number;
   rates: Rates;
   /** May take new requests at all: ready, role decode. */

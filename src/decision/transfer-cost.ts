@@ -1,7 +1,7 @@
 /** What a transfer between two replicas costs, and what it must gain: what the cost table (cost-table.ts) is filled with. */
 import { computeMs, felt, stallMs } from "./cost.ts";
 import type { CandidateView, PoolView, Profile, RequestView, ScoredCandidate } from "./decision.ts";
-import { BOOKING_MS } from "./hold.ts";
+import { BOOKING_MS } from "./wait-threshold.ts";
 
 /** A pull of fewer tokens is not worth a connection. */
 export const LEAST_PULLED_TOKENS = 256;

@@ -3,7 +3,7 @@ import { placesOf } from "../pool/capacity.ts";
 import { takesRequests } from "../pool/membership.ts";
 import type { Replica } from "../pool/replica.ts";
 import type { PlannedTransfer, ScoredCandidate } from "../decision/decision.ts";
-import { holdMs } from "../decision/hold.ts";
+import { waitThresholdMs } from "../decision/wait-threshold.ts";
 import type { PoolState } from "./state.ts";
 
 export interface FreeReplica {
@@ -18,7 +18,7 @@ export function freeReplicas({ membership, leases, rates }: PoolState): FreeRepl
     const { slot, capacity } = replica;
     if (!takesRequests(replica)) return [];
     const { inFlight, queuedPrefillMs } = leases.load(slot);
-    const isSoon = queuedPrefillMs < holdMs(rates.of(slot), capacity);
+    const isSoon = queuedPrefillMs < waitThresholdMs(rates.of(slot), capacity);
     return inFlight < placesOf(capacity) && isSoon ? [{ slot, isIdle: inFlight === 0 }] : [];
   });
 }
@@ -34,5 +34,5 @@ export function shouldWait(
   const elsewhere = transfer?.kind === "prefill" ? state.replica(transfer.replica) : undefined;
   const { slot, capacity } = elsewhere ?? replica;
   const ahead = elsewhere === undefined || transfer === null ? terms.queueMs : transfer.senderMs - transfer.senderWorkMs;
-  return ahead - state.leases.prefills.overdueMs(slot, nowMs) >= holdMs(state.rates.of(slot), capacity);
+  return ahead - state.leases.prefills.overdueMs(slot, nowMs) >= waitThresholdMs(state.rates.of(slot), capacity);
 }

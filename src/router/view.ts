@@ -5,7 +5,7 @@ import type { Replica } from "../pool/replica.ts";
 import { type SegmentSchedule, segmentEnds } from "../prefix/segment.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { CandidateView, PoolView } from "../decision/decision.ts";
-import { holdMs } from "../decision/hold.ts";
+import { waitThresholdMs } from "../decision/wait-threshold.ts";
 import type { PoolState } from "./state.ts";
 import { halvesOf, predictedTokensAt } from "../pool/predicted-paths.ts";
 
@@ -73,7 +73,7 @@ export function loadedView(state: PoolState, replica: Replica, nowMs: number): C
     sequences: capacity.sequences,
     queueLimit: capacity.queueLimit,
     // What is overdue moves others away and holds nobody back: where there is no other, nothing is gained by waiting in line.
-    holdMs: holdMs(rates, capacity) + overdueMs,
+    holdMs: waitThresholdMs(rates, capacity) + overdueMs,
     rates,
     eligible: takesRequests(replica),
     prefills: isReady(replica) && !roles.includes("decode"),

@@ -1,4 +1,4 @@
-/** How much may be queued on a replica before a request rather waits in the pool's line, where a better place can still be found for it. */
+/** The predicted prefill queued on a replica from which on a request waits in line, where a better replica can still be chosen for it. */
 import type { Capacity } from "../pool/replica.ts";
 import type { Rates } from "./decision.ts";
 
@@ -9,7 +9,7 @@ const STEP_TOKENS = 8_192;
 /** From a first token on the replica to the next request there takes a report, a decision and a forward. */
 export const BOOKING_MS = 40;
 
-/** ms of predicted prefill ahead of it, W + V, below which a request is sent. A replica with nothing queued is always below it. */
-export function holdMs(rates: Rates, { stepTokens = STEP_TOKENS, contextTokens }: Capacity): number {
+/** The hold of a replica, ms: a request is sent while less predicted prefill, W + V, is ahead of it. A replica with an empty queue is always below. */
+export function waitThresholdMs(rates: Rates, { stepTokens = STEP_TOKENS, contextTokens }: Capacity): number {
   return Math.max(BOOKING_MS, STEPS * Math.min(stepTokens, contextTokens) * rates.prefillMsPerToken);
 }
