@@ -5,7 +5,7 @@
 import { compactView, expandView } from "./compact-view.ts";
 import type { CompactRecord, DecisionOutcome, ExplainRecord, RunningDecision } from "./record.ts";
 import { batchOf, recordsOf, type RecordBatch } from "./record-batch.ts";
-import { firstOf, LAST, type RingEntry, TenantShelf } from "./tenant-shelf.ts";
+import { firstOf, LAST, type RingEntry, TenantRecords } from "./tenant-records.ts";
 
 interface RingLimits {
   records: number;
@@ -37,7 +37,7 @@ export class ExplainRing {
   /** By request id: its attempts, first one first. */
   readonly #attempts = new Map<string, RingEntry[]>();
   /** By tenant; the one that decided last is the last. */
-  readonly #shelves = new Map<string, TenantShelf>();
+  readonly #byTenant = new Map<string, TenantRecords>();
   readonly #unwritten = new Set<RingEntry>();
   /** As they were decided and not yet compact, oldest first. */
   readonly #large = new Set<RingEntry>();
@@ -92,7 +92,7 @@ export class ExplainRing {
     if (entry.record !== null) this.#unwritten.add(entry);
     if (entry.running && entry.known.outcome.ended !== null) {
       entry.running = false;
-      if (entry.record !== null) this.#shelves.get(entry.known.tenant)?.ended(entry);
+      if (entry.record !== null) this.#byTenant.get(entry.known.tenant)?.ended(entry);
       else this.#remember(entry);
     }
     return true;
@@ -106,14 +106,14 @@ export class ExplainRing {
 
   /** A tenant's last records, newest first. */
   *lastOf(tenant: string): Generator<CompactRecord> {
-    const entries = [...(this.#shelves.get(tenant)?.entries() ?? [])].sort((one, other) => other.number - one.number);
+    const entries = [...(this.#byTenant.get(tenant)?.entries() ?? [])].sort((one, other) => other.number - one.number);
     for (const { record } of entries) if (record !== null) yield compact(record);
   }
 
   /** The next of those unwritten, and what is kept of those that lie in `row`, which is about to be overwritten; null when there are none. */
   batch(row: number, mostBytes: number): RingBatch | null {
     const entries: RingEntry[] = [];
-    for (const shelf of this.#shelves.values()) for (const entry of shelf.entries()) if (entry.row === row) entries.push(entry);
+    for (const records of this.#byTenant.values()) for (const entry of records.entries()) if (entry.row === row) entries.push(entry);
     const moved = new Set(entries);
     for (const entry of this.#unwritten) if (!moved.has(entry)) entries.push(entry);
     if (entries.length === 0) return null;
@@ -124,8 +124,8 @@ export class ExplainRing {
 
   /** The batch lies in `row`, and nothing else does. Call it in the same turn as `batch`. */
   written(row: number, { entries }: RingBatch): void {
-    for (const shelf of this.#shelves.values())
-      for (const entry of shelf.entries())
+    for (const records of this.#byTenant.values())
+      for (const entry of records.entries())
         if (entry.row === row) {
           entry.row = null;
           this.#unwritten.add(entry);
@@ -143,12 +143,12 @@ export class ExplainRing {
       for (const record of recordsOf(batch)) this.#insert(record, { running: false, row });
     }
     // A record that was completed, or moved because its row was overwritten, lies in a later row than others decided after it.
-    for (const shelf of this.#shelves.values()) {
-      const entries = [...shelf.entries()].sort((one, other) => one.known.decidedAtMs - other.known.decidedAtMs);
-      for (const entry of entries) shelf.remove(entry);
+    for (const records of this.#byTenant.values()) {
+      const entries = [...records.entries()].sort((one, other) => one.known.decidedAtMs - other.known.decidedAtMs);
+      for (const entry of entries) records.remove(entry);
       for (const entry of entries) {
         entry.number = ++this.#added;
-        shelf.add(entry);
+        records.add(entry);
       }
     }
   }
@@ -163,10 +163,10 @@ export class ExplainRing {
       id,
       attempts === undefined ? [entry] : [...attempts, entry].sort((one, other) => one.known.attempt - other.known.attempt),
     );
-    const shelf = this.#shelves.get(tenant) ?? new TenantShelf();
-    this.#shelves.delete(tenant);
-    this.#shelves.set(tenant, shelf);
-    shelf.add(entry);
+    const records = this.#byTenant.get(tenant) ?? new TenantRecords();
+    this.#byTenant.delete(tenant);
+    this.#byTenant.set(tenant, records);
+    records.add(entry);
     this.#size++;
     this.#bytes += entry.bytes;
     if (!isCompact(record)) this.#large.add(entry);
@@ -176,13 +176,13 @@ export class ExplainRing {
 
   #makeRoom(): void {
     const { tenants, records, bytes } = this.#limits;
-    if (this.#shelves.size > tenants) {
-      const [oldest] = this.#shelves.values();
+    if (this.#byTenant.size > tenants) {
+      const [oldest] = this.#byTenant.values();
       for (const entry of oldest?.entries() ?? []) this.#drop(entry);
     }
     while (this.#size > records || (this.#bytes > bytes && this.#size > 1)) {
-      let fullest: TenantShelf | undefined;
-      for (const shelf of this.#shelves.values()) if (shelf.size > (fullest?.size ?? 0)) fullest = shelf;
+      let fullest: TenantRecords | undefined;
+      for (const each of this.#byTenant.values()) if (each.size > (fullest?.size ?? 0)) fullest = each;
       // A flood is cut before time is spent on its records; what many tenants have that want no more than their last is made smaller first.
       const large = this.#size <= records && (fullest?.size ?? 0) <= 2 * LAST ? firstOf(this.#large) : undefined;
       const victim = fullest?.leastWanted();
@@ -220,9 +220,9 @@ export class ExplainRing {
 
   #unshelve(entry: RingEntry): void {
     const { tenant } = entry.known;
-    const shelf = this.#shelves.get(tenant);
-    shelf?.remove(entry);
-    if (shelf?.size === 0) this.#shelves.delete(tenant);
+    const records = this.#byTenant.get(tenant);
+    records?.remove(entry);
+    if (records?.size === 0) this.#byTenant.delete(tenant);
     this.#size--;
     this.#bytes -= entry.bytes;
     this.#unwritten.delete(entry);

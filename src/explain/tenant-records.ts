@@ -1,7 +1,7 @@
 /** One tenant's records in the ring, and which of them it can best do without. */
 import type { CompactRecord, ExplainRecord, RunningDecision } from "./record.ts";
 
-/** A tenant's last so many decisions are always among its records, and so are the last so many that have ended. */
+/** This many of a tenant's last decisions are always among its records, and as many of the last that have ended. */
 export const LAST = 100;
 
 export interface RingEntry {
@@ -18,7 +18,7 @@ export interface RingEntry {
   part: Set<RingEntry> | null;
 }
 
-export class TenantShelf {
+export class TenantRecords {
   /** The last that were decided, oldest first. */
   readonly #last = new Set<RingEntry>();
   /** Older ones that still run: a sample where there is no room for all. */
