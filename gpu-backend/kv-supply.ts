@@ -56,11 +56,11 @@ export class KvSupply {
   readonly transfers = new TransferCounts();
   readonly #pace: PrefillPace;
 
-  readonly #leastLoadMs: number;
+  readonly #minLoadMs: number;
 
-  /** `tiers`: null where none is configured. `leastLoadMs`: they are waited for this long at least, if they have to be. */
-  constructor(exchange: KvSupply["exchange"], tiers: TierStack | null, leastLoadMs = LEAST_LOAD_MS) {
-    this.#leastLoadMs = leastLoadMs;
+  /** `tiers`: null where none is configured. `minLoadMs`: they are waited for this long at least, if they have to be. */
+  constructor(exchange: KvSupply["exchange"], tiers: TierStack | null, minLoadMs = MIN_LOAD_MS) {
+    this.#minLoadMs = minLoadMs;
     this.exchange = exchange;
     this.#tiers = tiers;
     const { blockTokens, kvTokenBytes } = exchange.card;
@@ -199,7 +199,7 @@ export class KvSupply {
       return { key, tokens: prepared.tokens.subarray(at, at + blockTokens) };
     });
     // A tier that stands still must not cost more than computing what it has.
-    const ms = Math.max(MIN_LOAD_MS, count * blockTokens * this.#pace.msPerToken);
+    const ms = Math.max(this.#minLoadMs, count * blockTokens * this.#pace.msPerToken);
     const blocks = await loadWithin(tiers, wanted, ms, signal);
     if (blocks.length === 0) return NOTHING;
     const restore: Restore = { from: prepared.heldBlocks, blocks, tail: null };

@@ -44,7 +44,7 @@ export interface SimulatedRouter {
 }
 
 /** How the router learns what replicas hold. */
-export interface EventOptions {
+interface EventOptions {
   /** From a change at the replica until the router knows it. */
   delayMs: number;
   /** Share of residency frames that are lost, 0 to 1. */

@@ -30,8 +30,6 @@ export const ADMISSION_LIVES_MS = 15_000;
 export const ACCEPTED_WITHIN_MS = 1_000;
 /** An edge takes a replica for lost that has said nothing for this long after the body had time to arrive. */
 export const HEADERS_TIMEOUT_MS = 3_000;
-/** A body may be on its way between edge and replica for as long as it takes at this pace. */
-export const LEAST_BODY_BYTES_PER_MS = 2_048;
 /** While a replica has nothing to say it shows this often that it lives. */
 export const PULSE_MS = 1_000;
 /** An edge takes a replica for lost that has begun to answer and has been silent for this long. */

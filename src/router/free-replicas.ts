@@ -6,7 +6,7 @@ import type { PlannedTransfer, ScoredCandidate } from "../decision/decision.ts";
 import { waitThresholdMs } from "../decision/wait-threshold.ts";
 import type { PoolState } from "./state.ts";
 
-export interface FreeReplica {
+interface FreeReplica {
   slot: number;
   /** Nothing runs there. */
   isIdle: boolean;

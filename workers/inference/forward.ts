@@ -2,9 +2,9 @@
  * Bytes from a replica to a client. Until the first content event the edge reads along, so that a lost replica can be replaced without
  * the client noticing; from then on the platform moves the bytes and no JavaScript runs per token.
  */
-import type { Placed } from "./place.ts";
+import { LEAST_BODY_BYTES_PER_MS, type Placed } from "./place.ts";
 import { TICK_MS, type Ticker } from "../ticker.ts";
-import { LEAST_BODY_BYTES_PER_MS, SILENCE_MS } from "../../src/limits.ts";
+import { SILENCE_MS } from "../../src/limits.ts";
 
 /** After so many a running stream's lease is looked at again: a frozen replica closes no socket. */
 const LEASE_CHECK_TICKS = 10;

@@ -1,11 +1,14 @@
 /** One try at one replica: the request is sent there, and the replica says what comes of it. */
 import { apiError } from "../../src/errors.ts";
-import { HEADERS_TIMEOUT_MS, LEAST_BODY_BYTES_PER_MS } from "../../src/limits.ts";
+import { HEADERS_TIMEOUT_MS } from "../../src/limits.ts";
 import type { ReplicaAnswer } from "../../src/router/dispatcher.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import { encodeSource } from "../../src/wire/ticket.ts";
 import { type ReplicaAnswerBody, verdictOf } from "../verdict.ts";
 import type { InferenceCall } from "./call.ts";
+
+/** A body may be on its way between edge and replica for as long as it takes at this pace. */
+export const LEAST_BODY_BYTES_PER_MS = 2_048;
 
 /** A request that is at a replica. */
 export interface Acceptance {

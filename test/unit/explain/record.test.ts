@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decide } from "../../../src/decision/decide.ts";
-import { decodeRecord, encodeRecord, explain, replay, type EncodedRecord, type ExplainRecord } from "../../../src/explain/record.ts";
-import { CACHE_AWARE, PROFILES } from "../../../src/decision/profiles.ts";
-import { anyDraw, anyRequest, anyView, candidate, request, viewOf } from "../decision/views.ts";
+import { decodeRecord, encodeRecord, explain, replay, type EncodedRecord } from "../../../src/explain/record.ts";
+import { PROFILES } from "../../../src/decision/profiles.ts";
+import { anyDraw, anyRequest, anyView } from "../decision/views.ts";
 
 describe("replay", () => {
   it("decides the same again, from memory and from JSON, whatever the view", () => {

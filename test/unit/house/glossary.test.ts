@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { ERROR_STATUS } from "../../../src/errors.ts";
+import { ERRORS } from "../../../src/errors.ts";
 import { REFUSAL_REASONS } from "../../../src/wire/control.ts";
 import { HEADER } from "../../../src/wire/headers.ts";
 
