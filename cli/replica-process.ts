@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { forkDyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import type { ServedRequest } from "../gpu-backend/served-request.ts";
-import type { PlaceChange } from "../gpu-backend/tell.ts";
+import type { MembershipChange } from "../gpu-backend/operator-log.ts";
 import { ROOT } from "./bundle.ts";
 import { endOf } from "./voice.ts";
 
@@ -33,7 +33,7 @@ export interface ReplicaEvents {
   started(name: string, child: ChildProcess): void;
   joined(name: string, url: string): void;
   /** A line of the replica about itself. `what`: what whoever runs the edge, too, sees by itself. */
-  news?(name: string, line: string, what: PlaceChange | null): void;
+  news?(name: string, line: string, what: MembershipChange | null): void;
   /** So much of its model is loaded, 0 to 1. */
   loading?(name: string, part: number): void;
   /** It has answered a request. */
@@ -61,7 +61,7 @@ interface Said {
   url?: string;
   message?: string;
   line?: string;
-  what?: PlaceChange | null;
+  what?: MembershipChange | null;
   served?: ServedRequest;
 }
 
@@ -71,7 +71,7 @@ export function startReplica(name: string, environment: Record<string, string>, 
   let deaths = 0;
   const gone = Promise.withResolvers<void>();
 
-  const tell = (line: string, what: PlaceChange | null): void => {
+  const log = (line: string, what: MembershipChange | null): void => {
     if (events.news === undefined) process.stderr.write(`${line}\n`);
     else events.news(name, line, what);
   };
@@ -92,7 +92,7 @@ export function startReplica(name: string, environment: Record<string, string>, 
       if (said.type === "joined") events.joined(name, said.url ?? "");
       if (said.type === "failed") message = said.message ?? "";
       if (said.type === "loading") events.loading?.(name, said.part ?? 0);
-      if (said.type === "news") tell(said.line ?? "", said.what ?? null);
+      if (said.type === "news") log(said.line ?? "", said.what ?? null);
       if (said.type === "request" && said.served !== undefined) events.served?.(name, said.served);
     });
     started.once("exit", (code, signal) => {

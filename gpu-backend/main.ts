@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openEngine } from "./engine/open-engine.ts";
 import type { Replica } from "./replica.ts";
-import { tellTo } from "./tell.ts";
+import { sendLogTo } from "./operator-log.ts";
 
 /** From the end of the drain to that of the process. */
 const LEAVE_MS = 3_500;
@@ -21,7 +21,7 @@ function fail(message: string): never {
 
 // A launcher decides what of it is shown, and keeps all of it.
 if (process.send !== undefined) {
-  tellTo(
+  sendLogTo(
     (line, what) => process.send?.({ type: "news", line, what }),
     (part) => process.send?.({ type: "loading", part }),
   );

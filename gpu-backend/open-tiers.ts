@@ -7,7 +7,7 @@ import type { Tier } from "./blocks/tier.ts";
 import type { TierConfig } from "./config.ts";
 import type { EngineKey, KvCard } from "./engine/engine.ts";
 import { steadyNowMs } from "./steady-clock.ts";
-import { tell } from "./tell.ts";
+import { logLine } from "./operator-log.ts";
 
 /** Loads are timed by it, and until when peers want their blocks is said in it. */
 const now = steadyNowMs;
@@ -32,7 +32,7 @@ export async function openTiers(
     try {
       tiers.push(await openDiskTier({ ...config.disk, now, kvSpace }));
     } catch (error) {
-      tell(`The disk tier is not used: ${error instanceof Error ? error.message : "unknown reason"}`);
+      logLine(`The disk tier is not used: ${error instanceof Error ? error.message : "unknown reason"}`);
     }
   }
   if (config.store !== null) {

@@ -21,10 +21,10 @@ import { LeaseReporter } from "./lease-reporter.ts";
 import { type OpenedTiers, openTiers } from "./open-tiers.ts";
 import { endInterestOf, onceKnown } from "./late-ends.ts";
 import type { ReplicaCounts } from "./metrics.ts";
-import { PlaceVoice } from "./place-voice.ts";
+import { MembershipLog } from "./membership-log.ts";
 import { type Opened, Prompts } from "./prompts.ts";
 import { steadyNowMs } from "./steady-clock.ts";
-import { tell } from "./tell.ts";
+import { logLine } from "./operator-log.ts";
 import { tierFills } from "./tier-fills.ts";
 import { type Sender, senderOf } from "./transfers.ts";
 import { BELOW_DEVICE, TIER } from "../src/residency/tiers.ts";
@@ -131,7 +131,7 @@ export class Replica {
   }
 
   join(url: string, onState: (ready: boolean) => void): void {
-    const voice = new PlaceVoice(this.config, url);
+    const log = new MembershipLog(this.config, url);
     this.#announcer = announce({
       join: this.config.join,
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
@@ -155,12 +155,12 @@ export class Replica {
         this.#live.get(`${id}/${attempt}`)?.run.cancel();
         this.sender.cancel(id, attempt);
       },
-      onRefused: (message) => voice.refused(message),
-      onUnreached: (message) => voice.unreached(message),
-      onLeftOut: (message) => voice.leftOut(message),
-      onSocket: (event) => voice.socket(event),
+      onRefused: (message) => log.refused(message),
+      onUnreached: (message) => log.unreached(message),
+      onLeftOut: (message) => log.leftOut(message),
+      onSocket: (event) => log.socket(event),
       onState: (ready) => {
-        if (ready) voice.joined();
+        if (ready) log.joined();
         onState(ready);
       },
     });
@@ -280,7 +280,7 @@ function withoutExchange({ roles, tiers, name }: ReplicaConfig): { message: stri
     return { message: "This engine can't give away what it computed: its replica can't have the role prefill alone (WARMPATH_ROLES)." };
   }
   if (tiers.disk !== null || tiers.store !== null) {
-    tell(`${name} uses no tier below the device: what its engine holds can't leave it.`);
+    logLine(`${name} uses no tier below the device: what its engine holds can't leave it.`);
   }
   return null;
 }

@@ -8,7 +8,7 @@ import type { InnerRequest } from "../src/wire/inner.ts";
 import { inputItemsOf } from "../src/wire/responses-items.ts";
 import { responseId, responseObject } from "../src/wire/response-object.ts";
 import type { WholeAnswer } from "../src/wire/whole-answer.ts";
-import { tell } from "./tell.ts";
+import { logLine } from "./operator-log.ts";
 import { withinLimit } from "./time-limit.ts";
 
 /** Limit of all tries together; the client waits for the end of its answer meanwhile. */
@@ -61,7 +61,7 @@ export async function storeResponse(
     }
   });
   const why = tried.type === "done" ? tried.result : "no answer in time";
-  if (why !== null) tell(`${responseId(head)} is not stored by the edge: ${why}`);
+  if (why !== null) logLine(`${responseId(head)} is not stored by the edge: ${why}`);
 }
 
 async function put(url: string, ticket: string, body: string, signal: AbortSignal): Promise<"stored" | { why: string; final: boolean }> {

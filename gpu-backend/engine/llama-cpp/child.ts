@@ -5,7 +5,7 @@ import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { forkDyingWithParent } from "../../dies-with-parent.ts";
 import { withoutOurs } from "../../environment.ts";
-import { tellLoading } from "../../tell.ts";
+import { logLoading } from "../../operator-log.ts";
 import type { EngineCard, KvCard } from "../engine.ts";
 import type { ChildMessage, ChildOptions, ParentMessage } from "./messages.ts";
 import { makeScratch } from "./scratch.ts";
@@ -103,7 +103,7 @@ function firstWord(process: ChildProcess): Promise<ChildMessage> {
   return new Promise((resolve) => {
     const hear = (given: unknown): void => {
       const message = given as ChildMessage;
-      if (message.type === "loading") return tellLoading(message.part);
+      if (message.type === "loading") return logLoading(message.part);
       process.off("message", hear);
       resolve(message);
     };

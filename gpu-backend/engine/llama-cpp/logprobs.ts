@@ -22,9 +22,9 @@ export class LogprobReader {
     const logits = new Map<number, number>();
     for (let i = 0; i + 1 < pairs.length; i += 2) logits.set(pairs[i] ?? -1, pairs[i + 1] ?? -Infinity);
     const base = (logits.get(largest) ?? 0) + Math.log(weight);
-    const tell = (token: number) => ({ ...this.#spell(token), logprob: Math.min(0, (logits.get(token) ?? -Infinity) - base) });
+    const spelled = (token: number) => ({ ...this.#spell(token), logprob: Math.min(0, (logits.get(token) ?? -Infinity) - base) });
     const ranked = [...logits.entries()].toSorted((a, b) => b[1] - a[1]).slice(0, top);
-    return { ...tell(chosen), top: ranked.map(([token]) => tell(token)) };
+    return { ...spelled(chosen), top: ranked.map(([token]) => spelled(token)) };
   }
 
   #makeGreedy(): Sampler {

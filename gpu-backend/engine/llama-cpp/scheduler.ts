@@ -70,7 +70,7 @@ export class Scheduler {
     this.#give(run, restore);
     this.#queue.push(run);
     const { tokens, keys } = run;
-    this.#news.tell(run, { type: "queued", promptTokens: tokens.length, blocks: { tokenEnds: vocabulary.ends(tokens), blockKeys: keys } });
+    this.#news.add(run, { type: "queued", promptTokens: tokens.length, blocks: { tokenEnds: vocabulary.ends(tokens), blockKeys: keys } });
     this.#news.flush();
     this.#wake?.();
   }
@@ -193,7 +193,7 @@ export class Scheduler {
     const first = await this.#transfers.place(run, placement);
     run.cachedTokens = run.sequence.blocks.length * table.blockTokens;
     this.#running.add(run);
-    this.#news.tell(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: run.restoreMs });
+    this.#news.add(run, { type: "started", cachedTokens: run.cachedTokens, restoreMs: run.restoreMs });
     if (first !== undefined) this.#take(run, first.token, first.logprobs ?? undefined);
   }
 
@@ -263,15 +263,15 @@ export class Scheduler {
     const bytes = vocabulary.outputBytes(token);
     const text = run.output.push(bytes);
     if (logprob !== undefined) run.logprobs?.push(logprob, bytes, run.output.decoded);
-    this.#news.tellText(run, text, false);
+    this.#news.addText(run, text, false);
     if (run.output.stopped) this.#finish(run, "stop");
     else if (run.outputTokens >= run.maxTokens) this.#finish(run, "length");
   }
 
   #finish(run: Run, reason: FinishReason, message?: string): void {
-    if (reason === "stop" || reason === "length") this.#news.tellText(run, run.output.end(), true);
+    if (reason === "stop" || reason === "length") this.#news.addText(run, run.output.end(), true);
     this.#end(run);
-    this.#news.tell(run, run.finished(reason, message));
+    this.#news.add(run, run.finished(reason, message));
     if (run.handOver === undefined) return;
     this.#news.flush();
     run.handOver.answer({ type: "failed", message: message ?? reason });

@@ -25,14 +25,14 @@ export class StepNews {
     this.#loadChanged = true;
   }
 
-  tell(run: Run, event: RunEvent["event"]): void {
+  add(run: Run, event: RunEvent["event"]): void {
     this.#loadChanged = true;
     if (run.handOver === undefined) this.#events.push({ id: run.id, event });
   }
 
-  tellText(run: Run, text: string, last: boolean): void {
+  addText(run: Run, text: string, last: boolean): void {
     const delta = run.delta(text, last);
-    if (delta !== undefined) this.tell(run, delta);
+    if (delta !== undefined) this.add(run, delta);
   }
 
   flush(): void {

@@ -45,13 +45,13 @@ export class VllmResidency implements EngineKv {
   /** Events come as soon as their socket is there: what they have said before somebody listens is told at once. */
   onResidency(listener: (changes: BlockChange[]) => void): void {
     this.#listener = listener;
-    this.#tell(changesOf(this.#tierBits, true));
+    this.#emitChanges(changesOf(this.#tierBits, true));
   }
 
   apply(steps: readonly FeedStep[]): void {
     for (const step of steps) {
       if (step.type === "forget") this.#forget();
-      if (step.type === "apply") this.#tell(step.batch.events.flatMap((event) => this.#changesOf(event)));
+      if (step.type === "apply") this.#emitChanges(step.batch.events.flatMap((event) => this.#changesOf(event)));
     }
   }
 
@@ -114,10 +114,10 @@ export class VllmResidency implements EngineKv {
     this.#hasOtherBlocks = false;
     const gone = [...this.#tierBits];
     this.#tierBits.clear();
-    this.#tell(changesOf(gone, false));
+    this.#emitChanges(changesOf(gone, false));
   }
 
-  #tell(changes: BlockChange[]): void {
+  #emitChanges(changes: BlockChange[]): void {
     if (changes.length > 0) this.#listener(changes);
   }
 }

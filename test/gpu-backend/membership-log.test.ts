@@ -1,7 +1,7 @@
 /** What a replica says of its place: a line at each change, repeats at most once a minute. */
 import { describe, expect, it } from "vitest";
 import { ChangeLines } from "../../gpu-backend/change-lines.ts";
-import { PlaceVoice } from "../../gpu-backend/place-voice.ts";
+import { MembershipLog } from "../../gpu-backend/membership-log.ts";
 
 /** A clock that is moved. */
 function clock(): { nowMs: () => number; later: (ms: number, run: () => void) => void; pass: (ms: number) => void } {
@@ -46,27 +46,27 @@ describe("lines about a state", () => {
   });
 });
 
-describe("a replica's place", () => {
+describe("the membership log of a replica", () => {
   const place = { join: "wss://edge.example/announce/large", joinToken: "wpj_secret", name: "gpu-1", pool: "large" };
 
   function heard(answers: (string | null)[] = []) {
     const [said, time] = [[] as string[], clock()];
     let asked = 0;
-    const voice = new PlaceVoice(
+    const log = new MembershipLog(
       place,
       "https://gpu-1.example",
       (line) => void said.push(line),
       time,
       () => Promise.resolve(answers[Math.min(asked++, answers.length - 1)] ?? null),
     );
-    return { said, time, voice, asked: () => asked };
+    return { said, time, log, asked: () => asked };
   }
 
-  it("is told when it is taken and when it is lost", () => {
-    const { said, voice } = heard();
-    voice.joined();
-    voice.socket("lost");
-    voice.joined();
+  it("has a line when the pool takes the replica and when the replica loses the edge", () => {
+    const { said, log } = heard();
+    log.joined();
+    log.socket("lost");
+    log.joined();
     expect(said).toEqual([
       "gpu-1 has joined pool large at edge.example, which reaches it at https://gpu-1.example.",
       "gpu-1 lost the edge at edge.example. It tries to join again.",
@@ -75,30 +75,30 @@ describe("a replica's place", () => {
   });
 
   it("that can't be had is told with the cause, once the edge had time to start, and again when the cause changes", async () => {
-    const { said, time, voice, asked } = heard([
+    const { said, time, log, asked } = heard([
       "The edge can't be reached.",
       "The edge can't be reached.",
       "The edge refuses the join token.",
     ]);
     for (let tries = 0; tries < 20; tries++) {
-      voice.socket("failed");
+      log.socket("failed");
       await Promise.resolve();
       await Promise.resolve();
       time.pass(1_000);
     }
     expect(said).toEqual(["gpu-1 can't join: The edge can't be reached.", "gpu-1 can't join: The edge refuses the join token."]);
     expect(asked()).toBe(4);
-    voice.socket("open");
-    voice.socket("failed");
+    log.socket("open");
+    log.socket("failed");
     await Promise.resolve();
     expect(asked()).toBe(4);
   });
 
   it("is told without the token", () => {
-    const { said, voice } = heard();
-    voice.refused("This pool has another model.");
-    voice.unreached("no answer within 2 s");
-    voice.leftOut("Its last 3 requests came to nothing.");
+    const { said, log } = heard();
+    log.refused("This pool has another model.");
+    log.unreached("no answer within 2 s");
+    log.leftOut("Its last 3 requests came to nothing.");
     expect(said.join("\n")).toMatch(/was refused by its pool: This[^]*has no way back: no answer[^]*is left out by its pool: Its last 3/);
     expect(said.join("\n")).not.toContain("wpj_");
   });

@@ -1,10 +1,10 @@
-/** What a replica says of its place in its pool: joined, lost, refused, and why it can't join. */
+/** Logs each change of a replica's membership in its pool: joined, lost, refused, and why it cannot join. */
 import { ChangeLines, type Clock } from "./change-lines.ts";
 import type { ReplicaConfig } from "./config.ts";
 import { edgeProblem } from "./edge-probe.ts";
-import { type PlaceChange, tell } from "./tell.ts";
+import { type MembershipChange, logLine } from "./operator-log.ts";
 
-/** An edge that starts, or starts again, is not there for so long. */
+/** An edge that starts, or starts again, is away for at most this long. */
 const GRACE_MS = 2_500;
 /** While the socket does not open, the edge is asked why at most this often. */
 const ASK_MS = 5_000;
@@ -16,11 +16,11 @@ const CLOCK: Clock = {
 
 type Place = Pick<ReplicaConfig, "join" | "joinToken" | "name" | "pool">;
 
-export class PlaceVoice {
+export class MembershipLog {
   readonly #place: Place;
   readonly #url: string;
   readonly #edge: string;
-  readonly #lines: ChangeLines<PlaceChange | null>;
+  readonly #lines: ChangeLines<MembershipChange | null>;
   readonly #ask: () => Promise<string | null>;
   readonly #clock: Clock;
   #failingSinceMs: number | null = null;
@@ -31,7 +31,7 @@ export class PlaceVoice {
   constructor(
     place: Place,
     url: string,
-    say: (line: string, what: PlaceChange | null) => void = tell,
+    say: (line: string, what: MembershipChange | null) => void = logLine,
     clock = CLOCK,
     ask = () => edgeProblem({ ...place, token: place.joinToken }),
   ) {
