@@ -2,13 +2,13 @@
 import type { ServerResponse } from "node:http";
 import { HEADER } from "../src/wire/headers.ts";
 import { encodeVerdict, VERDICT_FOLLOWS } from "../src/wire/verdict.ts";
-import { Pulse } from "./pulse.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import { ACCEPTED_WITHIN_MS } from "../src/limits.ts";
 
 export class Acceptance {
   readonly #response: ServerResponse;
   readonly #late: NodeJS.Timeout;
-  #pulse: Pulse | null = null;
+  #keepAlive: KeepAlive | null = null;
   #begun = false;
 
   /** Of a request that is whole and was let in: from now on somebody works at it. */
@@ -23,7 +23,7 @@ export class Acceptance {
     if (this.#begun) throw new Error("the answer has begun already");
     this.#begun = true;
     this.#end();
-    if (this.#pulse === null) this.#response.writeHead(status, headers);
+    if (this.#keepAlive === null) this.#response.writeHead(status, headers);
     else this.#response.write(encodeVerdict({ status, contentType: String(headers["content-type"] ?? "") }));
   }
 
@@ -41,11 +41,11 @@ export class Acceptance {
     if (this.#response.destroyed) return;
     this.#response.writeHead(200, { "content-type": "text/plain", "cache-control": "no-cache", [HEADER.verdict]: VERDICT_FOLLOWS });
     this.#response.flushHeaders();
-    this.#pulse = new Pulse(this.#response, false);
+    this.#keepAlive = new KeepAlive(this.#response, false);
   }
 
   #end(): void {
     clearTimeout(this.#late);
-    this.#pulse?.end();
+    this.#keepAlive?.end();
   }
 }

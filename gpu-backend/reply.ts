@@ -7,7 +7,7 @@ import type { InnerRequest } from "../src/wire/inner.ts";
 import { WholeAnswer } from "../src/wire/whole-answer.ts";
 import { type AnswerStep, answerSteps } from "./answer.ts";
 import type { Acceptance } from "./acceptance.ts";
-import { Pulse } from "./pulse.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import type { Run } from "./replica.ts";
 
 /** A session that waits for a tool's result keeps its prefix at least in the host tier for so long. */
@@ -33,17 +33,17 @@ export async function reply(asked: Reply): Promise<void> {
     "cache-control": "no-cache",
   });
   response.flushHeaders();
-  const pulse = new Pulse(response, request.stream);
+  const keepAlive = new KeepAlive(response, request.stream);
   try {
-    const given = { ...asked, steps: answerSteps(request, head, run), pulse };
+    const given = { ...asked, steps: answerSteps(request, head, run), keepAlive };
     await (request.stream ? stream(given) : whole(given));
   } finally {
-    pulse.end();
+    keepAlive.end();
     run.cancel();
   }
 }
 
-type Given = Reply & { steps: AsyncIterable<AnswerStep>; pulse: Pulse };
+type Given = Reply & { steps: AsyncIterable<AnswerStep>; keepAlive: KeepAlive };
 
 /** Who asked for a tool comes back with its result. */
 function awaited(step: AnswerStep, run: Run): void {
@@ -63,7 +63,7 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-async function whole({ request, run, head, response, keep, steps, pulse }: Given): Promise<void> {
+async function whole({ request, run, head, response, keep, steps, keepAlive }: Given): Promise<void> {
   const answer = new WholeAnswer();
   for await (const step of steps) {
     // The edge takes a cut for a lost replica and asks another one.
@@ -72,11 +72,11 @@ async function whole({ request, run, head, response, keep, steps, pulse }: Given
     awaited(step, run);
   }
   await keep(answer);
-  pulse.end();
+  keepAlive.end();
   response.end(JSON.stringify(answerBody(head, request, answer)));
 }
 
-async function stream({ request, run, head, response, keep, steps, pulse }: Given): Promise<void> {
+async function stream({ request, run, head, response, keep, steps, keepAlive }: Given): Promise<void> {
   const writer = answerStream(head, request);
   const answer = new WholeAnswer();
   let first = true;
@@ -97,10 +97,10 @@ async function stream({ request, run, head, response, keep, steps, pulse }: Give
     // A response that is closed would never drain.
     if (response.destroyed) return;
     if (text === "") continue;
-    pulse.wrote();
+    keepAlive.wrote();
     if (!response.write(text)) await drained(response);
   }
   await keep(answer);
-  pulse.end();
+  keepAlive.end();
   response.end(writer.close());
 }

@@ -12,7 +12,7 @@ import { Acceptance } from "./acceptance.ts";
 import { storeResponse } from "./store-response.ts";
 import { replicaMetricsText } from "./metrics.ts";
 import { parseBody } from "./parse-body.ts";
-import { Pulse } from "./pulse.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import type { Replica, Run } from "./replica.ts";
 import { reply } from "./reply.ts";
 import { RequestWatch, type ServedRequest } from "./served-request.ts";
@@ -195,7 +195,7 @@ async function prewarmed(replica: Replica, run: Run, response: ServerResponse, a
   response.on("close", () => run.cancel());
   acceptance.begin(200, { "content-type": "application/json" });
   response.flushHeaders();
-  const pulse = new Pulse(response, false);
+  const keepAlive = new KeepAlive(response, false);
   try {
     for await (const { event } of run.events) {
       if (event.type !== "finished") continue;
@@ -205,7 +205,7 @@ async function prewarmed(replica: Replica, run: Run, response: ServerResponse, a
       response.end(JSON.stringify({ ...told, prompt_tokens: promptTokens, cached_tokens: cachedTokens }));
     }
   } finally {
-    pulse.end();
+    keepAlive.end();
     run.cancel();
   }
 }

@@ -31,7 +31,7 @@ export const ACCEPTED_WITHIN_MS = 1_000;
 /** An edge takes a replica for lost that has said nothing for this long after the body had time to arrive. */
 export const HEADERS_TIMEOUT_MS = 3_000;
 /** While a replica has nothing to say it shows this often that it lives. */
-export const PULSE_MS = 1_000;
+export const KEEP_ALIVE_MS = 1_000;
 /** An edge takes a replica for lost that has begun to answer and has been silent for this long. */
 export const SILENCE_MS = 10_000;
 

@@ -17,7 +17,7 @@ const ORDER: [keyof typeof limits, keyof typeof limits][] = [
   // A body of 8 MiB may take four seconds more.
   ["RESERVED_LIVES_MS", "ADMISSION_LIVES_MS"],
   ["HEADERS_TIMEOUT_MS", "ADMISSION_LIVES_MS"],
-  ["PULSE_MS", "SILENCE_MS"],
+  ["KEEP_ALIVE_MS", "SILENCE_MS"],
   ["FORGOTTEN_AFTER_CLOSE_MS", "LINE_LEAVES_MS"],
 ];
 
@@ -28,7 +28,7 @@ describe("times that processes share", () => {
 
   it("leave room for two lost heartbeats before a replica is suspect, and two lost signs of life before it is silent", () => {
     expect(limits.SUSPECT_AFTER_MS).toBeGreaterThanOrEqual(3 * limits.HEARTBEAT_MS);
-    expect(limits.SILENCE_MS).toBeGreaterThanOrEqual(3 * limits.PULSE_MS);
+    expect(limits.SILENCE_MS).toBeGreaterThanOrEqual(3 * limits.KEEP_ALIVE_MS);
   });
 
   it("are what docs/protocol.md and its clients rest on: a change is one of the protocol", () => {
@@ -45,7 +45,7 @@ describe("times that processes share", () => {
       ADMISSION_LIVES_MS: 15_000,
       ACCEPTED_WITHIN_MS: 1_000,
       HEADERS_TIMEOUT_MS: 3_000,
-      PULSE_MS: 1_000,
+      KEEP_ALIVE_MS: 1_000,
       SILENCE_MS: 10_000,
       LINE_LEAVES_MS: 5_000,
     });
