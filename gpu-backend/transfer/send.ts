@@ -10,7 +10,7 @@ import { type Asked, parseAsk, readAsk } from "./ask-body.ts";
 import type { BlockSource } from "./block-source.ts";
 import { FrameStream } from "./frame-stream.ts";
 import { leading, sendPrefilled, space } from "./give.ts";
-import { Promised } from "./promised.ts";
+import { PendingPrefills } from "./pending-prefills.ts";
 import { SENDER_LIMITS, type SenderLimits } from "./sender-limits.ts";
 import type { TicketGate } from "./ticket-gate.ts";
 
@@ -58,7 +58,7 @@ type Computed = { ok: true; prefilled: Prefilled; keys: readonly EngineKey[] } |
 export class Sender {
   readonly #parts: SenderParts;
   readonly #limits: SenderLimits;
-  readonly #promised: Promised;
+  readonly #pending: PendingPrefills;
   readonly #active = { prefills: 0, pulls: 0 };
   /** Asks that are being read. */
   #asking = 0;
@@ -68,12 +68,12 @@ export class Sender {
   constructor(parts: SenderParts) {
     this.#parts = parts;
     this.#limits = { ...SENDER_LIMITS, ...parts.limits };
-    this.#promised = new Promised(this.#limits.promisedBytes);
+    this.#pending = new PendingPrefills(this.#limits.promisedBytes);
   }
 
   /** Zero everywhere when nothing is going on. */
   get load(): { prefills: number; pulls: number; promised: number; promisedBytes: number; pinned: number } {
-    return { ...this.#active, promised: this.#promised.count, promisedBytes: this.#promised.usedBytes, pinned: this.#pinned };
+    return { ...this.#active, promised: this.#pending.count, promisedBytes: this.#pending.usedBytes, pinned: this.#pinned };
   }
 
   /** False: not a path of ours. Never rejects for what a receiver does. */
@@ -91,13 +91,13 @@ export class Sender {
     for (const kind of ["prefill", "pull"]) {
       const name = `${kind}/${id}/${attempt}`;
       this.#jobs.get(name)?.stop.abort(UNWANTED);
-      this.#promised.drop(name);
+      this.#pending.drop(name);
     }
   }
 
   close(): void {
     for (const { stop } of this.#jobs.values()) stop.abort(UNWANTED);
-    this.#promised.clear();
+    this.#pending.clear();
   }
 
   async #serve(kind: Kind, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -197,7 +197,7 @@ export class Sender {
   }
 
   #keep({ name, untilMs, stop }: Job, prefilled: Prefilled): void {
-    if (stop.signal.reason !== UNWANTED) this.#promised.keep(name, prefilled, untilMs - steadyNowMs());
+    if (stop.signal.reason !== UNWANTED) this.#pending.keep(name, prefilled, untilMs - steadyNowMs());
   }
 
   async #prefilled({ name, trial, ticket, stop, stream, exchange }: Job, ask: PrefillAsk, body: Uint8Array): Promise<Computed> {
@@ -212,7 +212,7 @@ export class Sender {
     const { blockKeys: keys, tokens } = prepared;
     const same = tokens.length === ask.promptTokens && (keys.at(-1) ?? null) === ask.tip && ask.have <= keys.length;
     if (!same) return { ok: false, reason: "mismatch" };
-    const promised = this.#promised.take(name);
+    const promised = this.#pending.take(name);
     if (promised !== null) return { ok: true, prefilled: promised, keys };
     const restore = await source?.restoreOf(prepared, stop.signal);
     const progressed = (count: number): void => stream.progressed(count);

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Agent } from "undici";
 import type { EngineKey, KeyedBlock, Prefilled } from "../../gpu-backend/engine/engine.ts";
 import { transferAgent } from "../../gpu-backend/transfer/fetch.ts";
-import { Promised } from "../../gpu-backend/transfer/promised.ts";
+import { PendingPrefills } from "../../gpu-backend/transfer/pending-prefills.ts";
 import type { BlockSource } from "../../gpu-backend/transfer/block-source.ts";
 import type { Sender } from "../../gpu-backend/transfer/send.ts";
 import { FakeEngine, fakeRequest } from "./transfer-engine.ts";
@@ -229,7 +229,7 @@ test("a receiver that reads slowly slows the sender down; one that stops is give
 
 test("a promise ends with its ticket", () => {
   vi.useFakeTimers();
-  const promised = new Promised(1_000);
+  const promised = new PendingPrefills(1_000);
   const data = new Uint8Array(400);
   const none = { tokens: new Uint32Array(), data };
   const first = { token: 1, bytes: new Uint8Array(), logprobs: null };
