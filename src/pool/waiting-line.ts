@@ -43,7 +43,7 @@ type EnterOutcome =
   /** The bound is reached. */
   | { kind: "refused"; code: Extract<ErrorCode, "overloaded">; reason: string };
 
-interface Placed extends Claim {
+interface RankedClaim extends Claim {
   /** Breaks ties of arrival. */
   order: number;
   /** Arrival, later by what its class is behind: so that the first of the line are those that come first sooner or later. */
@@ -55,9 +55,9 @@ interface Placed extends Claim {
  * the caller's.
  */
 export class WaitingLine {
-  readonly #byId = new Map<string, Placed>();
+  readonly #byId = new Map<string, RankedClaim>();
   /** Sorted by (ranksAtMs, order). */
-  readonly #line: Placed[] = [];
+  readonly #line: RankedClaim[] = [];
   readonly #maxClaims: number;
   readonly #shares = new SaltShares();
   /** Predicted prefill of those who wait. */
@@ -93,7 +93,7 @@ export class WaitingLine {
     const arrived = Math.min(arrivedAtMs, nowMs);
     const ranksAtMs = arrived + CLASS[priority] * CLASS_AGES_MS;
     const order = this.#order++;
-    const claim: Placed = { id, arrivedAtMs: arrived, renewedAtMs: nowMs, priority, salt, workMs, order, ranksAtMs };
+    const claim: RankedClaim = { id, arrivedAtMs: arrived, renewedAtMs: nowMs, priority, salt, workMs, order, ranksAtMs };
     if (this.#line.length === 0) this.#lastLeftMs = nowMs;
     const place = this.#placeOf(claim);
     this.#line.splice(place, 0, claim);
@@ -238,7 +238,7 @@ export class WaitingLine {
     this.#workMs = this.#line.length === 0 ? 0 : Math.max(0, this.#workMs + sign * workMs);
   }
 
-  #placeOf(claim: Placed): number {
+  #placeOf(claim: RankedClaim): number {
     let low = 0;
     let high = this.#line.length;
     while (low < high) {
@@ -251,6 +251,6 @@ export class WaitingLine {
   }
 }
 
-function isBefore(left: Placed, right: Placed): boolean {
+function isBefore(left: RankedClaim, right: RankedClaim): boolean {
   return left.ranksAtMs === right.ranksAtMs ? left.order < right.order : left.ranksAtMs < right.ranksAtMs;
 }

@@ -41,7 +41,7 @@ interface Held {
   lookedAtMs: number;
 }
 
-interface Placed {
+interface LeasedAnswer {
   answer: DecideAnswer;
   /** Slots with a new lease. */
   slots: number[];
@@ -239,7 +239,7 @@ export class Dispatcher {
    * @param plannedMs by slot, of those before it in line; null when nobody is.
    * @param toIdle to an idle replica though it had rather waited: it is not held back for its plan, nor refused because of it.
    */
-  #place(request: DecideRequest, plannedMs: ArrayLike<number> | null, nowMs: number, toIdle = false): Placed | null {
+  #place(request: DecideRequest, plannedMs: ArrayLike<number> | null, nowMs: number, toIdle = false): LeasedAnswer | null {
     const state = this.#state;
     const { profile } = this.#options;
     const seen = requestView(state, request, nowMs);

@@ -21,7 +21,7 @@ export interface ListedCard {
   ageMs: number;
 }
 
-interface Kept {
+interface PoolEntry {
   card: PoolCard | null;
   /** When the answer came that `card` is. */
   askedAtMs: number;
@@ -31,7 +31,7 @@ interface Kept {
 }
 
 export class DirectoryObject extends DurableObject<Env> {
-  readonly #kept = new Map<string, Kept>();
+  readonly #pools = new Map<string, PoolEntry>();
 
   /**
    * Of these pools all that have ever answered. `known`: by pool the version of the sketch that the edge has, which is left out; 0 for none. `anew`: pools without a model are asked
@@ -41,15 +41,15 @@ export class DirectoryObject extends DurableObject<Env> {
     const pools = Object.keys(known).slice(0, MOST_POOLS);
     const awaited: Promise<void>[] = [];
     for (const pool of pools) {
-      const isFirst = !this.#kept.has(pool);
-      const isMissed = anew && (this.#kept.get(pool)?.card?.model ?? null) === null;
+      const isFirst = !this.#pools.has(pool);
+      const isMissed = anew && (this.#pools.get(pool)?.card?.model ?? null) === null;
       const trying = this.#refresh(pool, isMissed);
       if (trying !== null && (isFirst || isMissed)) awaited.push(trying);
     }
     if (awaited.length > 0) await Promise.race([Promise.all(awaited), new Promise((resolve) => setTimeout(resolve, FIRST_MS))]);
     const nowMs = steadyNowMs();
     return pools.flatMap((pool) => {
-      const { card = null, askedAtMs = 0 } = this.#kept.get(pool) ?? {};
+      const { card = null, askedAtMs = 0 } = this.#pools.get(pool) ?? {};
       return card === null ? [] : [{ card: known[pool] === card.sketchVersion ? withoutSketch(card) : card, ageMs: nowMs - askedAtMs }];
     });
   }
@@ -57,8 +57,8 @@ export class DirectoryObject extends DurableObject<Env> {
   /** Null while the card is fresh. One call a pool at a time. */
   #refresh(pool: string, anew: boolean): Promise<void> | null {
     const nowMs = steadyNowMs();
-    const kept = this.#kept.get(pool) ?? { card: null, askedAtMs: 0, triedAtMs: 0, trying: null };
-    this.#kept.set(pool, kept);
+    const kept = this.#pools.get(pool) ?? { card: null, askedAtMs: 0, triedAtMs: 0, trying: null };
+    this.#pools.set(pool, kept);
     // A call that hangs must not keep a pool out for ever.
     if (kept.trying !== null && nowMs - kept.triedAtMs < SILENT_MS) return kept.trying;
     if (!anew && nowMs - kept.triedAtMs < FRESH_MS) return null;
