@@ -2,7 +2,7 @@
  * What a token of a prompt takes to compute, as learnt: here, by this replica's own engine, and elsewhere, by replicas that computed for this one. Bounded by what they can only
  * claim: a sender says itself how much of a prompt it had cached, and by being slow it could make its receivers ever more patient.
  */
-import type { Expectation } from "./transfer/patience.ts";
+import type { Expectation } from "./transfer/transfer-deadline.ts";
 
 /** Share of the past that a new measurement leaves. */
 const KEEP = 0.8;

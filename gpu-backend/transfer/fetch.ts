@@ -5,11 +5,11 @@
 import { Agent, type Dispatcher, request } from "undici";
 import { type BlocksAsk, encodeTokens, KV_HEADER, KV_PATH, type PrefillAsk, streamContext } from "../../src/wire/kv-ask.ts";
 import type { KeyedBlock, KvCard, PreparedKv, Restore } from "../engine/engine.ts";
-import { type Expectation, Patience } from "./patience.ts";
+import { type Expectation, TransferDeadline } from "./transfer-deadline.ts";
 import { Reception, type Shortfall } from "./receive.ts";
 
-/** Without a byte; a sender that computes sends pulses. How long all of it may take: patience.ts. */
-const STALL_MS = 2_000;
+/** Without a byte; a sender that computes sends pulses. How long all of it may take: transfer-deadline.ts. */
+export const STALL_MS = 2_000;
 
 interface Link {
   /** The sender's: Ticket.from. */
@@ -71,7 +71,7 @@ export function transferAgent(): Agent {
 export async function fetchPrefill(options: PrefillFetch): Promise<Fetched> {
   const { card, prepared, have } = options;
   const to = prepared.blockKeys.length;
-  const patience = new Patience({
+  const deadline = new TransferDeadline({
     kind: "prefill",
     tokens: prepared.tokens.length - have * card.blockTokens,
     ...options.expected,
@@ -79,7 +79,7 @@ export async function fetchPrefill(options: PrefillFetch): Promise<Fetched> {
   });
   // Computed first, then sent.
   const computed = ({ computedTokens, blocks }: Reception): number => computedTokens + (blocks.length - have) * card.blockTokens;
-  return carry(options, { from: have, to, tail: true, patience, done: computed }, (next) => {
+  return carry(options, { from: have, to, tail: true, deadline, done: computed }, (next) => {
     const ask: PrefillAsk = {
       kvSpace: card.kvSpace,
       promptTokens: prepared.tokens.length,
@@ -95,10 +95,10 @@ export async function fetchPrefill(options: PrefillFetch): Promise<Fetched> {
 export async function pullBlocks(options: BlocksPull): Promise<Fetched> {
   const { card, prepared, from, to } = options;
   const { blockTokens, kvSpace } = card;
-  const patience = new Patience({ kind: "pull", tokens: (to - from) * blockTokens, ...options.expected, nowMs: performance.now() });
+  const deadline = new TransferDeadline({ kind: "pull", tokens: (to - from) * blockTokens, ...options.expected, nowMs: performance.now() });
   const came = (reception: Reception): number => reception.blocks.length * blockTokens;
   const body = encodeTokens(prepared.tokens.subarray(0, to * blockTokens));
-  return carry(options, { from, to, tail: false, patience, done: came }, (next) => {
+  return carry(options, { from, to, tail: false, deadline, done: came }, (next) => {
     const ask: BlocksAsk = { kvSpace, from: next, to };
     return { path: KV_PATH.blocks, ask, body };
   });
@@ -110,7 +110,7 @@ interface Course {
   from: number;
   to: number;
   tail: boolean;
-  patience: Patience;
+  deadline: TransferDeadline;
   /** Tokens asked for that are computed or have come. */
   done: (reception: Reception) => number;
 }
@@ -153,7 +153,7 @@ interface Trial extends ReturnType<Ask> {
 }
 
 /** Null: the sender has said all. */
-async function tryOnce({ link, reception, course: { patience, done }, trial, path, ask, body }: Trial): Promise<Shortfall | null> {
+async function tryOnce({ link, reception, course: { deadline, done }, trial, path, ask, body }: Trial): Promise<Shortfall | null> {
   const stop = new AbortController();
   let why: Shortfall | null = null;
   let answered = false;
@@ -168,7 +168,7 @@ async function tryOnce({ link, reception, course: { patience, done }, trial, pat
   let total: NodeJS.Timeout | undefined;
   const wait = (): void => {
     clearTimeout(total);
-    total = setTimeout(() => end("timeout"), Math.max(0, patience.endMs - performance.now()));
+    total = setTimeout(() => end("timeout"), Math.max(0, deadline.endMs - performance.now()));
   };
   wait();
   try {
@@ -195,9 +195,9 @@ async function tryOnce({ link, reception, course: { patience, done }, trial, pat
       stall.refresh();
       const wrong = reception.push(chunk);
       if (wrong !== null) return wrong;
-      const before = patience.endMs;
-      patience.progressed(done(reception), performance.now());
-      if (patience.endMs !== before) wait();
+      const before = deadline.endMs;
+      deadline.progressed(done(reception), performance.now());
+      if (deadline.endMs !== before) wait();
     }
     return reception.ended ? null : "cut";
   } catch {

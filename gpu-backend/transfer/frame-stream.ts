@@ -4,7 +4,7 @@ import { type Frame, FrameWriter } from "../../src/wire/kv.ts";
 import { sha256 } from "./digest.ts";
 
 export interface StreamTimes {
-  /** Well below the receiver's patience. */
+  /** Well below the receiver's deadline. */
   pulseMs: number;
   /** A receiver that takes nothing for so long is given up. */
   drainMs: number;

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { PrefillPace } from "../../gpu-backend/prefill-pace.ts";
-import { Patience } from "../../gpu-backend/transfer/patience.ts";
+import { TransferDeadline } from "../../gpu-backend/transfer/transfer-deadline.ts";
 
 /** How long a receiver waits for a sender that only lives. */
 const heldMs = (pace: PrefillPace, tokens: number): number =>
-  new Patience({ kind: "prefill", tokens, ...pace.expectation, nowMs: 0 }).endMs;
+  new TransferDeadline({ kind: "prefill", tokens, ...pace.expectation, nowMs: 0 }).endMs;
 
 test("what was computed here is expected, and what was computed elsewhere, up to twice that", () => {
   const pace = new PrefillPace(32);
@@ -33,5 +33,5 @@ test("nor where nothing was ever computed here", () => {
   const pace = new PrefillPace(32);
   for (let n = 0; n < 50; n++) pace.learnElsewhere({ askedTokens: 10_000, computedTokens: 5_000 }, 2_000 + 6 * heldMs(pace, 10_000));
   expect(heldMs(pace, 10_000)).toBe(120_000);
-  expect(new Patience({ kind: "pull", tokens: 10_000, ...pace.expectation, nowMs: 0 }).endMs).toBeLessThanOrEqual(120_000);
+  expect(new TransferDeadline({ kind: "pull", tokens: 10_000, ...pace.expectation, nowMs: 0 }).endMs).toBeLessThanOrEqual(120_000);
 });

@@ -5,7 +5,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Dispatcher } from "undici";
 import { fetchPrefill, type Fetched, pullBlocks } from "../../gpu-backend/transfer/fetch.ts";
-import type { Expectation } from "../../gpu-backend/transfer/patience.ts";
+import type { Expectation } from "../../gpu-backend/transfer/transfer-deadline.ts";
 import type { BlockSource } from "../../gpu-backend/transfer/block-source.ts";
 import { Sender, type SenderExchange, type SendStep } from "../../gpu-backend/transfer/send.ts";
 import type { SenderLimits } from "../../gpu-backend/transfer/sender-limits.ts";

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { Patience } from "../../gpu-backend/transfer/patience.ts";
+import { TransferDeadline } from "../../gpu-backend/transfer/transfer-deadline.ts";
 
 const prefill = (tokens: number, msPerToken: number, measured = true) =>
-  new Patience({ kind: "prefill", tokens, msPerToken, measured, nowMs: 0 });
+  new TransferDeadline({ kind: "prefill", tokens, msPerToken, measured, nowMs: 0 });
 const pull = (tokens: number, msPerToken: number, measured = true) =>
-  new Patience({ kind: "pull", tokens, msPerToken, measured, nowMs: 0 });
+  new TransferDeadline({ kind: "pull", tokens, msPerToken, measured, nowMs: 0 });
 
 /** When it gives up on a sender that gets `step` tokens done every `everyMs`, or null: all came. */
-function play(patience: Patience, tokens: number, step: number, everyMs: number): number | null {
+function play(deadline: TransferDeadline, tokens: number, step: number, everyMs: number): number | null {
   for (let done = step, atMs = everyMs; ; done += step, atMs += everyMs) {
-    if (atMs > patience.endMs) return patience.endMs;
-    patience.progressed(Math.min(done, tokens), atMs);
+    if (atMs > deadline.endMs) return deadline.endMs;
+    deadline.progressed(Math.min(done, tokens), atMs);
     if (done >= tokens) return null;
   }
 }
@@ -44,11 +44,11 @@ describe("a prefill elsewhere", () => {
   });
 
   it("is not waited for longer because it says the same again", () => {
-    const patience = prefill(10_000, 0.1);
-    patience.progressed(100, 100);
-    const { endMs } = patience;
-    for (let atMs = 200; atMs < 5_000; atMs += 100) patience.progressed(100, atMs);
-    expect(patience.endMs).toBe(endMs);
+    const deadline = prefill(10_000, 0.1);
+    deadline.progressed(100, 100);
+    const { endMs } = deadline;
+    for (let atMs = 200; atMs < 5_000; atMs += 100) deadline.progressed(100, atMs);
+    expect(deadline.endMs).toBe(endMs);
   });
 });
 
