@@ -9,7 +9,7 @@ import { steadyNowMs } from "../steady-clock.ts";
 import { type Asked, parseAsk, readAsk } from "./ask-body.ts";
 import type { BlockSource } from "./block-source.ts";
 import { FrameStream } from "./frame-stream.ts";
-import { leading, sendPrefilled, space } from "./give.ts";
+import { leading, sendPrefilled, space } from "./prefill-frames.ts";
 import { PendingPrefills } from "./pending-prefills.ts";
 import { SENDER_LIMITS, type SenderLimits } from "./sender-limits.ts";
 import type { TicketGate } from "./ticket-gate.ts";

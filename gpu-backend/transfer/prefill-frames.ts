@@ -1,9 +1,9 @@
-/** What a sender says once it has the blocks: frames in their order. */
+/** The frames of a sent prefill, in the order in which the receiver reads them. */
 import type { PrefillAsk } from "../../src/wire/kv-ask.ts";
 import type { EngineKey, KeyedBlock, KvCard, Prefilled } from "../engine/engine.ts";
 import type { FrameStream } from "./frame-stream.ts";
 
-/** In the order of their chain, up to the first that is missing: what follows a gap can't be used. */
+/** The blocks found, in the order of `keys`, up to the first missing one: blocks behind a gap are of no use. */
 export function leading(keys: readonly EngineKey[], found: readonly KeyedBlock[]): KeyedBlock[] {
   const byKey = new Map(found.map((block) => [block.key, block]));
   const blocks: KeyedBlock[] = [];
@@ -19,7 +19,7 @@ export function space(card: KvCard): { kvSpace: string; blockTokens: number; tok
   return { kvSpace: card.kvSpace, blockTokens: card.blockTokens, tokenBytes: card.kvTokenBytes };
 }
 
-/** False: the receiver is gone before all was handed to the network. */
+/** False: the receiver left before the network had taken all frames. */
 export async function sendPrefilled(
   card: KvCard,
   stream: FrameStream,
