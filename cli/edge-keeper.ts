@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EdgeProcess } from "./edge.ts";
-import { endOf, type Voice } from "./voice.ts";
+import { endOf, type LaunchMessages } from "./launch-messages.ts";
 
 const RESTART_MS = 100;
 const RESTART_MOST_MS = 10_000;
@@ -23,14 +23,14 @@ interface EdgeStarter {
 
 export class EdgeKeeper {
   readonly #starter: EdgeStarter;
-  readonly #voice: Voice;
+  readonly #messages: LaunchMessages;
   /** What the edge runs in, from the moment it is spawned. */
   #edge: ChildProcess | null = null;
   #isOver = false;
 
-  constructor(starter: EdgeStarter, voice: Voice) {
+  constructor(starter: EdgeStarter, messages: LaunchMessages) {
     this.#starter = starter;
-    this.#voice = voice;
+    this.#messages = messages;
   }
 
   get pid(): number | undefined {
@@ -74,7 +74,7 @@ export class EdgeKeeper {
       this.#edge = null;
       this.#starter.changed();
       if (this.#isOver || !this.#starter.ended()) return;
-      this.#voice.died("The edge", endOf(edge.exitCode, edge.signalCode));
+      this.#messages.died("The edge", endOf(edge.exitCode, edge.signalCode));
       void this.#restart();
     };
     this.#starter.changed();
@@ -90,11 +90,11 @@ export class EdgeKeeper {
       if (this.#isOver) return;
       const edge = await this.#try();
       if (edge.type === "running") {
-        this.#voice.joined("The edge", 1, 1);
+        this.#messages.joined("The edge", 1, 1);
         return this.#follow(edge.process);
       }
       if (!this.#starter.ended()) return;
-      this.#voice.news(`${edge.message} It is tried again.`, "bad");
+      this.#messages.news(`${edge.message} It is tried again.`, "bad");
     }
   }
 }

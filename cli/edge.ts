@@ -10,7 +10,7 @@ import { withoutOurs } from "../gpu-backend/environment.ts";
 import { BUILD_LIMIT_MS, quietWrangler, ROOT, WRANGLER } from "./bundle.ts";
 import { firstWords } from "./edge-output.ts";
 import { takenPort } from "./port.ts";
-import { endOf } from "./voice.ts";
+import { endOf } from "./launch-messages.ts";
 import { type WranglerConfig, wranglerConfig } from "./wrangler-config.ts";
 import { readRegularSync } from "../gpu-backend/regular-file.ts";
 import { MOST_BYTES, writePrivately } from "./state-directory.ts";

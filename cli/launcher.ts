@@ -15,7 +15,7 @@ import { servedLine } from "./request-line.ts";
 import { screen } from "./screen.ts";
 import type { Secrets } from "./secrets.ts";
 import { type Claim, logFile, problemOf, unusable } from "./state-directory.ts";
-import type { Voice } from "./voice.ts";
+import type { LaunchMessages } from "./launch-messages.ts";
 import { Watchdog } from "./watchdog-process.ts";
 
 /** Nothing was heard of a replica for so long: no progress, no joining. */
@@ -31,7 +31,7 @@ export class Launcher {
   readonly #secrets: Secrets;
   readonly #claim: Claim & { ok: true };
   readonly #watchdog: Watchdog;
-  readonly #voice: Voice;
+  readonly #messages: LaunchMessages;
   readonly #log: LogFile;
   readonly #edgeOutput: EdgeOutput;
   readonly #keeper: EdgeKeeper;
@@ -49,20 +49,25 @@ export class Launcher {
   /** When a replica last came further with its start. */
   #heardAtMs = 0;
 
-  /** `voice`: what is shown; it writes into `log`, too. */
-  constructor(chosen: StartOptions, secrets: Secrets, claim: Claim & { ok: true }, { voice, log }: { voice: Voice; log: LogFile }) {
+  /** `messages`: what is shown; it writes into `log`, too. */
+  constructor(
+    chosen: StartOptions,
+    secrets: Secrets,
+    claim: Claim & { ok: true },
+    { messages, log }: { messages: LaunchMessages; log: LogFile },
+  ) {
     this.#options = chosen;
     this.#claim = claim;
     this.#watchdog = new Watchdog(devFile(chosen.stateDirectory));
     this.#places = placesOf(chosen);
     this.#secrets = secrets;
-    this.#voice = voice;
+    this.#messages = messages;
     this.#log = log;
     this.#edgeOutput = new EdgeOutput({
       log: (line) => this.#edgeSaid(line),
       // The launcher's own, at its start.
       request: (line) => (this.#wasReady ? this.#request(line) : log.write("edge", line)),
-      problem: () => voice.news(`The edge met with an error that it did not expect; ${logFile(chosen.stateDirectory)} has it.`, "bad"),
+      problem: () => messages.news(`The edge met with an error that it did not expect; ${logFile(chosen.stateDirectory)} has it.`, "bad"),
     });
     const starter = {
       begin: (spawned: NonNullable<EdgeOptions["spawned"]>) => this.#tryEdge(spawned),
@@ -74,7 +79,7 @@ export class Launcher {
       watch: (pid: number | undefined) => this.#watchdog.watch(pid, chosen.dev ? "SIGTERM" : "SIGINT"),
       forget: (pid: number | undefined) => this.#watchdog.forget(pid),
     };
-    this.#keeper = new EdgeKeeper(starter, voice);
+    this.#keeper = new EdgeKeeper(starter, messages);
   }
 
   async run(port: number): Promise<void> {
@@ -83,7 +88,7 @@ export class Launcher {
     const { stateDirectory, models } = this.#options;
     // At the first start both take a while, one the processor and the other the network.
     const listening = this.#keeper.start().then((problem) => {
-      if (problem === null) this.#voice.step("the edge listens");
+      if (problem === null) this.#messages.step("the edge listens");
       else this.stop(problem);
     });
     const found = await findModels(this.#places.length === 0 ? [] : models, stateDirectory, this.#modelWatch());
@@ -115,7 +120,7 @@ export class Launcher {
   stop(message: string | null): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    if (message !== null) this.#voice.news(message);
+    if (message !== null) this.#messages.news(message);
     this.#shown = null;
     removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     for (const replica of this.#replicas) replica.cut();
@@ -131,7 +136,7 @@ export class Launcher {
     this.#shown = null;
     removeDevFile(devFile(this.#options.stateDirectory), process.pid);
     const { drainSeconds } = this.#options;
-    this.#voice.news(`Ending; answers that run have ${drainSeconds} s. Ctrl-C ends at once.`);
+    this.#messages.news(`Ending; answers that run have ${drainSeconds} s. Ctrl-C ends at once.`);
     const gone = Promise.all(this.#replicas.map((replica) => replica.drain()));
     await Promise.race([gone, sleep(drainSeconds * 1_000 + REPLICA_LEAVE_MS)]);
     await sleep(EDGE_LEAVE_MS);
@@ -144,19 +149,19 @@ export class Launcher {
   /** wrangler's own words are for who changes sources; workerd's are in the log. */
   #edgeSaid(line: string): void {
     this.#log.write("edge", line);
-    if (this.#options.dev) this.#voice.quote(line);
+    if (this.#options.dev) this.#messages.quote(line);
   }
 
   #request(line: string): void {
     this.#log.write("request", line);
-    if (this.#options.logsRequests) this.#voice.quote(line);
+    if (this.#options.logsRequests) this.#messages.quote(line);
   }
 
   #modelWatch(): ModelWatch {
     return {
-      making: (what) => this.#voice.making(what),
-      fetching: (what) => this.#voice.fetching(what),
-      progress: (what, bytes, of) => this.#voice.moved(what, bytes, of),
+      making: (what) => this.#messages.making(what),
+      fetching: (what) => this.#messages.fetching(what),
+      progress: (what, bytes, of) => this.#messages.moved(what, bytes, of),
       said: (line) => this.#log.write("pip", line),
       spawned: (child) => {
         this.#watchdog.watch(child.pid, "SIGKILL");
@@ -178,22 +183,22 @@ export class Launcher {
       started: (_name, child) => this.#watchdog.watch(child.pid, "SIGINT"),
       loading: (name, part) => {
         this.#heardAtMs = performance.now();
-        this.#voice.loading(name, part);
+        this.#messages.loading(name, part);
       },
       joined: (name, url) => {
         this.#heardAtMs = performance.now();
         this.#urls.set(name, url);
-        this.#voice.joined(name, this.#urls.size, this.#places.length);
+        this.#messages.joined(name, this.#urls.size, this.#places.length);
         this.#onJoined?.();
         this.#show();
       },
       // Who joined and who lost the edge is shown already: the launcher sees both.
-      news: (name, line, what) => (what === null && !this.#stopping ? this.#voice.news(line) : this.#log.write(name, line)),
+      news: (name, line, what) => (what === null && !this.#stopping ? this.#messages.news(line) : this.#log.write(name, line)),
       served: (name, request) => this.#request(servedLine(name, request)),
       said: (name, line) => this.#log.write(name, line),
       ended: (name, pid, how) => {
         this.#watchdog.forget(pid);
-        if (!this.#stopping && !this.#draining) this.#voice.died(name, how);
+        if (!this.#stopping && !this.#draining) this.#messages.died(name, how);
         if (this.#urls.delete(name)) this.#show();
       },
       failed: (_name, message, againMs) => this.#replicaFailed(message, againMs),
@@ -204,7 +209,7 @@ export class Launcher {
   #replicaFailed(message: string, againMs: number): void {
     if (this.#draining || this.#stopping) return;
     if (!this.#wasReady) return this.stop(message);
-    this.#voice.news(`${message} The others go on; it is started again in ${Math.ceil(againMs / 1_000)} s.`, "bad");
+    this.#messages.news(`${message} The others go on; it is started again in ${Math.ceil(againMs / 1_000)} s.`, "bad");
   }
 
   async #tryEdge(spawned: NonNullable<EdgeOptions["spawned"]>): Promise<EdgeProcess> {
@@ -232,7 +237,7 @@ export class Launcher {
   /** An edge that died comes back as it was, whatever has become of the sources meanwhile. */
   async #startBundled(edgeOptions: EdgeOptions): Promise<EdgeProcess> {
     this.#bundle ??= await bundleEdge(edgeOptions.stateDirectory, (child) => {
-      this.#voice.making("the edge's bundle");
+      this.#messages.making("the edge's bundle");
       hearLines(child, (line) => this.#log.write("build", line));
       this.#watchdog.watch(child.pid, "SIGTERM");
       child.once("exit", () => this.#watchdog.forget(child.pid));
@@ -258,7 +263,7 @@ export class Launcher {
     } catch (error) {
       // What runs goes on; what can't be written must not stay untrue.
       removeDevFile(devFile(stateDirectory), null);
-      this.#voice.news(unusable(stateDirectory, error), "bad");
+      this.#messages.news(unusable(stateDirectory, error), "bad");
     }
   }
 
@@ -268,7 +273,7 @@ export class Launcher {
     const models = listed.data.map(({ id }) => id);
     this.#shown = { url, model: models[0] ?? "" };
     this.#wasReady = true;
-    this.#voice.ready();
+    this.#messages.ready();
     this.#show();
     const { replicas, pools, topology, stateDirectory } = this.#options;
     const joinCommand = joinCommandOf(url, stateDirectory);

@@ -6,7 +6,7 @@ import { forkDyingWithParent } from "../gpu-backend/dies-with-parent.ts";
 import type { ServedRequest } from "../gpu-backend/served-request.ts";
 import type { MembershipChange } from "../gpu-backend/operator-log.ts";
 import { ROOT } from "./bundle.ts";
-import { endOf } from "./voice.ts";
+import { endOf } from "./launch-messages.ts";
 
 /** After a death that soon follows another: one is no pattern yet. Doubled for each more. */
 const RESTART_MS = 300;

@@ -12,7 +12,7 @@ import { choiceProblem } from "./models/model-file.ts";
 import { findModels, modelVariables } from "./models/served-models.ts";
 import { type EngineName, parseReplicaOptions, type ReplicaOptions, USAGE } from "./replica-options.ts";
 import { startReplica } from "./replica-process.ts";
-import { Voice } from "./voice.ts";
+import { LaunchMessages } from "./launch-messages.ts";
 
 /** A sentence for the user. */
 interface Problem {
@@ -57,16 +57,16 @@ export async function main(args: string[]): Promise<number> {
 async function variablesOfChoice(choice: ModelChoice): Promise<Record<string, string> | Problem> {
   const wrong = choiceProblem([choice]);
   if (wrong !== null) return { problem: wrong };
-  const voice = new Voice();
+  const messages = new LaunchMessages();
   const found = await findModels([choice], cacheFolder(process.env), {
-    making: (what) => voice.making(what),
-    fetching: (what) => voice.fetching(what),
-    progress: (what, bytes, of) => voice.moved(what, bytes, of),
+    making: (what) => messages.making(what),
+    fetching: (what) => messages.fetching(what),
+    progress: (what, bytes, of) => messages.moved(what, bytes, of),
     said: () => undefined,
     spawned: () => undefined,
   });
   if (!found.ok) return { problem: found.message };
-  voice.ready();
+  messages.ready();
   const [model] = found.models;
   if (model === undefined) return { problem: "There is no model." };
   return modelVariables(model, process.env);

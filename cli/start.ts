@@ -7,7 +7,7 @@ import { choosePort, takenPort } from "./port.ts";
 import { loadSecrets } from "./secrets.ts";
 import { claimStateDirectory, logFile, openStateDirectory, problemOf } from "./state-directory.ts";
 import { Terminal } from "./terminal.ts";
-import { Voice } from "./voice.ts";
+import { LaunchMessages } from "./launch-messages.ts";
 
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
@@ -61,10 +61,10 @@ try {
   claim.hold({ pid: process.pid, url: `http://127.0.0.1:${port}` });
   const secrets = loadSecrets(stateDirectory);
   const log = new LogFile(logFile(stateDirectory), [secrets.deployment, secrets.apiKey, ...pools.map((pool) => secrets.joinToken(pool))]);
-  const voice = new Voice(new Terminal(), (line) => log.write("launcher", line));
-  voice.begins(`http://127.0.0.1:${port}`, pools.length * chosen.replicas, stateDirectory);
+  const messages = new LaunchMessages(new Terminal(), (line) => log.write("launcher", line));
+  messages.begins(`http://127.0.0.1:${port}`, pools.length * chosen.replicas, stateDirectory);
   const { Launcher } = await import("./launcher.ts");
-  const launcher = new Launcher(chosen, secrets, claim, { voice, log });
+  const launcher = new Launcher(chosen, secrets, claim, { messages, log });
   process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
   // npm was told to end, or was killed: what runs may still end whole.

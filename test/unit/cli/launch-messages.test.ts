@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { endOf, Voice } from "../../../cli/voice.ts";
+import { endOf, LaunchMessages } from "../../../cli/launch-messages.ts";
 
-function heard(): { voice: Voice; progress: string[]; news: string[]; log: string[] } {
+function heard(): { messages: LaunchMessages; progress: string[]; news: string[]; log: string[] } {
   const [progress, news, log]: [string[], string[], string[]] = [[], [], []];
   const outputs = {
     progress: (line: string) => void progress.push(line),
@@ -9,23 +9,23 @@ function heard(): { voice: Voice; progress: string[]; news: string[]; log: strin
     bar: (what: string, part: number, detail: string) => void progress.push(`${what} ${part} ${detail}`),
     endBar: () => undefined,
   };
-  return { voice: new Voice(outputs, (line) => void log.push(line)), progress, news, log };
+  return { messages: new LaunchMessages(outputs, (line) => void log.push(line)), progress, news, log };
 }
 
 describe("the launcher", () => {
   it("says each step until all is ready", () => {
-    const { voice, progress, news } = heard();
-    voice.begins("http://127.0.0.1:8787", 2, ".warmpath");
-    voice.making("the tiny model");
-    voice.fetching("a model");
-    voice.moved("a model", 25e6, 100e6);
+    const { messages, progress, news } = heard();
+    messages.begins("http://127.0.0.1:8787", 2, ".warmpath");
+    messages.making("the tiny model");
+    messages.fetching("a model");
+    messages.moved("a model", 25e6, 100e6);
     // A wheel may be longer than it was expected to be.
-    voice.moved("a model", 101e6, 100e6);
-    voice.step("the edge listens");
-    voice.joined("replica-2", 1, 2);
-    voice.joined("replica-1", 2, 2);
-    voice.ready();
-    voice.step("never said");
+    messages.moved("a model", 101e6, 100e6);
+    messages.step("the edge listens");
+    messages.joined("replica-2", 1, 2);
+    messages.joined("replica-1", 2, 2);
+    messages.ready();
+    messages.step("never said");
     expect([progress, news]).toEqual([
       [
         "Warmpath starts: the edge at http://127.0.0.1:8787 and 2 replicas. State in .warmpath.",
@@ -51,25 +51,25 @@ describe("the launcher", () => {
       endBar: ignore,
       bar: (what: string, part: number, detail: string) => void bars.push(`${what} ${part} ${detail}`),
     };
-    const voice = new Voice(outputs, ignore, () => nowMs);
-    voice.loading("replica-1", 0.5);
+    const messages = new LaunchMessages(outputs, ignore, () => nowMs);
+    messages.loading("replica-1", 0.5);
     nowMs = 1_000;
-    voice.loading("replica-2", 0.5);
-    voice.loading("replica-1", 1);
-    voice.ready();
-    voice.loading("replica-1", 0.5);
+    messages.loading("replica-2", 0.5);
+    messages.loading("replica-1", 1);
+    messages.ready();
+    messages.loading("replica-1", 0.5);
     expect(bars).toEqual(["loading the model 0.5 50 %", "loading the model 0.75 75 %"]);
   });
 
   it("says afterwards who ended, and who is back: only of those that had ended", () => {
-    const { voice, news, log } = heard();
-    voice.died("replica-1", "code 1");
-    voice.ready();
-    voice.died("replica-2", "SIGKILL");
+    const { messages, news, log } = heard();
+    messages.died("replica-1", "code 1");
+    messages.ready();
+    messages.died("replica-2", "SIGKILL");
     // As after a restart of the edge.
-    voice.joined("replica-1", 1, 2);
-    voice.joined("replica-2", 2, 2);
-    voice.joined("replica-2", 2, 2);
+    messages.joined("replica-1", 1, 2);
+    messages.joined("replica-2", 2, 2);
+    messages.joined("replica-2", 2, 2);
     expect(news).toEqual(["replica-2 died (SIGKILL), starting again.", "replica-2 is back."]);
     expect(log).toEqual(["replica-1 died (code 1).", "Ready.", ...news]);
   });

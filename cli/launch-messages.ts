@@ -4,7 +4,7 @@ import { type Outputs, Terminal, type Tone } from "./terminal.ts";
 /** Loading that takes no longer needs no bar. */
 const SOON_MS = 800;
 
-export class Voice {
+export class LaunchMessages {
   readonly #outputs: Outputs;
   readonly #log: (line: string) => void;
   /** Died, and not back yet. */
