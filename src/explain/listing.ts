@@ -1,26 +1,26 @@
-/** Kept decisions as their own tenant is shown them; whose they are is left out. */
+/** Stored decisions as their own tenant sees them. The tenant's name is left out. */
 import { decodeRecord, type EncodedRecord, type ExplainRecord, replay } from "./record.ts";
 import { addFunnel, emptyFunnel, type Funnel } from "./funnel.ts";
 import { hindsightOf, summaryOf } from "./hindsight.ts";
 import { whyOf } from "./paragraph.ts";
 
-/** One attempt, with every candidate's numbers, in words, and how it looks in hindsight (null as long as nothing came of it). Without what is only kept to decide again. */
-export function tell(record: ExplainRecord): object {
+/** One attempt: every candidate's numbers, the reason in words, and its hindsight (null before the first token). The view, stored for replay, is left out. */
+export function describeAttempt(record: ExplainRecord): object {
   const { tenant: _tenant, view: _view, ...told } = record;
   const decision = replay(record);
   const hindsight = hindsightOf(record);
   return { ...told, why: whyOf(record, decision, hindsight), hindsight, candidates: decision.candidates };
 }
 
-/** What one pool keeps of a tenant's. */
-export interface KeptDecisions {
+/** A tenant's decisions that one pool stores. */
+export interface PoolDecisions {
   pool: string;
   funnel: Readonly<Funnel>;
   records: readonly EncodedRecord[];
 }
 
-/** The last `limit` of all of them, newest last, each as it takes to decide it again; with the funnel of the pools named and the hindsight of the decisions listed. */
-export function tellAll(kept: readonly KeptDecisions[], limit: number): object {
+/** The last `limit` decisions of all pools, newest last, each with its view for replay; with the funnel of these pools and the hindsight of the listed decisions. */
+export function listDecisions(kept: readonly PoolDecisions[], limit: number): object {
   const funnel = emptyFunnel();
   for (const one of kept) addFunnel(funnel, one.funnel);
   const all = kept.flatMap(({ pool, records }) => records.map(({ tenant: _tenant, ...record }) => ({ pool, ...record })));

@@ -163,7 +163,7 @@ export class SketchKeeper {
   }
 
   /** `known`: the version that the asker has; 0: none. Versions of two lives of an object differ, as they are times. */
-  tell(known: number, nowMs: number): Pick<PoolCard, "sketch" | "sketchVersion"> {
+  sendUnlessKnown(known: number, nowMs: number): Pick<PoolCard, "sketch" | "sketchVersion"> {
     const { size, changes } = this.#index;
     const dueAtMs = this.#builtAtMs + Math.max(EVERY_MS, size * SKETCH_MS_PER_SEGMENT);
     if (this.#bytes === null || (changes !== this.#changes && nowMs >= dueAtMs)) {

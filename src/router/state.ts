@@ -74,7 +74,7 @@ export class PoolState {
       ...(Number.isFinite(this.longestContextTokens) ? { contextTokens: this.longestContextTokens } : {}),
       ...(promptLimit === null ? {} : { promptLimit }),
       load: poolLoad(this, this.#pace.perSecond(this.counters.decisions, nowMs)),
-      ...(knownSketch === undefined ? {} : this.#sketch.tell(knownSketch, nowMs)),
+      ...(knownSketch === undefined ? {} : this.#sketch.sendUnlessKnown(knownSketch, nowMs)),
     };
   }
 

@@ -18,7 +18,7 @@ const LOAD = { concurrency: 3, maxTokens: 32 };
 /** The first ones are answered by guesses. */
 const WARM_UP = 24;
 
-interface Told {
+interface HindsightRow {
   predictedMs: number;
   actualMs: number;
 }
@@ -37,13 +37,13 @@ interface Row {
 }
 
 /** Predicted and real times of the last decisions, oldest first. */
-async function told({ url, headers }: Started, limit: number): Promise<Told[]> {
+async function told({ url, headers }: Started, limit: number): Promise<HindsightRow[]> {
   const answer = await fetch(`${url}/v1/decisions?limit=${limit}`, { headers });
-  const { data } = (await answer.json()) as { data: { hindsight: Told | null }[] };
+  const { data } = (await answer.json()) as { data: { hindsight: HindsightRow | null }[] };
   return data.flatMap(({ hindsight }) => hindsight ?? []);
 }
 
-function rowOf(part: string, asked: number, served: number, all: readonly Told[]): Row {
+function rowOf(part: string, asked: number, served: number, all: readonly HindsightRow[]): Row {
   const ratios = Float64Array.from(all, ({ actualMs, predictedMs }) => actualMs / predictedMs).sort();
   const round = (value: number): number => Number(value.toFixed(2));
   const at = (share: number): number => round(percentile(ratios, share));

@@ -22,7 +22,7 @@ interface Outcome {
   ended: string | null;
 }
 
-interface Told {
+interface DecisionBody {
   attempts: { decision: { reason: string; transfer: { kind: string; name: string; tokens: number } | null }; outcome: Outcome }[];
 }
 
@@ -80,7 +80,7 @@ export const cachedOf = ({ usage }: Answer): number => usage.prompt_tokens_detai
 export async function outcomeOf(target: Target, id: string): Promise<Outcome> {
   return until(`the decision about ${id} is complete`, async () => {
     const response = await fetch(`${target.url}/v1/decisions/${id}`, { headers: target.headers });
-    const told = (await response.json()) as Partial<Told>;
+    const told = (await response.json()) as Partial<DecisionBody>;
     const outcome = told.attempts?.at(-1)?.outcome;
     return outcome !== undefined && outcome.ended !== null ? outcome : null;
   });

@@ -32,7 +32,7 @@ const REQUESTS = PLAN.conversations * PLAN.turns;
 const products: Started[] = [];
 afterAll(() => Promise.all(products.map((product) => product.stop())));
 
-type Told = Measured & { attempt: Attempt };
+type PlayedRequest = Measured & { attempt: Attempt };
 
 /** Every request answered in full, with the decision that placed it. */
 async function playAll({
@@ -42,7 +42,7 @@ async function playAll({
   next,
 }: {
   sequences: number;
-} & PlayOptions): Promise<Told[]> {
+} & PlayOptions): Promise<PlayedRequest[]> {
   const product = await startProduct({ replicas: 3, profile: "cache-aware", sequences, contextTokens: 4_096 });
   products.push(product);
   const conversations = makeConversations(PLAN);
@@ -81,7 +81,7 @@ async function playAll({
 }
 
 /** Tokens of one segment at the depth that was predicted; `DEFAULT_SCHEDULE` in bytes, the request's own ratio. */
-function segmentTokens({ predictedTokens, promptTokens, attempt }: Told): number {
+function segmentTokens({ predictedTokens, promptTokens, attempt }: PlayedRequest): number {
   const bytesPerToken = attempt.request.promptBytes / promptTokens;
   const depthBytes = predictedTokens * bytesPerToken;
   const segmentBytes = depthBytes < 4_096 - 256 ? 256 : depthBytes < 65_536 - 1_024 ? 1_024 : 4_096;
@@ -89,17 +89,17 @@ function segmentTokens({ predictedTokens, promptTokens, attempt }: Told): number
   return Math.ceil((segmentBytes / bytesPerToken) * 1.1) + 8;
 }
 
-function isTrue(request: Told): boolean {
+function isTrue(request: PlayedRequest): boolean {
   const lost = request.cachedTokens - request.predictedTokens;
   return lost >= -BLOCK_TOKENS && lost <= segmentTokens(request) + BLOCK_TOKENS;
 }
 
 /** When it was decided and when its first token came, pool clock. */
-const span = ({ attempt }: Told): [number, number] => [attempt.decidedAtMs, attempt.decidedAtMs + (attempt.outcome.ttftMs ?? 0)];
+const span = ({ attempt }: PlayedRequest): [number, number] => [attempt.decidedAtMs, attempt.decidedAtMs + (attempt.outcome.ttftMs ?? 0)];
 
 type Cause = "evicted after the decision" | "in flight at the decision" | "other";
 
-function causeOf(miss: Told, all: readonly Told[]): Cause {
+function causeOf(miss: PlayedRequest, all: readonly PlayedRequest[]): Cause {
   const [decidedMs, firstMs] = span(miss);
   const beside = all.filter((other) => other !== miss && other.replica === miss.replica);
   if (miss.predictedTokens > miss.cachedTokens) {
@@ -118,7 +118,7 @@ function percentile(values: readonly number[], share: number): number {
 
 function truthOf(
   name: string,
-  all: readonly Told[],
+  all: readonly PlayedRequest[],
 ): { share: number; untrue: number; causes: Record<Cause, number>; lostMean: number; lostP99: number } {
   const causes: Record<Cause, number> = { "evicted after the decision": 0, "in flight at the decision": 0, other: 0 };
   for (const miss of all.filter((request) => !isTrue(request))) {
@@ -140,7 +140,7 @@ function truthOf(
 }
 
 /** More than the group's system prompt: something of this very conversation lies there. */
-function holdsOwnPrefix(cachedTokens: number, { promptTokens, attempt }: Told): boolean {
+function holdsOwnPrefix(cachedTokens: number, { promptTokens, attempt }: PlayedRequest): boolean {
   return cachedTokens * (attempt.request.promptBytes / promptTokens) > PLAN.systemBytes + 256;
 }
 
@@ -155,7 +155,7 @@ interface FollowUps {
   explained: number;
 }
 
-function followUps(name: string, all: readonly Told[]): FollowUps {
+function followUps(name: string, all: readonly PlayedRequest[]): FollowUps {
   const counts: FollowUps = { resident: 0, toLongest: 0, residentAtIdle: 0, toLongestAtIdle: 0, explained: 0 };
   for (const told of all) {
     const { attempt, turn, id } = told;
@@ -204,7 +204,7 @@ function expectLongest({ resident, toLongest, residentAtIdle, toLongestAtIdle }:
 
 let roomy: FollowUps | null = null;
 
-function judge(name: string, all: readonly Told[]): ReturnType<typeof truthOf> & { followUps: FollowUps } {
+function judge(name: string, all: readonly PlayedRequest[]): ReturnType<typeof truthOf> & { followUps: FollowUps } {
   const judged = { ...truthOf(name, all), followUps: followUps(name, all) };
   rows.push({ name, requests: all.length, ...judged });
   return judged;

@@ -9,12 +9,12 @@ useClock();
 const AT_ONCE = 50;
 const LAST = 100;
 
-interface Told {
+interface DecisionBody {
   attempts: { why: string; outcome: { ttftMs: number | null; ended: string | null } }[];
 }
 
-const told = async (pool: TestPool, id: string, tenant: string): Promise<Told | null> =>
-  JSON.parse((await pool.stub.explain(id, tenant)) ?? "null") as Told | null;
+const told = async (pool: TestPool, id: string, tenant: string): Promise<DecisionBody | null> =>
+  JSON.parse((await pool.stub.explain(id, tenant)) ?? "null") as DecisionBody | null;
 
 async function join(name: string): Promise<{ pool: TestPool; replica: MockReplica }> {
   const pool = new TestPool(name);

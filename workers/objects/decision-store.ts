@@ -2,7 +2,7 @@
  * The pool's last decisions over the loss of its memory. Memory has all that is kept; the rows are its log, overwritten in a ring. One
  * row has many records, because the platform bills rows and not bytes, and there is no index, which would be billed as another row.
  */
-import { tell } from "../../src/explain/listing.ts";
+import { describeAttempt } from "../../src/explain/listing.ts";
 import { type ExplainRecord, type RecordRow, rowOf } from "../../src/explain/record.ts";
 import type { ExplainRing } from "../../src/explain/ring.ts";
 import type { RecordBatch } from "../../src/explain/record-batch.ts";
@@ -53,7 +53,7 @@ export class DecisionStore {
 
   /** The decision as JSON for its tenant; null when it is not kept or another's. */
   told(id: string, tenant: string, pool: string | undefined): string | null {
-    const attempts = this.attempts(id, tenant).map(tell);
+    const attempts = this.attempts(id, tenant).map(describeAttempt);
     return attempts.length === 0 ? null : JSON.stringify({ object: "decision", id, pool, attempts });
   }
 

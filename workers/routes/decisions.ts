@@ -1,7 +1,7 @@
 import type { Context, Handler } from "hono";
 import { type ApiError, apiError } from "../../src/errors.ts";
 import { encodedOfRow } from "../../src/explain/record.ts";
-import { type KeptDecisions, tellAll } from "../../src/explain/listing.ts";
+import { type PoolDecisions, listDecisions } from "../../src/explain/listing.ts";
 import { type AppEnv, errorResponse } from "../context.ts";
 import { poolStub } from "../pool-stub.ts";
 import { isRequestOf, poolOfRequest, requestOfAnswer } from "../request-id.ts";
@@ -9,7 +9,7 @@ import { isRequestOf, poolOfRequest, requestOfAnswer } from "../request-id.ts";
 /** So many pools may have been asked for one request. */
 const MOST_POOLS = 16;
 
-interface Told {
+interface PoolAttempts {
   pool: string;
   attempts: { decidedAtMs: number }[];
 }
@@ -21,8 +21,8 @@ async function toldBySeveral(c: Context<AppEnv>, id: string, pool: string): Prom
   const same = models === null ? pools : ([...models.values()].find((of) => of.includes(pool)) ?? []);
   const asked = [pool, ...same.filter((other) => other !== pool)].slice(0, MOST_POOLS);
   const answers = await Promise.allSettled(asked.map((each) => poolStub(c.env, each).explain(id, c.get("tenant"))));
-  const told = answers.flatMap((answer): Told[] =>
-    answer.status === "fulfilled" && answer.value !== null ? [JSON.parse(answer.value) as Told] : [],
+  const told = answers.flatMap((answer): PoolAttempts[] =>
+    answer.status === "fulfilled" && answer.value !== null ? [JSON.parse(answer.value) as PoolAttempts] : [],
   );
   const attempts = told.flatMap((each) => each.attempts.map((attempt) => ({ pool: each.pool, ...attempt })));
   attempts.sort((one, other) => one.decidedAtMs - other.decidedAtMs);
@@ -73,12 +73,12 @@ export const decisionList: Handler<AppEnv> = async (c) => {
   const { limit, pools } = asked;
   const mostBytes = Math.floor(MOST_LISTED_BYTES / pools.length);
   const answers = await Promise.allSettled(
-    pools.map(async (pool): Promise<KeptDecisions> => {
+    pools.map(async (pool): Promise<PoolDecisions> => {
       const { funnel, records } = await poolStub(c.env, pool).decisionsOf(c.get("tenant"), limit, mostBytes);
       return { pool, funnel, records: records.map(encodedOfRow) };
     }),
   );
   const kept = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
   if (kept.length === 0) return errorResponse(c, apiError("internal", "No pool answers. Try again."));
-  return c.json(tellAll(kept, limit), 200, { "cache-control": "no-store" });
+  return c.json(listDecisions(kept, limit), 200, { "cache-control": "no-store" });
 };

@@ -6,7 +6,7 @@ import { appendLog, lineOf, parseLog } from "../../../cli/decision-log.ts";
 import { describe as inWords, main, replayAll } from "../../../cli/replay.ts";
 import { encodeRecord, type ExplainRecord, replay } from "../../../src/explain/record.ts";
 import { PROFILES } from "../../../src/decision/profiles.ts";
-import { tellAll } from "../../../src/explain/listing.ts";
+import { listDecisions } from "../../../src/explain/listing.ts";
 import { streamOf } from "../../../simulator/chance.ts";
 import { ENGINES } from "../../../simulator/constants.ts";
 import { paced } from "../../../simulator/plan.ts";
@@ -78,7 +78,7 @@ describe("parsing a log", () => {
 
   it("takes the edge's list, one record, or one a line", () => {
     const some = records.slice(0, 3);
-    const list = tellAll([{ pool: "p", funnel: replayAll(some, null).funnel, records: some.map(encodeRecord) }], 10);
+    const list = listDecisions([{ pool: "p", funnel: replayAll(some, null).funnel, records: some.map(encodeRecord) }], 10);
     for (const text of [JSON.stringify(list), JSON.stringify(list, null, 2), textOf(some), `\n${textOf(some)}\n\n`])
       expect(recordsOf(text).map(({ id }) => id)).toEqual(some.map(({ id }) => id));
     expect(recordsOf(textOf(one))).toHaveLength(1);

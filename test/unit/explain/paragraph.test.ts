@@ -6,7 +6,7 @@ import { type DecisionOutcome, encodeRecord, type ExplainRecord, replay } from "
 import { funnelFor } from "../../../src/explain/funnel.ts";
 import { type Hindsight, hindsightOf } from "../../../src/explain/hindsight.ts";
 import { CACHE_AWARE, PROFILES } from "../../../src/decision/profiles.ts";
-import { tell, tellAll } from "../../../src/explain/listing.ts";
+import { describeAttempt, listDecisions } from "../../../src/explain/listing.ts";
 import { whyOf } from "../../../src/explain/paragraph.ts";
 import { recordOf } from "./records.ts";
 import { anyRequest, anyView, candidate, request, viewOf } from "../decision/views.ts";
@@ -140,7 +140,7 @@ describe("what a tenant is told", () => {
   const record = recordOf(viewOf([candidate(0), candidate(1), candidate(2)]), request(1_000), came, { seenTokens: 950 });
 
   it("of one attempt: words, numbers and hindsight, without whose it is", () => {
-    const told = tell(record);
+    const told = describeAttempt(record);
     expect(told).toMatchObject({
       id: "r",
       why: why(record),
@@ -158,11 +158,11 @@ describe("what a tenant is told", () => {
       { pool: "eu", funnel, records: [at("d", 4), at("b", 2), at("a", 1)] },
       { pool: "us", funnel, records: [at("c", 3)] },
     ];
-    const all = tellAll(kept, 3);
+    const all = listDecisions(kept, 3);
     expect(all).toMatchObject({ object: "list", pool: null, pools: ["eu", "us"], funnel: { requests: 2, reusedTokens: 140 } });
     expect(all).toMatchObject({ hindsight: { known: 3, actualMeanMs: 34 }, data: [{ id: "b" }, { id: "c", pool: "us" }, { id: "d" }] });
     expect(JSON.stringify(all)).not.toContain("tenant");
-    expect(tellAll(kept.slice(0, 1), 3)).toMatchObject({ pool: "eu" });
-    expect(tellAll([], 3)).toMatchObject({ pool: null, data: [], hindsight: { known: 0 } });
+    expect(listDecisions(kept.slice(0, 1), 3)).toMatchObject({ pool: "eu" });
+    expect(listDecisions([], 3)).toMatchObject({ pool: null, data: [], hindsight: { known: 0 } });
   });
 });

@@ -18,8 +18,8 @@ const request = asked("responses", {
 });
 
 /** The client's type has names for what is echoed, and `output_text`, which the client makes. */
-type Told = Omit<Response, "output_text" | "access_programs" | "tool_choice" | "tools" | "metadata" | "usage" | "object">;
-const checked = (body: ResponseObject): Told => body;
+type CheckedResponse = Omit<Response, "output_text" | "access_programs" | "tool_choice" | "tools" | "metadata" | "usage" | "object">;
+const checked = (body: ResponseObject): CheckedResponse => body;
 
 test("a whole answer is OpenAI's type", () => {
   expect(checked(responseObject(head, request, wholeOf(RICH)))).toMatchObject({

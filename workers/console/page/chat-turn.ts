@@ -52,13 +52,13 @@ export function messagesOf(turns: readonly Turn[], asked: string): Message[] {
   return [...before, { role: "user", content: asked }];
 }
 
-interface Told {
+interface DecisionBody {
   attempts: { candidates: Candidate[]; decision: { chosen: number | null } }[];
 }
 
 async function coldMsOf(key: string, requestId: string | null): Promise<number | null> {
   if (requestId === null) return null;
-  const told = await ask<Told>(key, `/v1/decisions/${encodeURIComponent(requestId)}`);
+  const told = await ask<DecisionBody>(key, `/v1/decisions/${encodeURIComponent(requestId)}`);
   const last = told.ok ? told.value.attempts.at(-1) : undefined;
   return last === undefined ? null : coldMs(last.candidates, last.decision.chosen);
 }

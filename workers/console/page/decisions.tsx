@@ -14,17 +14,17 @@ interface Listed {
   outcome: { ended: string | null };
 }
 
-interface Told {
+interface DecisionBody {
   attempts: (PicturedAttempt & { attempt: number; why: string })[];
 }
 
 /** One attempt in words and as a picture, asked for when it is opened and again when the request has ended. */
 function Attempt({ apiKey, listed }: { apiKey: string; listed: Listed }) {
-  const [asked, setAsked] = useState<Asked<Told> | null>(null);
+  const [asked, setAsked] = useState<Asked<DecisionBody> | null>(null);
   const { id, attempt, outcome } = listed;
   useEffect(() => {
     let isOver = false;
-    void ask<Told>(apiKey, `/v1/decisions/${encodeURIComponent(id)}`).then((answer) => {
+    void ask<DecisionBody>(apiKey, `/v1/decisions/${encodeURIComponent(id)}`).then((answer) => {
       if (!isOver) setAsked(answer);
     });
     return () => {

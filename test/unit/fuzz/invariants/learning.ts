@@ -66,7 +66,7 @@ function withConstant(workMs: number, tokens: number): number {
   return (workMs * (tokens + CONSTANT_TOKENS)) / tokens;
 }
 
-interface Told {
+interface HonestReports {
   worth: number;
   atMs: number;
   /** Honest ones in a row, since an untrue one of anybody. */
@@ -80,7 +80,7 @@ interface Told {
 /** Which reports the pool has had of how long honest replicas compute. */
 class Reports {
   readonly #world: World;
-  readonly #told = new Map<Replica, Told>();
+  readonly #told = new Map<Replica, HonestReports>();
   lengths: number[] = [];
   /** The report that comes is one of a lease that is the replica's, and not of a time of silence. */
   #counts = false;
@@ -111,7 +111,7 @@ class Reports {
   }
 
   /** Null: it says nothing of how long an honest replica computes. */
-  reported(replica: Replica, step: LeaseStep): Told | null {
+  reported(replica: Replica, step: LeaseStep): HonestReports | null {
     if (step.event !== "decoding" || (step.transfer?.kind === "prefill" && step.transfer.outcome === "used")) return null;
     const job = replica.job(step);
     if (replica.setup.hostile === true || job === undefined || job.ask.takes?.prefillMs !== undefined) {
@@ -140,7 +140,7 @@ class Reports {
 }
 
 /** `check` is called after each honest report. */
-function afterReports(world: World, check: (replica: Replica, told: Told, lengths: readonly number[]) => void): Watch {
+function afterReports(world: World, check: (replica: Replica, told: HonestReports, lengths: readonly number[]) => void): Watch {
   const reports = new Reports(world);
   return {
     poolForgot: () => reports.forget(),
