@@ -9,7 +9,7 @@ import { type Expectation, TransferDeadline } from "./transfer-deadline.ts";
 import { Reception, type Shortfall } from "./receive.ts";
 
 /** Without a byte; a sender that computes sends pulses. How long all of it may take: transfer-deadline.ts. */
-export const STALL_MS = 2_000;
+const STALL_MS = 2_000;
 
 interface Link {
   /** The sender's: Ticket.from. */

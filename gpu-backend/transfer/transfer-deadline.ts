@@ -16,7 +16,7 @@ export interface Expectation {
   measured: boolean;
 }
 
-export interface TransferDeadlineOptions extends Expectation {
+interface TransferDeadlineOptions extends Expectation {
   kind: "prefill" | "pull";
   /** Tokens asked for. */
   tokens: number;

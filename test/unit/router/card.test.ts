@@ -110,25 +110,25 @@ describe("a card's sketch", () => {
   it("is made anew a second later, when something changed", () => {
     const index = createSegmentIndex({});
     const keeper = new SketchKeeper(index);
-    keeper.tell(0, 5_000);
-    expect(keeper.tell(0, 9_000).sketchVersion).toBe(5_000);
+    keeper.sendUnlessKnown(0, 5_000);
+    expect(keeper.sendUnlessKnown(0, 9_000).sketchVersion).toBe(5_000);
     for (const [depth, hash] of held.entries()) index.set(hash, 3, TIER.device, depth * 64);
-    const made = keeper.tell(5_000, 9_000);
+    const made = keeper.sendUnlessKnown(5_000, 9_000);
     expect([made.sketchVersion, segmentsOf(made.sketch)]).toEqual([9_000, 40]);
     index.forgetReplica(3);
-    expect(keeper.tell(9_000, 9_999)).toEqual({ sketchVersion: 9_000 });
-    expect(segmentsOf(keeper.tell(9_000, 10_000).sketch)).toBe(0);
+    expect(keeper.sendUnlessKnown(9_000, 9_999)).toEqual({ sketchVersion: 9_000 });
+    expect(segmentsOf(keeper.sendUnlessKnown(9_000, 10_000).sketch)).toBe(0);
   });
 
   it("is made the less often the more a pool holds", () => {
     let passes = 0;
     const index = { size: 5_000_000, changes: 0, scanHashes: () => void passes++ };
     const keeper = new SketchKeeper(index);
-    keeper.tell(0, 10_000);
+    keeper.sendUnlessKnown(0, 10_000);
     const before = passes;
     index.changes++;
-    expect(keeper.tell(0, 14_999).sketchVersion).toBe(10_000);
+    expect(keeper.sendUnlessKnown(0, 14_999).sketchVersion).toBe(10_000);
     expect(passes).toBe(before);
-    expect(keeper.tell(0, 15_000).sketchVersion).toBe(15_000);
+    expect(keeper.sendUnlessKnown(0, 15_000).sketchVersion).toBe(15_000);
   });
 });
