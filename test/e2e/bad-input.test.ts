@@ -73,23 +73,23 @@ afterEach(async () => {
 
 describe("a body that is no request", () => {
   it.each(["{", '{"model": }', "nonsense", '{"model":"x"}}', '{"a":1,}', "'x'", '"\u0001"', "\u0000", "NaN"])(
-    "malformed: %j",
+    "of malformed JSON gets a 400: %j",
     async (text) => {
       expect(errorOf(await send(text)).message).toMatch(/not valid JSON/);
     },
   );
 
-  it.each(["[]", "[{}]", "5", "null", '"text"', "true"])("no object: %s", async (text) => {
+  it.each(["[]", "[{}]", "5", "null", '"text"', "true"])("that is JSON but no object gets a 400: %s", async (text) => {
     expect(errorOf(await send(text)).message).toMatch(/must be a JSON object/);
   });
 
-  it("empty, in three ways", async () => {
+  it("that is empty gets a 400, in three ways", async () => {
     expect(errorOf(await send("")).message).toMatch(/empty/);
     expect(errorOf(await send(new ReadableStream({ start: (controller) => controller.close() }))).message).toMatch(/empty/);
     expect((await refused({ model: undefined })).param).toBe("model");
   });
 
-  it("invalid UTF-8", async () => {
+  it("with invalid UTF-8 gets a 400", async () => {
     const text = Buffer.from(JSON.stringify({ ...valid(), messages: [{ role: "user", content: "a@b" }] }));
     for (const byte of [0xff, 0xc0, 0x80, 0xed]) {
       const broken = Buffer.from(text);
@@ -101,7 +101,7 @@ describe("a body that is no request", () => {
   });
 });
 
-describe("fields", () => {
+describe("a wrong field", () => {
   it.each([
     ["model", { model: 5 }],
     ["model", { model: "" }],
@@ -203,7 +203,7 @@ describe("size and depth", () => {
   });
 });
 
-describe("keys", () => {
+describe("a key", () => {
   it.each([
     ["none", {}],
     ["empty", { authorization: "" }],

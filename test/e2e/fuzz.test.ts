@@ -42,7 +42,7 @@ async function expectAsWellAsBefore(known: { model: string; storedId: string }):
 }
 
 it(
-  `${total} generated bodies`,
+  `${total} generated bodies never get a 500`,
   async () => {
     const known = { model: product.model, storedId: await storedId() };
     const indexes = only === undefined ? upTo(total) : [Number(only)];

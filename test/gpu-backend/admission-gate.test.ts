@@ -60,7 +60,7 @@ test("before the replica has joined nothing is let in", () => {
   expect(new AdmissionGate().spend(presented(mint()), 0).ok).toBe(false);
 });
 
-test("what was meant for another life is told apart, before and after this one has its key", () => {
+test("an admission of another epoch is refused with its own code, before and after this epoch has its key", () => {
   const gate = gateAt(1_000, 1_000);
   const before = mint();
   gate.begin(8);

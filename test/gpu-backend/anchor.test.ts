@@ -71,7 +71,7 @@ test("a trimming template: the text inside is found, the trimmed end rounds up",
   expect(renderedUpTo(located, "Grüße\n")).toMatch(/<assistant>\n$/);
 });
 
-test("parts, in both forms", () => {
+test("content parts, an image too, are located under both kinds of template", () => {
   const content = [
     { type: "text" as const, text: "erster Teil" },
     { type: "image_url" as const, image_url: { url: "u" } },

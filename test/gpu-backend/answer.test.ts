@@ -87,14 +87,14 @@ test("one call at most: the engine stops at the end of the first", async () => {
   expect(all.slice(1, -1)).toMatchObject([{ type: "tool_call" }, { type: "tool_arguments" }, { reason: "tool_calls", stopText: null }]);
 });
 
-test("a cut call is no call to make; a stop string is told", async () => {
+test("a cut tool call is not offered to be called, and the stop string is reported", async () => {
   const cut = await steps(withTools(), one(engineEvents(['<tool_call>{"name":"find","arguments":{"a'], { reason: "length" })));
   expect(cut.at(-2)).toMatchObject({ type: "finished", reason: "length" });
   const stopped = await steps(asked("chat", { stop: ["END"] }), one(engineEvents(["a"], { stopText: "END" })));
   expect(stopped.at(-2)).toMatchObject({ reason: "stop", stopText: "END" });
 });
 
-test("logprobs go with the text that is told, later for what was held back", async () => {
+test("logprobs come with their text, later where the text was held back", async () => {
   const all = await steps(withTools({ logprobs: 1 }), one(engineEvents(["<think>x</think>", "a <tool", " b"])));
   expect(all.slice(1, -2)).toMatchObject([
     { type: "reasoning", text: "x" },

@@ -62,7 +62,7 @@ function payload(blocks: readonly (OfferedBlock | KeyedBlock)[]): KeyedBlock[] {
 
 const keys = (blocks: readonly { key: EngineKey }[]): EngineKey[] => blocks.map(({ key }) => key);
 
-it("spreads what is offered over host, disk and store, tells of it, and gives it back", async () => {
+it("spreads offered blocks over host, disk and store, reports each, and returns them", async () => {
   const store = await startStore();
   const stack = stackOf([host(), await disk(), createStoreTier(store.options(clock.now, 100 * SIZE))]);
   const chain = chainOf("c", 6);

@@ -24,7 +24,7 @@ const EVENTS: readonly EngineEvent[] = [
 ];
 const STEPS: readonly ChoiceEvent[] = EVENTS.map((event) => ({ choice: 0, event }));
 
-test("the pool is told at the end what was cached", () => {
+test("a replica reports the cached tokens to the pool at the end", () => {
   const reports: LeaseReport[] = [];
   const reporter = new LeaseReporter({ id: "r", attempt: 0, choices: 1, supplied: () => null }, (report) => reports.push(report));
   for (const step of STEPS) reporter.see(step);

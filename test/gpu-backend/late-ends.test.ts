@@ -12,7 +12,7 @@ const anchors = [{ hash: 7n, key: KEY, tokens: 16 }];
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-test("a block that is told after its run has ended is announced, and one that never comes is forgotten in time", () => {
+test("a block that the engine reports after its run has ended is announced, and one that never comes is forgotten in time", () => {
   const announced: bigint[] = [];
   const held = new HeldSegments(({ hash }) => announced.push(hash));
   endInterestOf(outside, held.anchor(anchors));

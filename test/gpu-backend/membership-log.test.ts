@@ -74,7 +74,7 @@ describe("the membership log of a replica", () => {
     ]);
   });
 
-  it("that can't be had is told with the cause, once the edge had time to start, and again when the cause changes", async () => {
+  it("says why the replica cannot join once the edge had time to start, and again when the cause changes", async () => {
     const { said, time, log, asked } = heard([
       "The edge can't be reached.",
       "The edge can't be reached.",
@@ -94,7 +94,7 @@ describe("the membership log of a replica", () => {
     expect(asked()).toBe(4);
   });
 
-  it("is told without the token", () => {
+  it("never shows the join token", () => {
     const { said, log } = heard();
     log.refused("This pool has another model.");
     log.unreached("no answer within 2 s");

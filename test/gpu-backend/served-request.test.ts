@@ -16,7 +16,7 @@ async function* steps(pass: (ms: number) => void): AsyncGenerator<ChoiceEvent> {
   }
 }
 
-it("a request is told by its numbers: tokens, the time to the first of them, and the end", async () => {
+it("a request's line has its tokens, the time to its first token, and its end", async () => {
   let nowMs = 0;
   const watch = new RequestWatch("POST", "/v1/messages", () => nowMs);
   watch.model = "m";

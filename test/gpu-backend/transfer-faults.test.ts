@@ -102,7 +102,7 @@ test("mutations of every field: the same bytes, or none", async () => {
   await serving.close();
 }, 300_000);
 
-test("lies with good checks: what can be told apart is refused", async () => {
+test("blocks that are false behind good checksums are refused where they can be recognised", async () => {
   const frames = (recorded[0] ?? []).map(({ frame }) => frame).filter(({ type }) => type !== "pulse");
   let body: Buffer = Buffer.alloc(0);
   const serving = await playing((response) => response.end(body));

@@ -111,7 +111,7 @@ test("the pool's cancel ends it at the sender", async () => {
   expect(await going).toMatchObject({ ok: false, why: "cut" });
 });
 
-test("a full sender says so", async () => {
+test("a sender without a free place answers that it is busy", async () => {
   await serving.close();
   await open(null, { prefills: 1 });
   engine.delayMs = 300;

@@ -68,7 +68,7 @@ describe("a remote prefill", () => {
     expect(await pool.metric("leases")).toBe(0);
   });
 
-  it("that failed is told, and its lease is free at once", async () => {
+  it("that failed is reported, and its lease is free at once", async () => {
     const { pool, decode } = await disaggregated("fell-back");
     await pool.place("req", chainOf(52, 3), LONG);
     const transfer = { kind: "prefill", replica: "p0", outcome: "fallback", why: "unreachable", bytes: 0, ms: 250, tokens: 0 } as const;

@@ -88,7 +88,7 @@ const chainOf = (content: string) =>
   ).chain.hashes;
 
 describe("a prompt", () => {
-  it("goes to the pool whose sketch has it, and the client is told why", async () => {
+  it("goes to the pool whose sketch has it, and the answer says why", async () => {
     eu?.hold(chainOf(long("rivers")));
     us?.hold(chainOf(long("mountains")));
     await cardsAreNew();
@@ -116,7 +116,7 @@ describe("a prompt", () => {
     expect(await decision.json()).toMatchObject({ id, pool: "us", attempts: [{ pool: "eu", decision: {} }, { pool: "us" }] });
   });
 
-  it("goes where the conversation's last turn went, before any sketch tells", async () => {
+  it("goes where the conversation's last turn went, before any sketch has it", async () => {
     const first = await ask("chat", long("valleys"));
     const messages = [
       { role: "user", content: long("valleys") },

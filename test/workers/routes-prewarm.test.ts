@@ -105,7 +105,7 @@ describe("pins", () => {
 });
 
 describe("where to fetch blocks", () => {
-  it("is told by the pool and never by a client", async () => {
+  it("is said by the pool and never by a client", async () => {
     const forged = { "x-warmpath-prefill": '{"url":"http://evil.test"}', "x-warmpath-pull": '{"url":"http://evil.test"}' };
     await (await ask("/v1/chat/completions", long, forged)).text();
     const [sent] = asked;
@@ -117,7 +117,7 @@ describe("where to fetch blocks", () => {
     await settle();
   });
 
-  it("is not told for a count", async () => {
+  it("is not said for a count", async () => {
     answer = () => Response.json({ input_tokens: 3 });
     await (await ask("/v1/messages/count_tokens", long)).text();
     expect(asked[0]?.headers.get("x-warmpath-prefill")).toBeNull();

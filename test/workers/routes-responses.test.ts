@@ -55,7 +55,7 @@ it("an id that was never given to this tenant leads to no object", async () => {
   expect(storedResponse(env, "acme", mine)).not.toBeNull();
 });
 
-describe("handing a result up", () => {
+describe("storing a result", () => {
   it("needs the response's own ticket and nothing else", async () => {
     const { id, ticket } = opened();
     const other = opened();

@@ -44,7 +44,7 @@ describe("cross origin", () => {
     }
   });
 
-  it("is told on answers and errors, with both spellings of the id", async () => {
+  it("is allowed on answers and errors, and both spellings of the id can be read", async () => {
     for (const answer of [await ask("/"), await ask("/v1/models"), await ask("/nowhere"), await post("/v1/chat/completions", "{")]) {
       const { headers } = answer;
       expect(headers.get("access-control-allow-origin")).toBe("*");

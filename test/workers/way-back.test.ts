@@ -10,7 +10,7 @@ import { TestPool, useClock } from "./support.ts";
 describe("a replica whose URL leads nowhere", () => {
   useClock();
 
-  it("is not ready, is told why, and is tried again 10 s later", async () => {
+  it("is not ready, gets the reason, and is tried again 10 s later", async () => {
     const pool = new TestPool("way-shut");
     const replica = new MockReplica(pool.name);
     replica.answersWayBack = false;

@@ -175,7 +175,7 @@ describe("leaving and retrying", () => {
     await nothingRuns(product);
   });
 
-  it("a full fleet's answer is retried, up to so many times", async () => {
+  it("a full fleet's answer is retried, at most as often as the client is set to", async () => {
     const full = { ...apiError("overloaded", "All replicas are busy. Try again shortly."), retryAfterSeconds: 0 };
     let [tries, refusals] = [0, 1];
     const flaky = client.withOptions({

@@ -207,7 +207,7 @@ describe("chat", () => {
 });
 
 describe("errors", () => {
-  it("wrong key", async () => {
+  it("a wrong key is refused as OpenAI refuses it", async () => {
     const stranger = client.withOptions({ apiKey: `${product.apiKey.slice(0, -1)}!` });
     const errors = await Promise.all([
       thrownBy(stranger.chat.completions.create({ model, messages: user("Hi") })),
@@ -220,7 +220,7 @@ describe("errors", () => {
     }
   });
 
-  it("unknown model", async () => {
+  it("an unknown model is not found", async () => {
     const errors = await Promise.all([
       thrownBy(client.chat.completions.create({ model: "gpt-9", messages: user("Hi") })),
       thrownBy(client.chat.completions.create({ model: "gpt-9", messages: user("Hi"), stream: true })),
@@ -247,7 +247,7 @@ describe("errors", () => {
     expect(error).toMatchObject({ status: 400, param, type: "invalid_request_error" });
   });
 
-  it("unknown route and wrong method", async () => {
+  it("an unknown route is not found, and a wrong method is not allowed", async () => {
     expect(await thrownBy(client.embeddings.create({ model, input: "x" }))).toBeInstanceOf(NotFoundError);
     expect(await thrownBy(client.get("/chat/completions"))).toMatchObject({ status: 405 });
   });

@@ -136,7 +136,7 @@ describe("create", () => {
     expect(final.output_text).toBe(whole.output_text);
   });
 
-  it("tells of tokens when asked", async () => {
+  it("has logprobs of tokens when asked", async () => {
     const include = ["message.output_text.logprobs" as const];
     const params = { model, input: "Say something.", max_output_tokens: 16, include, top_logprobs: 2 };
     const answer = await client.responses.create(params);

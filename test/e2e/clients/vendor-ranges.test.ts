@@ -235,7 +235,7 @@ test("responses: what was completed when, what does not exist, what is not done"
   );
 });
 
-test("the model's context is told in every shape that clients read", async () => {
+test("the model's context stands in every shape that clients read", async () => {
   const told = (await openai.models.retrieve(product.model)) as unknown as Record<string, unknown>;
   expect(told).toMatchObject({ max_model_len: 8192, context_length: 8192, max_input_tokens: 8192 });
   expect(await anthropic.models.retrieve(product.model)).toMatchObject({ max_input_tokens: 8192, max_tokens: 8192 });

@@ -9,7 +9,7 @@ const user = (content: string) => ({ role: "user" as const, content });
 const HINT = "The base URL of OpenAI clients ends in /v1, that of Anthropic clients does not.";
 
 describe("a client with a wrong base URL or key", () => {
-  test("is told the right path", async () => {
+  test("gets the right path in the error", async () => {
     const { model } = product;
     const bare = new OpenAI({ baseURL: product.url, apiKey: product.apiKey, maxRetries: 0 });
     const chat = await thrown(OpenAI.NotFoundError, bare.chat.completions.create({ model, messages: [user("hi")] }));
@@ -22,7 +22,7 @@ describe("a client with a wrong base URL or key", () => {
     expect(message.type).toBe("not_found_error");
   });
 
-  test("is told of the key in OpenAI's words", async () => {
+  test("gets an error about the key in OpenAI's words", async () => {
     const stranger = new OpenAI({ baseURL: `${product.url}/v1`, apiKey: "sk-wrong", maxRetries: 0 });
     const refused = await thrown(OpenAI.AuthenticationError, stranger.models.list());
     expect(refused.message).toMatch(/^401 Incorrect API key provided/);

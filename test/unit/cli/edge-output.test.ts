@@ -3,7 +3,7 @@ import { EdgeOutput, firstWords } from "../../../cli/edge-output.ts";
 import { refusedLine, servedLine } from "../../../cli/request-line.ts";
 
 describe("what the edge's process writes", () => {
-  it("goes to the log; requests have lines of their own, and an unexpected error is told once a minute", () => {
+  it("goes to the log; requests have lines of their own, and an unexpected error is reported once a minute", () => {
     let nowMs = 0;
     const [log, requests, problems]: [string[], string[], number[]] = [[], [], []];
     const ears = {

@@ -137,7 +137,7 @@ describe("the command", () => {
     expect(said.at(-1)).toContain("1 decisions; 0 come out as logged");
   });
 
-  it("tells one request in words", async () => {
+  it("explains one request in words", async () => {
     const file = inFile("why.jsonl", records.slice(0, 5));
     expect(await main([file, "--why", records[3]?.id ?? ""])).toBe(0);
     expect(said.at(-1)).toMatch(/^r\d was chosen among 4 /);

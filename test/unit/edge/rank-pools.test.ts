@@ -72,7 +72,7 @@ describe("the pool", () => {
     expect(order[0]).toMatchObject({ pool: "sent", heldTokens: 1_024 });
   });
 
-  it("has its time told in parts", () => {
+  it("has its predicted time explained in parts", () => {
     const { order, reason } = choosePool([sight("a", { holds: 32, rttMs: 10, load: { queueMs: 20 } })], ask());
     expect(order[0]).toMatchObject({
       pool: "a",
@@ -90,7 +90,7 @@ describe("the pool", () => {
     );
   });
 
-  it("is told against the next best in one sentence", () => {
+  it("is compared with the next best in one sentence", () => {
     const { reason } = choosePool(
       [sight("a", { holds: 32 }), sight("b", { region: "us", rttMs: 90 }), sight("c", { region: "ap" })],
       ask(),

@@ -23,7 +23,7 @@ describe("what was sent lately", () => {
     expect(sent.overlap("a", next, 30)).toBe(25);
   });
 
-  it("is forgotten when a sketch tells it", () => {
+  it("is forgotten once a sketch has it", () => {
     const sent = new RecentlySent();
     sent.keep("a", chainOf(20, 5, 2), 0);
     expect(sent.overlap("a", chainOf(20, 5, 2), 5_000)).toBe(25);

@@ -136,10 +136,10 @@ describe("why", () => {
   });
 });
 
-describe("what a tenant is told", () => {
+describe("what a tenant sees", () => {
   const record = recordOf(viewOf([candidate(0), candidate(1), candidate(2)]), request(1_000), came, { seenTokens: 950 });
 
-  it("of one attempt: words, numbers and hindsight, without whose it is", () => {
+  it("of one attempt has words, numbers and hindsight, and no tenant name", () => {
     const told = describeAttempt(record);
     expect(told).toMatchObject({
       id: "r",
@@ -151,7 +151,7 @@ describe("what a tenant is told", () => {
     expect(Object.keys(told)).not.toContain("view");
   });
 
-  it("of several pools: the newest, in turn, and their funnels together", () => {
+  it("of several pools is their newest decisions in order, and the sum of their funnels", () => {
     const at = (id: string, decidedAtMs: number) => encodeRecord({ ...record, id, decidedAtMs });
     const funnel = funnelFor({ seenTokens: 95, heldTokens: 90, chosenTokens: 80 }, 100, 70);
     const kept = [

@@ -79,7 +79,7 @@ describe("whose turn it is", () => {
     expect(turns(line, 8_000, [100, 100, 100])).toEqual(["quiet", "noisy", "third"]);
   });
 
-  it("comes for everybody: whoever has waited so much longer is before all that came later", () => {
+  it("comes for everybody: a request that waited long enough is before all later ones", () => {
     const waiter = fc.record({
       afterMs: fc.nat(5_000),
       workMs: fc.nat(5_000),

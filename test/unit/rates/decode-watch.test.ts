@@ -9,7 +9,7 @@ const reading = (atMs: number, prefilledMs = 0): LoadReading => ({ atMs, sequenc
 const running = (...outputs: number[]): RunningDecode[] => outputs.map((outputTokens, at) => ({ id: `r${at}`, attempt: 1, outputTokens }));
 
 describe("running decodes", () => {
-  it("tell their pace from one heartbeat to the next, as the median of those that ran all the time", () => {
+  it("show their pace from one heartbeat to the next, as the median of those that ran all the time", () => {
     const watch = new DecodeWatch();
     expect(watch.heard(SLOT, running(10, 0, 40), reading(1_000))).toBeNull();
     // The second has begun meanwhile; the fourth is new.

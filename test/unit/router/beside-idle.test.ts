@@ -146,7 +146,7 @@ describe("who waits for a warm replica", () => {
     expect(Math.min(...warm.map(waitedMs))).toBeLessThanOrEqual(3 * 1_900 + 500);
   });
 
-  it("goes there where there is no other, and is told a time that can be, however long that one hangs", () => {
+  it("goes there where there is no other, and gets a possible wait time, however long that one hangs", () => {
     const made = hung();
     made.ask({ id: "hangs", promptTokens: 100, outputTokens: 1 });
     made.pass(20_000);

@@ -52,7 +52,7 @@ describe("load", () => {
     expect(state.card("p").load.queueMs).toBe(state.line.paceMs);
   });
 
-  it("says what a prefill does to others, what was found cached, and that its rates are guesses until a replica has told", () => {
+  it("says what a prefill does to others, what was found cached, and that its rates are guesses until a replica has reported", () => {
     const state = joined(2);
     expect(state.card("p").load).toMatchObject({ guessed: true, harmPerMs: 0 });
     expect(state.card("p").load).not.toHaveProperty("reusedShare");

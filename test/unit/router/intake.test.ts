@@ -149,7 +149,7 @@ describe("what a lease's reports teach", () => {
   const claim = { attempt: 1, nowMs: 0, promptTokens: 1_000, uncachedTokens: 1_000, predictedMs: 5, salt: "s", replica: SLOT };
   const learnt = ({ rates }: PoolState) => [rates.prefillMsPerToken(SLOT), rates.loadMsPerToken(SLOT), rates.transferMsPerToken(SLOT)];
 
-  it("loads and transfers are told apart from computing", () => {
+  it("the time of loads and transfers is not taken for computing", () => {
     const { state, intake } = joined();
     const transfer = { ...moved, kind: "pull", outcome: "used", ms: 40 } as const;
     for (let n = 0; n < 21; n++) {
@@ -172,7 +172,7 @@ describe("what a lease's reports teach", () => {
     expect(state.counters).toMatchObject({ transfersUsed: 1, transfersFallenBack: 1 });
   });
 
-  it("a decode tells what it took beside what ran there, and paths end when they are announced", () => {
+  it("a decode teaches its pace beside what ran there, and paths end when they are announced", () => {
     const { state, intake } = joined();
     const reserved = state.leases.reserve({ ...claim, id: "a" });
     if (reserved.kind !== "reserved") throw new Error(reserved.kind);

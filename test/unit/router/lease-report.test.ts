@@ -89,7 +89,7 @@ describe("what a replica says of another's lease", () => {
     }
   });
 
-  it("is not adopted with its hello either: it is told to cancel it", () => {
+  it("is not adopted with its hello either: the pool has it cancel the request", () => {
     const { state, intake } = joined();
     leased(state, "a");
     expect(intake.reconcile(1, [{ id: "a", attempt: 1 }], 10)).toEqual([{ id: "a", attempt: 1 }]);

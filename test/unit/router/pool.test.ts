@@ -73,7 +73,7 @@ describe("a pool with one request running and one in line", () => {
     expect(full().pool.release(first, 10)).toContainEqual({ kind: "cancel", slot, key: first });
   });
 
-  it("tells subscribers what happened, in order, and its counters and its log know it", () => {
+  it("sends subscribers each event in order, and its counters and its log have it", () => {
     const { pool, events } = full();
     pool.leaseReports(slot, [{ event: "settled", ...first, ...USAGE }], 10);
     expect(kinds(events)).toEqual(["joined", "resync", "placed", "waiting", "settled", "placed"]);
@@ -109,7 +109,7 @@ describe("a hello", () => {
     expect(effects).toEqual([expect.objectContaining({ kind: "refuse", code: "model" })]);
   });
 
-  it("has its way back tried after the first heartbeat, and the replica is told that it is reached", () => {
+  it("has its way back tried after the first heartbeat, and the replica gets a frame that it is reached", () => {
     const { pool } = made();
     greet(pool, "r0", { admitted: false });
     const asked = pool.heartbeat(0, EPOCH, { seq: 0, entries: 0, running: [] }, 10);

@@ -78,7 +78,7 @@ test("a completion's prompt may be tokens, alone or in an array of one", () => {
   expect(taken(completion({ prompt: [[5, 17, 5]] })).prompt).toEqual(prompt);
 });
 
-test("several prompts are told from one", () => {
+test("several prompts are recognised, and one is not taken for several", () => {
   expect(severalPrompts({ prompt: ["a", "b"], n: 2 })).toEqual({ prompts: ["a", "b"], n: 2 });
   expect(severalPrompts({ prompt: [[1], [2, 3]] })).toEqual({ prompts: [[1], [2, 3]], n: 1 });
   for (const prompt of ["a", ["a"], [1, 2], [[1, 2]], [], null, undefined]) expect(severalPrompts({ prompt })).toBeNull();
