@@ -6,8 +6,7 @@
  */
 import type { Chain } from "../src/prefix/chain.ts";
 import type { PromptPiece } from "../src/prefix/prompt-encoder.ts";
-import type { ChatMessage, ChatPrompt, ContentPart, TextPrompt, Tool } from "../src/prefix/prompt.ts";
-import { canonicalPrompt } from "../src/prefix/prompt.ts";
+import { type ChatMessage, type ChatPrompt, type ContentPart, type TextPrompt, type Tool, canonicalPrompt } from "../src/prefix/prompt.ts";
 import type { TemplateOrder } from "../src/prefix/segment.ts";
 import type { EngineKey } from "./engine/engine.ts";
 import type { Anchor } from "./held-segments.ts";

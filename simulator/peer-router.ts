@@ -2,8 +2,7 @@
 import type { LeaseStep } from "../src/router/intake.ts";
 import type { SimulatedRouter, RouterSetting, Placement, Question } from "./simulated-router.ts";
 import { DEVICE_BIT } from "./block-cache.ts";
-import type { PlannedRequest } from "./plan.ts";
-import { reusableTokens } from "./plan.ts";
+import { type PlannedRequest, reusableTokens } from "./plan.ts";
 import type { PeerPolicy, ReplicaSight } from "./policy.ts";
 import { type Booking, RouterBookings } from "./router-bookings.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";

@@ -10,8 +10,7 @@
  * shuffles first), as are ties of the least requests. That version has another first line: with max > 2 * (mean + 1) and max - min >= 8 it goes
  * on with the least loaded alone.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { heldTokens } from "./overlap.ts";
 import { pickFirst, pickLowest } from "./pick.ts";
 

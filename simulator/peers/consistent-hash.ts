@@ -7,8 +7,7 @@
  * does (model_gateway/src/policies/prefix_hash.rs: 1.25, first 256 tokens, (total + 1) / replicas); where SMG jumps to the least loaded,
  * this walks the ring, as the method says. Load is requests in flight. Keeps: the ring. Ties: none.
  */
-import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, type ReplicaSight, type RoutedRequest, inFlightRequests } from "../policy.ts";
 import { drawBelow } from "./pick.ts";
 
 const LOAD_FACTOR = 1.25;

@@ -1,6 +1,5 @@
 /** Least loaded: fewest requests in flight, whatever they are. Ties: at random, so that an idle fleet is filled evenly. */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { pickLowest } from "./pick.ts";
 
 export function leastLoaded(): PeerPolicy {

@@ -6,8 +6,7 @@
  * Lowest cost, ties at random. The overlap counts whole whatever its tier (so the PR's review). At least one token is uncached: an engine
  * always computes the last one, and a cost of 0 would ignore the load. The other form: lmetric-dynamo.ts.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { heldTokens } from "./overlap.ts";
 import { pickLowest } from "./pick.ts";
 

@@ -7,8 +7,7 @@
  * a match with 0. Ties: the first in order of names (so a copy of the patch; the formula is the pull request's own). Where nobody holds
  * anything the product falls back to its session hash or the lowest rate; here the same score decides, which takes the least loaded: kinder.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { heldShare } from "./overlap.ts";
 
 const BETA = 1;

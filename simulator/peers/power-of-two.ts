@@ -3,8 +3,7 @@
  * SMG `power_of_two` (model_gateway/src/policies/power_of_two.rs, August 2026) draws and breaks ties so; its load is requests in flight
  * unless engines report their KV use.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { drawBelow } from "./pick.ts";
 
 export function powerOfTwo(): PeerPolicy {

@@ -7,8 +7,7 @@
  *
  * Load is requests in flight. Least load breaks ties by how many requests the replica was given so far, then by order (issue #1714 there).
  */
-import type { PeerPolicy, ReplicaSight, RoutedRequest } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, type ReplicaSight, type RoutedRequest, inFlightRequests } from "../policy.ts";
 import { pickFirst } from "./pick.ts";
 
 const BALANCE_ABS_REQUESTS = 64;

@@ -3,8 +3,7 @@
  * of the prompt, else the least load. In SMG the tree remembers one replica a node, the one routed there last; here it sees what all of them
  * hold, and equal matches go to the lower load, then to the one that was given fewer, then to the first: kinder.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { heldShare, heldTokens } from "./overlap.ts";
 import { pickFirst } from "./pick.ts";
 import { prefixWhileBalanced } from "./smg-balance.ts";

@@ -2,8 +2,7 @@
  * SMG `cache_aware` with KV events (gRPC engines): while balanced (smg-balance.ts) any overlap wins: most blocks, then lower load, then the
  * smaller tree; the last of equals, as Rust's max_by_key takes it. Without overlap the least load.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { fullBlocks, heldTokens } from "./overlap.ts";
 import { pickFirst } from "./pick.ts";
 import { prefixWhileBalanced } from "./smg-balance.ts";

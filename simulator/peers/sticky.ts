@@ -3,8 +3,7 @@
  * replica is gone, goes to the fewest requests in flight, ties at random, and so does a request without a session. What a gateway's session
  * affinity does. Keeps: the newest sessions, bounded.
  */
-import type { PeerPolicy } from "../policy.ts";
-import { inFlightRequests } from "../policy.ts";
+import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { pickLowest } from "./pick.ts";
 
 const MAX_SESSIONS = 65_536;

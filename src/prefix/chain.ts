@@ -4,8 +4,7 @@
  *
  * 0 is never a segment hash (it means "empty" in the index): where xxh64 gives 0, the hash is 1, and so is the next one's seed.
  */
-import type { HashSpec, SegmentSchedule } from "./segment.ts";
-import { segmentEnds, specFingerprint } from "./segment.ts";
+import { type HashSpec, type SegmentSchedule, segmentEnds, specFingerprint } from "./segment.ts";
 
 /** xxh64, handed in by the shell (`xxhash-wasm`'s h64Raw). */
 export type Hash64 = (bytes: Uint8Array, seed: bigint) => bigint;

@@ -1,6 +1,5 @@
 import type { Hash64 } from "./chain.ts";
-import type { ChatPrompt, PieceKind, PromptSink, TextPrompt } from "./prompt.ts";
-import { canonicalPrompt } from "./prompt.ts";
+import { type ChatPrompt, type PieceKind, type PromptSink, type TextPrompt, canonicalPrompt } from "./prompt.ts";
 import type { TemplateOrder } from "./segment.ts";
 
 /** A text of the canonical prompt and where its bytes lie; the mark is the byte before `start`. */

@@ -1,6 +1,5 @@
-import { MAX_REPLICAS, PAGES } from "./segment-index.ts";
+import { MAX_REPLICAS, PAGES, type Overlap, type ResidencyEntry, type SegmentIndex, type StorableIndex } from "./segment-index.ts";
 import { ALL_TIERS } from "./tiers.ts";
-import type { Overlap, ResidencyEntry, SegmentIndex, StorableIndex } from "./segment-index.ts";
 import { Ages, type AgeState } from "./ages.ts";
 import { ChangeLog, ENTRY_BYTES } from "./change-log.ts";
 import { Directory, ROWS } from "./directory.ts";

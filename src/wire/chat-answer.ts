@@ -4,8 +4,15 @@
  */
 import type { ApiError } from "../errors.ts";
 import type { ToolCall } from "../prefix/prompt.ts";
-import type { AnswerEvent, AnswerHead, AnswerStream, AnswerUsage, FinishReason, TokenLogprob } from "./answer-event.ts";
-import { idTail } from "./answer-event.ts";
+import {
+  type AnswerEvent,
+  type AnswerHead,
+  type AnswerStream,
+  type AnswerUsage,
+  type FinishReason,
+  type TokenLogprob,
+  idTail,
+} from "./answer-event.ts";
 import { errorBody } from "./envelope.ts";
 import type { InnerRequest } from "./inner.ts";
 import { type AnswerChoice, callsOf, logprobsOf, textOf, type WholeAnswer } from "./whole-answer.ts";

@@ -1,7 +1,6 @@
 /** Checks that every API's parser shares. An error's `param` is a path of the caller's own body; its message says what is wrong and never repeats a prompt. */
 import type { z } from "zod";
-import type { ApiError } from "../errors.ts";
-import { apiError, shortParam } from "../errors.ts";
+import { type ApiError, apiError, shortParam } from "../errors.ts";
 import type { InnerRequest, ParsedRequest } from "./inner.ts";
 import { formatPath, nestingProblem } from "./json-body.ts";
 

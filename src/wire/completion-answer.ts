@@ -1,7 +1,6 @@
 /** OpenAI's legacy text completion and its chunks. */
 import type { ApiError } from "../errors.ts";
-import type { AnswerEvent, AnswerHead, AnswerStream, TokenLogprob } from "./answer-event.ts";
-import { idTail } from "./answer-event.ts";
+import { type AnswerEvent, type AnswerHead, type AnswerStream, type TokenLogprob, idTail } from "./answer-event.ts";
 import { type Usage, usageOf } from "./chat-answer.ts";
 import { errorBody } from "./envelope.ts";
 import type { InnerRequest } from "./inner.ts";

@@ -1,6 +1,5 @@
 /** From a body's bytes to a value that is safe to walk. */
-import type { ApiError } from "../errors.ts";
-import { apiError, shortParam } from "../errors.ts";
+import { type ApiError, apiError, shortParam } from "../errors.ts";
 
 /** Deeper JSON is refused: beyond any schema in use, and far from what overflows a stack. */
 const MAX_NESTING = 64;

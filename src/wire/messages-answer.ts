@@ -1,7 +1,6 @@
 /** Anthropic's message and its stream events. Input tokens there exclude those read from the cache. */
 import type { ApiError } from "../errors.ts";
-import type { AnswerEvent, AnswerHead, AnswerStream, AnswerUsage, FinishReason } from "./answer-event.ts";
-import { idTail } from "./answer-event.ts";
+import { type AnswerEvent, type AnswerHead, type AnswerStream, type AnswerUsage, type FinishReason, idTail } from "./answer-event.ts";
 import { errorBody } from "./envelope.ts";
 import { type AnswerPart, NO_USAGE, type WholeAnswer } from "./whole-answer.ts";
 

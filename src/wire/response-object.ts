@@ -1,7 +1,6 @@
 /** OpenAI's response object: what /v1/responses gives, streams and keeps. */
 import type { ApiError } from "../errors.ts";
-import type { AnswerHead, AnswerUsage, FinishReason, TokenLogprob } from "./answer-event.ts";
-import { idTail } from "./answer-event.ts";
+import { type AnswerHead, type AnswerUsage, type FinishReason, type TokenLogprob, idTail } from "./answer-event.ts";
 import type { InnerRequest } from "./inner.ts";
 import { splitToolName } from "./responses-tools.ts";
 import type { AnswerPart, WholeAnswer } from "./whole-answer.ts";

@@ -3,23 +3,18 @@ import { createHash } from "node:crypto";
 import { open, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { getLlama, LlamaLogLevel, NoBinaryFoundError, readGgufFileInfo } from "node-llama-cpp";
-import type { GgufFileInfo, Llama } from "node-llama-cpp";
+import { getLlama, LlamaLogLevel, NoBinaryFoundError, readGgufFileInfo, type GgufFileInfo, type Llama } from "node-llama-cpp";
 import { chatMlTemplate } from "./chat-template.ts";
 import type { EngineCard, KvCard } from "../engine.ts";
-import { openAddon } from "./binding.ts";
-import type { Addon } from "./binding.ts";
+import { openAddon, type Addon } from "./binding.ts";
 import { hashFile } from "./block-keys.ts";
 import type { ChildOptions } from "./messages.ts";
 import { contextFor, MIN_CONTEXT } from "./context-size.ts";
 import { modelId } from "./model-id.ts";
-import { tokenBytesOf } from "./kv-state.ts";
+import { tokenBytesOf, type KvLayout, type StateShape } from "./kv-state.ts";
 import { kvNumbersOf } from "./number-types.ts";
-import type { KvLayout } from "./kv-state.ts";
 import { selfTest } from "./self-test.ts";
-import type { StateShape } from "./kv-state.ts";
-import { readVocabulary } from "./vocabulary.ts";
-import type { Vocabulary } from "./vocabulary.ts";
+import { readVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 type Unavailable = { type: "unavailable"; message: string };
 type Boot =

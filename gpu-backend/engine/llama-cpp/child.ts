@@ -1,6 +1,5 @@
 /** Life of one engine process, seen from its parent. */
-import { fork } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+import { fork, type ChildProcess } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { forkDyingWithParent } from "../../dies-with-parent.ts";

@@ -12,8 +12,7 @@ import type {
   PreparedKv,
   Restore,
 } from "../engine.ts";
-import { exportedBlocksLimit } from "./messages.ts";
-import type { Answer, ChildRequest, Failed, Question } from "./messages.ts";
+import { exportedBlocksLimit, type Answer, type ChildRequest, type Failed, type Question } from "./messages.ts";
 
 export const refused = (message: string): EngineRefusal => ({ type: "refused", reason: "unavailable", message });
 export const messageOf = (answer: Answer): string => ("message" in answer ? answer.message : "the engine's process spoke out of turn");

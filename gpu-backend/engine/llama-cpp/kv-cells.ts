@@ -4,10 +4,8 @@ import path from "node:path";
 import type { BlockPayload, EngineKey } from "../engine.ts";
 import type { AddonContext } from "./binding.ts";
 import { joinKvBlocks, zeroKvState } from "./kv-image.ts";
-import { cutKvBytes, cutKvState, parseKvState } from "./kv-state.ts";
-import type { KvBlock, KvState } from "./kv-state.ts";
+import { cutKvBytes, cutKvState, parseKvState, type KvBlock, type KvState, type StateShape } from "./kv-state.ts";
 import type { RestorePlan } from "./restore.ts";
-import type { StateShape } from "./kv-state.ts";
 import type { Placement, Sequence, SequenceTable } from "./sequences.ts";
 
 interface Prompt {

@@ -1,8 +1,7 @@
 /** KV that came with a request: compared to the request's own prompt before any of it is used. */
 import type { BlockPayload, FirstToken, Restore } from "../engine.ts";
 import { isFiniteKv, type KvNumbers } from "../kv-numbers.ts";
-import { readKvBlock, tokenBytesOf } from "./kv-state.ts";
-import type { KvBlock, KvLayout } from "./kv-state.ts";
+import { readKvBlock, tokenBytesOf, type KvBlock, type KvLayout } from "./kv-state.ts";
 
 /** A restore that fits its prompt. */
 export interface CheckedRestore {

@@ -1,8 +1,7 @@
 /** One request inside the child: its prompt, its progress, its clock. */
 import type { EngineEvent, EngineKey, EngineRefusal, FinishReason, FirstToken, Prefilled } from "../engine.ts";
 import { LogprobQueue } from "./logprobs.ts";
-import { unacknowledgedDeltaLimit } from "./messages.ts";
-import type { ChildRequest, Failed } from "./messages.ts";
+import { unacknowledgedDeltaLimit, type ChildRequest, type Failed } from "./messages.ts";
 import type { CheckedRestore } from "./restore.ts";
 import type { RunSampler } from "./sampling.ts";
 import type { Sequence } from "./sequences.ts";

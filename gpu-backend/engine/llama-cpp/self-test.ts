@@ -1,8 +1,7 @@
 /** Proves at boot that this llama.cpp, this model and this machine do what prefix reuse relies on. */
 import type { Addon, LogitIndex, Sampler } from "./binding.ts";
 import { exportState, importBlocks, zeroSequence } from "./kv-cells.ts";
-import { cutKvState } from "./kv-state.ts";
-import type { KvState, StateShape } from "./kv-state.ts";
+import { cutKvState, type KvState, type StateShape } from "./kv-state.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 const sharedTokens = 64;

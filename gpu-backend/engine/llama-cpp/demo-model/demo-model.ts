@@ -7,12 +7,10 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { byteOfCharacter } from "../../byte-characters.ts";
-import { trainBpe } from "./bpe.ts";
-import type { BpeVocabulary } from "./bpe.ts";
+import { trainBpe, type BpeVocabulary } from "./bpe.ts";
 import { chatMlTemplate } from "../chat-template.ts";
 import { demoCorpus } from "./corpus.ts";
-import { encodeGguf } from "./gguf.ts";
-import type { GgufTensor, GgufValue } from "./gguf.ts";
+import { encodeGguf, type GgufTensor, type GgufValue } from "./gguf.ts";
 import { SeededRandom } from "./random.ts";
 
 const demoModelName = "warmpath-demo";

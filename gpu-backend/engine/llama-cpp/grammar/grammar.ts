@@ -7,10 +7,8 @@ import { clip } from "../../../../src/wire/check.ts";
 import type { FormatGrammar, Grammar, GrammarPlace, GrammarTool } from "../../grammar.ts";
 import { SchemaCompiler } from "./json-schema.ts";
 import { binds, isSchema } from "./keywords.ts";
-import { grammarLimits } from "./limits.ts";
-import type { GrammarLimits, GrammarLimitSteps, GrammarLimitsName } from "./limits.ts";
-import { type Branch, literal, oneOf, oneOfTexts, repeat, Rules, sequence, UnsupportedError } from "./rules.ts";
-import type { Piece } from "./rules.ts";
+import { grammarLimits, type GrammarLimits, type GrammarLimitSteps, type GrammarLimitsName } from "./limits.ts";
+import { type Branch, literal, oneOf, oneOfTexts, repeat, Rules, sequence, UnsupportedError, type Piece } from "./rules.ts";
 import { Strings } from "./strings.ts";
 
 export type CompiledGrammar =

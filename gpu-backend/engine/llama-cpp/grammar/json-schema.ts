@@ -4,16 +4,13 @@
  */
 import { clip } from "../../../../src/wire/check.ts";
 import { listOf, type Member, membersOf } from "./containers.ts";
-import { bindingBeside, countOf, isSchema, refuse, segment, typeKeywords, unheld } from "./keywords.ts";
-import type { Schema } from "./keywords.ts";
-import { largestRepeat } from "./limits.ts";
-import type { GrammarLimits } from "./limits.ts";
+import { bindingBeside, countOf, isSchema, refuse, segment, typeKeywords, unheld, type Schema } from "./keywords.ts";
+import { largestRepeat, type GrammarLimits } from "./limits.ts";
 import { merge } from "./merge.ts";
 import { boundedNumber } from "./number-schema.ts";
 import { anyNumber } from "./numbers.ts";
 import { References } from "./references.ts";
-import { type Branch, literal, nothing, oneOf, oneOfTexts, repeat, Rules, sequence, UnsupportedError } from "./rules.ts";
-import type { Piece } from "./rules.ts";
+import { type Branch, literal, nothing, oneOf, oneOfTexts, repeat, Rules, sequence, UnsupportedError, type Piece } from "./rules.ts";
 import type { Strings } from "./strings.ts";
 
 type Match = Piece | undefined;
