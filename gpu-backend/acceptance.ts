@@ -1,4 +1,4 @@
-/** How a request's answer begins: with its real status where that is known soon, else with the word that the request is here. */
+/** How an answer begins: with its real status when that is known early, otherwise with a 200 that only says that the request arrived. */
 import type { ServerResponse } from "node:http";
 import { HEADER } from "../src/wire/headers.ts";
 import { encodeVerdict, VERDICT_FOLLOWS } from "../src/wire/verdict.ts";
@@ -11,14 +11,14 @@ export class Acceptance {
   #keepAlive: KeepAlive | null = null;
   #begun = false;
 
-  /** Of a request that is whole and was let in: from now on somebody works at it. */
+  /** `response`: the answer to a request that was read whole and admitted. */
   constructor(response: ServerResponse) {
     this.#response = response;
     this.#late = setTimeout(() => this.#accept(), ACCEPTED_WITHIN_MS);
     response.once("close", () => this.#end());
   }
 
-  /** What came of it; the answer's bytes follow. Once. */
+  /** Sends the real status; the answer's bytes follow. May be called once. */
   begin(status: number, headers: Readonly<Record<string, string | number>>): void {
     if (this.#begun) throw new Error("the answer has begun already");
     this.#begun = true;
@@ -27,7 +27,7 @@ export class Acceptance {
     else this.#response.write(encodeVerdict({ status, contentType: String(headers["content-type"] ?? "") }));
   }
 
-  /** Nothing more is said of it: it failed here, and the edge asks elsewhere. */
+  /** Cuts the connection: the request failed here, and the edge asks another replica. */
   abandon(): void {
     this.#end();
     this.#response.destroy();

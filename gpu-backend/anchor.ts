@@ -112,7 +112,7 @@ interface AnchoredRequest {
   blockTokens: number;
 }
 
-/** The whole way: which engine block holds which segment of this prompt, as far as can be told; empty = not anchored. */
+/** Which engine block holds which segment of this prompt, as far as is known; empty when no segment is anchored. */
 export function anchorsOf(template: Renderer, prompt: ChatPrompt | TextPrompt, order: TemplateOrder, request: AnchoredRequest): Anchor[] {
   const { chain, pieces, rendered, tokenEnds, blockKeys, blockTokens } = request;
   const offsets =

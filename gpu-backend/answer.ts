@@ -63,7 +63,7 @@ class ChoiceAnswer {
   readonly #calls: ToolCallParser | null;
   #callCount = 0;
   #begun = false;
-  /** Of text that is not told yet. */
+  /** Logprobs whose text was not sent yet. */
   #logprobs: TokenLogprob[] = [];
 
   constructor(request: InnerRequest, head: AnswerHead, choice: number, prompt: string) {

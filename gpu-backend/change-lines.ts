@@ -1,6 +1,6 @@
 /** Lines about a state: one at each change; the same again, and changes that come too fast, are held back. */
 
-/** The same line again, at most once in so long. */
+/** The same line is written at most once in this time. */
 const REPEAT_MS = 60_000;
 /** So many changes in that time are said at once; what comes after them is said when the time is over, if it is still so. */
 const MAX_CHANGES = 6;

@@ -1,4 +1,4 @@
-/** What a replica is told by its environment, but for its engine's settings: those are the engine's own (engine/NAME/settings.ts). */
+/** A replica's settings from its environment. An engine reads its own settings itself (engine/NAME/settings.ts). */
 import { z } from "zod";
 import type { S3Location } from "./blocks/s3-bucket.ts";
 import { type Environment, readEnvironment } from "./environment.ts";
@@ -19,7 +19,7 @@ const Variables = z.object({
     .string()
     .regex(/^[0-9A-Za-z._-]{1,64}$/)
     .optional(),
-  /** After SIGTERM, what runs here has so long to end. */
+  /** Time that running requests have to end after SIGTERM. */
   WARMPATH_DRAIN_SECONDS: z.coerce.number().min(0).max(86_400).default(60),
   /** KV blocks in this process's memory; 0 = no host tier. */
   WARMPATH_HOST_BYTES: z.coerce

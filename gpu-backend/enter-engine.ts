@@ -10,7 +10,7 @@ export interface PromptKv {
   supplied(): Supplied | null;
   /** The prompt is computed: what that took. */
   computed(times: PrefillTimes): void;
-  /** Its blocks lie below the device from now on; `pin`: and stay there so long. */
+  /** Copies its blocks to lower tiers. `pin`: they stay there for `ms`. */
   keep(pin: { salt: string; ms: number } | null): void;
 }
 
@@ -50,7 +50,7 @@ async function enterSupplied(engine: Engine, supply: KvSupply, asked: EngineRequ
     const { restore } = supplied;
     return restore === undefined ? engine.run(first) : exchange.import(first, restore);
   };
-  // What another replica computes may take a while: the edge is told at once that the request is here.
+  // A prefill elsewhere may take long: the edge learns at once that the request arrived.
   if (order.prefill !== null || order.pull !== null) return { ok: true, first, kv, run: suppliedRun(begin) };
   const run = await begin(new AbortController().signal);
   return run.type === "accepted" ? { ok: true, first, kv, run } : { ok: false, first, refusal: run };

@@ -1,4 +1,4 @@
-/** Environments: what this process is told by its own, and what of it a child process gets. */
+/** Environment variables: those this process reads, and those that its child processes get. */
 import type { z } from "zod";
 
 /** Variables by name. */

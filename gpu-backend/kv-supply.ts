@@ -17,7 +17,7 @@ import { TransferCounts } from "./transfer-counts.ts";
 import { type Fetched, fetchPrefill, pullBlocks, transferAgent } from "./transfer/fetch.ts";
 import type { BlockSource } from "./transfer/block-source.ts";
 
-/** Of the nearest tier, one salt's pins may take so much. */
+/** Share of the nearest tier that one salt's pins may take. */
 const PINNED_BY_ONE = 0.25;
 /** Longest wait for this replica's own tiers: what computing the same takes, and at least this. */
 const MIN_LOAD_MS = 500;
@@ -38,7 +38,7 @@ export interface Supplied {
   loadedTokens: number;
   loadMs: number;
   transfer: TransferReport | undefined;
-  /** Set when another replica computed the prompt: the tokens that nobody computed for it, which is what a client is told as cached. */
+  /** Set when another replica computed the prompt: the tokens that neither computed, which the client sees as cached. */
   cachedElsewhere: number | undefined;
 }
 
@@ -140,7 +140,7 @@ export class KvSupply {
     void this.keep(prepared, null).catch(() => undefined);
   }
 
-  /** Copies the prompt's blocks below the device, off the caller's path; what is there already is not read again. `pin`: they stay so long, as far as this salt may. */
+  /** Copies the prompt's blocks below the device, off the caller's path; what is there already is not read again. `pin`: they stay for `ms`, within this salt's budget. */
   async keep(prepared: PreparedKv, pin: { salt: string; ms: number } | null): Promise<void> {
     const tiers = this.#tiers;
     if (tiers === null) return;

@@ -1,7 +1,7 @@
-/** Anchors where an engine is in a process of its own: it has to be asked where tokens end, and says what it holds over a way of its own. */
+/** Anchors for an engine behind a server: the server is asked where tokens end, and its blocks are reported over another connection. */
 import type { EngineKv, PromptBlocks } from "./engine/engine.ts";
 
-/** What a run computed may be said so long after its end: events are sent after each step, and may have to be asked for again. */
+/** Blocks of a run are expected until this long after its end: events follow each step, and lost ones are asked for again. */
 export const BLOCKS_WITHIN_MS = 10_000;
 
 /** @param add anchors the prompt, and gives the function that ends the run's interest. Returns one that may be called before that is there. */

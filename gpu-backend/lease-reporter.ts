@@ -1,4 +1,4 @@
-/** Turns the events of one request's runs into what the pool is told of its lease. */
+/** Turns the events of one request's runs into the lease events that the pool gets. */
 import { performance } from "node:perf_hooks";
 import type { Running } from "../src/wire/control.ts";
 import type { LeaseReport } from "../src/wire/lease-frame.ts";
@@ -80,7 +80,7 @@ export class LeaseReporter {
     });
   }
 
-  /** What its client is told was cached: what another replica computed for this request was computed, though not here. */
+  /** Cached tokens as the client sees them. Tokens that another replica computed for this request are not cached ones. */
   get #told(): number {
     return this.#supplied()?.cachedElsewhere ?? this.#cachedTokens;
   }

@@ -80,7 +80,7 @@ async function leave(): Promise<void> {
   replica.drain();
   const idle = requests.idle();
   await Promise.race([idle, cut.promise, sleep(config.drainMs, undefined, { ref: false })]);
-  // Whatever hangs now (a store that is down, a socket that takes nothing) holds nobody up.
+  // What hangs now (a store that is down, a socket that takes nothing) does not delay the exit.
   setTimeout(() => process.exit(0), LEAVE_MS).unref();
   if (requests.count > 0) await engine.close();
   await Promise.race([idle, sleep(LAST_WORDS_MS, undefined, { ref: false })]);

@@ -1,7 +1,7 @@
 /** The requests that are under way at a server: a replica that drains ends when there are none. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 
-/** The pool may have sent a request before it heard that we drain: nobody comes later than this. */
+/** A request that the pool sent before it learnt of the drain arrives within this time. */
 const GRACE_MS = 250;
 
 export class OpenRequests {

@@ -1,4 +1,4 @@
-/** How much each salt has pinned, and all together: bounds, so that pins leave room for the prefixes of those who pin nothing. */
+/** Bounds on what each salt and all salts together have pinned, so that unpinned prefixes keep room. */
 import type { EngineKey } from "./engine/engine.ts";
 
 /** Salts remembered at once; beyond it pins of new ones wait until old ones run out. */

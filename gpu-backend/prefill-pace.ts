@@ -7,9 +7,9 @@ import type { Expectation } from "./transfer/transfer-deadline.ts";
 /** Share of the past that a new measurement leaves. */
 const KEEP = 0.8;
 const FIRST_MS_PER_TOKEN = 0.1;
-/** Elsewhere counts as at most so many times slower than here: what is slower still is not worth waiting for. */
+/** A prefill elsewhere counts as at most this many times slower than here: waiting longer is not worth it. */
 const MAX_ELSEWHERE = 2;
-/** Of a prompt computed elsewhere, less than this share tells of fetching it, not of computing. */
+/** A prefill elsewhere that computed less than this share of its prompt measures fetching, not computing. */
 const MIN_COMPUTED = 0.5;
 
 /** Of one prompt, when its first token is here. */
@@ -26,7 +26,7 @@ export class PrefillPace {
   #here: number | null = null;
   #elsewhere: number | null = null;
 
-  /** `leastTokens`: fewer tell nothing of a token's cost. */
+  /** `leastTokens`: a report of fewer tokens says nothing about the cost of one. */
   constructor(leastTokens: number) {
     this.#leastTokens = leastTokens;
   }

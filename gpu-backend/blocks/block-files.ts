@@ -66,7 +66,7 @@ export async function readWhole(path: string, expected: number): Promise<Uint8Ar
   }
 }
 
-/** Null: the signal was first. A read can't be taken back, but nobody waits for it. */
+/** Null: the signal aborted first. The read goes on, but its result is dropped. */
 export async function unlessAborted<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result | null> {
   if (signal === undefined) return work;
   const aborted = Promise.withResolvers<null>();
@@ -77,7 +77,7 @@ export async function unlessAborted<Result>(work: Promise<Result>, signal: Abort
     return await Promise.race([work, aborted.promise]);
   } finally {
     signal.removeEventListener("abort", abort);
-    // What fails when nobody waits any more is nobody's.
+    // A failure after the abort is ignored: no caller waits for it.
     work.catch(() => undefined);
   }
 }

@@ -81,7 +81,7 @@ export function isEngineKey(text: string): text is EngineKey {
   return /^[0-9a-f]{64}$/.test(text);
 }
 
-/** Length of the envelope of a block of so many tokens. */
+/** Bytes of the envelope of a block with this number of tokens. */
 export function sealedBytes(tokens: number, kvTokenBytes: number): number {
   return AT.tokens + tokens * (4 + kvTokenBytes) + HASH_BYTES;
 }

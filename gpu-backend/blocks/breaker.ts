@@ -1,5 +1,5 @@
-/** Keeps away from something that is down: after so many failures in a row, one try a pause. */
-interface BreakerOptions {
+/** A circuit breaker: after a number of failures in a row, one try is made in each pause. */
+export interface BreakerOptions {
   failures: number;
   pauseMs: number;
   now: () => number;

@@ -26,7 +26,7 @@ export class Ceiling {
     return Math.min(budgetBytes, this.#heldBytes);
   }
 
-  /** It took no more while we used so much. */
+  /** The disk or store was full while this tier used `usedBytes`. */
   full(usedBytes: number): void {
     this.#heldBytes = usedBytes;
     this.#retryAtMs = this.#options.now() + RETRY_MS;

@@ -13,7 +13,7 @@ export const OWNER = "owner";
 
 interface OwnerTimes {
   renewMs: number;
-  /** Not renewed for so long, it is nobody's. */
+  /** A claim that was not renewed for this time has no owner. */
   staleMs: number;
 }
 
@@ -88,7 +88,7 @@ async function renew(file: string, own: string): Promise<void> {
   }
 }
 
-/** Null once it is known that nobody is there. */
+/** Null when no other process owns the directory. */
 async function endedOrOther(file: string, renewMs: number, staleMs: number): Promise<Owner | null> {
   const owner = parse(await read(file));
   if (owner === null || hasEnded(owner)) return null;

@@ -29,7 +29,7 @@ export interface DiskTierOptions {
   kvSpace: string;
   /** How bytes get to a file that does not exist yet, durably. Tests put a full disk here. */
   writeNew?: (path: string, bytes: Uint8Array) => Promise<void>;
-  /** How a file is read: at most so many bytes, none when it is longer. Tests put a slow disk here. */
+  /** Reads a file of at most this many bytes, and nothing of a longer one. Tests put a slow disk here. */
   readWhole?: (path: string, bytes: number) => Promise<Uint8Array | BlockFault>;
 }
 
@@ -190,7 +190,7 @@ class DiskTier implements Tier {
     }
   }
 
-  /** Each time anew: whoever took a folder away, or put something else in its place, has not ended the tier. */
+  /** Makes the folder at each write: a tier goes on when an operator removed or replaced its folder. */
   async #makeFolders(key: EngineKey): Promise<void> {
     const { directory } = this.#options;
     const incoming = await makeFolder(join(directory, INCOMING));

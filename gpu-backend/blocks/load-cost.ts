@@ -37,7 +37,7 @@ export class LoadCost {
     return this.#believed("engine", 0);
   }
 
-  /** So many tokens took so long; a load that failed counts as the tokens it should have brought. */
+  /** Learns that loading `tokens` took this time. A failed load counts as the tokens it should have brought. */
   learn(what: TierName | "engine", tokens: number, elapsedMs: number): void {
     if (tokens <= 0 || !(elapsedMs >= 0)) return;
     const sample = elapsedMs / tokens;

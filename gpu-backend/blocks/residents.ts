@@ -138,10 +138,10 @@ export class Residents {
     for (const resident of this.#pinned) if (resident.pinnedUntilMs <= now) this.#unpin(resident);
   }
 
-  /** What a block says of its parent may be a lie: in a ring nobody would ever be a leaf, and nobody could leave. */
+  /** A block may name a false parent. In a ring of parents no block would be a leaf, and none could be evicted. */
   #comesBeforeItself({ key, parent }: { key: EngineKey; parent: EngineKey | null }): boolean {
     if (key === parent) return true;
-    // Only what is somebody's parent can close a ring.
+    // Only a block that is already a parent can close a ring.
     if (!this.#children.has(key)) return false;
     for (let at = parent; at !== null; at = this.#held.get(at)?.parent ?? null) if (at === key) return true;
     return false;

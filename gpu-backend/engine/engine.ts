@@ -69,7 +69,7 @@ export interface EngineRequest {
   frequencyPenalty: number;
   /** Token id → added to its logit; -100 bars it. */
   logitBias: ReadonlyMap<number, number>;
-  /** How many alternatives each token is told with, 0 … 20; null = no logprobs. */
+  /** Alternatives reported for each token, 0 … 20; null = no logprobs. */
   logprobs: number | null;
   /** What the text must match; null = anything. */
   grammar: Grammar | null;
@@ -88,7 +88,7 @@ export type FinishReason = "stop" | "length" | "cancelled" | "error";
 export interface PromptBlocks {
   /** At index i the UTF-8 byte offset in the prompt at which token i ends; rising. Of an engine that has to ask for it, later; null: it can't be had. */
   tokenEnds: Uint32Array | Promise<Uint32Array | null>;
-  /** One a full block. Empty where the prompt is read elsewhere, and nobody knows its tokens. */
+  /** One key for each full block. Empty when another server reads the prompt and its tokens are unknown. */
   blockKeys: EngineKey[];
 }
 
@@ -162,14 +162,14 @@ export interface EngineFaults {
   notFinite: number;
 }
 
-/** A prompt that is too long is counted so many tokens beyond the context and no further: clients shorten it by what they are told. */
+/** A prompt that is too long is counted up to this many tokens beyond the context: clients shorten it by the reported number. */
 export const COUNTED_BEYOND_CONTEXT = 65_536;
 
 /** The run part. Everything here may be called from the moment the engine is open; after `close` all answers are "unavailable". */
 export interface Engine {
   readonly card: EngineCard;
   readonly faults: EngineFaults;
-  /** Null: nobody knows what it holds. The pool then predicts it, and the replica announces nothing and takes part in no transfer. */
+  /** Null: the engine does not report what it holds. The pool then predicts it, and the replica neither announces nor transfers. */
   readonly kv: EngineKv | null;
   /** Reads a prompt and computes nothing: says what `run` would refuse, but for "busy". */
   prepare(request: EngineRequest): Promise<Prepared | EngineRefusal>;
@@ -235,7 +235,7 @@ export interface PreparedKv extends Prepared {
   blockKeys: EngineKey[];
   /** Leading blocks that some sequence holds now. */
   heldBlocks: number;
-  /** At most so many blocks can be reused: at least two tokens are always computed, unless a tail comes too. */
+  /** Most blocks that can be reused: at least two tokens are always computed, unless a tail comes too. */
   reusableBlocks: number;
 }
 

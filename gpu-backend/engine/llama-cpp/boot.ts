@@ -146,7 +146,7 @@ function kvSpaceOf(root: Buffer, layout: KvLayout): string {
     .digest("hex");
 }
 
-/** Steps in which loading is told. */
+/** Number of steps in which loading is reported. */
 const LOADING_STEPS = 20;
 
 /** `loading` hears which part of the model is loaded, 0 to 1. */

@@ -1,10 +1,10 @@
-/** How long a context is where nobody names its length. */
+/** The context length when no setting names it. */
 
-/** Fewer tokens serve nobody. */
+/** A context of fewer tokens is of no use. */
 export const MIN_CONTEXT = 512;
 /** As many as WARMPATH_CONTEXT_TOKENS takes. */
 const MAX_CONTEXT = 131_072;
-/** A length that memory bounds is a multiple of so many tokens. */
+/** A length that memory bounds is a multiple of this many tokens. */
 const STEP = 256;
 
 interface ContextBounds {

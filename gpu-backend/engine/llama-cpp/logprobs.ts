@@ -1,4 +1,4 @@
-/** Logprobs of the model's own distribution, before bias, penalties, temperature and grammar; told with the text they belong to. */
+/** Logprobs of the model's own distribution, before bias, penalties, temperature and grammar. They are sent with their text. */
 import type { TokenLogprob } from "../engine.ts";
 import type { Addon, LogitIndex, Sampler } from "./binding.ts";
 import type { Vocabulary } from "./vocabulary.ts";
@@ -56,7 +56,7 @@ interface Waiting {
   end: number;
 }
 
-/** Holds a token's logprob until the text that the token completes is told. */
+/** Holds a token's logprob until the text that the token completes is sent. */
 export class LogprobQueue {
   #waiting: Waiting[] = [];
   #lastBytes: number[] = [];

@@ -46,7 +46,7 @@ export class Run {
   /** The last sampled token, whose KV is not computed yet; undefined during prefill. */
   next: number | undefined;
   outputTokens = 0;
-  /** Output tokens that no delta has told of yet. */
+  /** Output tokens that no delta has reported yet. */
   untoldTokens = 0;
   #sequence: Sequence | undefined;
   #outstandingDeltas = 0;

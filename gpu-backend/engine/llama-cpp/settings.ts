@@ -1,4 +1,4 @@
-/** What the embedded engine is told by its environment. */
+/** The embedded engine's settings from its environment. */
 import { z } from "zod";
 import { type Environment, type EnvironmentRead, readEnvironment } from "../../environment.ts";
 import type { LlamaEngineOptions } from "./engine.ts";

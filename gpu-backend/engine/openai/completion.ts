@@ -40,7 +40,7 @@ export function completionBody({ request, prompt, model, kind, maxTokens }: Aske
   };
 }
 
-/** Null: this server would not hold the answer to the grammar, or nobody knows that it would. */
+/** Null: this server does not enforce the grammar, or it is unknown whether it does. */
 export function grammarProblem({ grammar }: Pick<EngineRequest, "grammar">, kind: ServerKind): string | null {
   if (grammar === null) return null;
   if (kind === "other") return "the server of this engine is not known to hold an answer to a schema";

@@ -45,7 +45,7 @@ const OPENED_WITHIN_MS = 3_000;
 const PROBE_MS = 2_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
-/** Of a length that is estimated so much may be wrong. */
+/** Share of an estimated length that may be wrong. */
 const ESTIMATE_MARGIN = 0.25;
 
 const FAILS = "The engine's server fails whatever it is asked.";
@@ -203,7 +203,7 @@ export class OpenAiEngine implements Engine {
   #blocksOf({ prompt: text, cuts = [], salt }: EngineRequest, { prompt, promptTokens }: ReadPrompt) {
     const followed = this.#followed;
     if (followed === null) {
-      // Of a text nobody knows where its blocks end.
+      // The block ends of a text without tokens are unknown.
       const chain = typeof prompt === "string" ? [] : this.#memory.chainOf(prompt, salt);
       return { chain, blocks: null, believedTokens: () => (this.#reportsCached ? this.#memory.heldTokens(chain, promptTokens) : 0) };
     }

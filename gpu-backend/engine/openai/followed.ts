@@ -1,4 +1,4 @@
-/** What an engine behind another server's API holds, where somebody follows it. */
+/** What an engine behind another server's API holds, where its events are followed. */
 import type { EngineKey, EngineKv, PromptBlocks } from "../engine.ts";
 import type { KvEventCounts, ResidencyState } from "../residency-state.ts";
 

@@ -1,4 +1,4 @@
-/** The control tokens of a model whose vocabulary nobody lists: what stands in its chat template and is one token. */
+/** The control tokens of a model whose vocabulary is not listed: texts in its chat template that are one token each. */
 import type { ServerLink } from "./server-link.ts";
 import { tokenize } from "./discovery.ts";
 
@@ -8,7 +8,7 @@ const MARK_MS = 2_000;
 /** `<|im_end|>`, `</s>`, `<start_of_turn>`, `[INST]`, and DeepSeek's with full-width bars. */
 const CANDIDATE = /<[|｜]?[^\s<>'"{}()]{1,62}[|｜]?>|\[\/?[A-Z_]{2,30}\]/gu;
 
-/** One that the server does not tokenize in time counts as a token: a text is then cut without need, which harms nobody. */
+/** A text that the server does not tokenize in time counts as a control token. A prompt text is then split without need, which does no harm. */
 export async function marksOf(link: ServerLink, model: string, chatTemplate: string): Promise<string[]> {
   const candidates = [...new Set(chatTemplate.match(CANDIDATE) ?? [])].slice(0, MAX_MARKS);
   const tokens = await Promise.all(candidates.map((mark) => tokenize(link, model, { text: mark, opens: false }, MARK_MS)));

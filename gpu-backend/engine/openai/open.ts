@@ -19,7 +19,7 @@ const USUAL_BLOCK_TOKENS = 16;
 export interface Beyond {
   /** Of every call. */
   headers: Readonly<Record<string, string>>;
-  /** Follows what the server holds; or why nobody can, a clause. */
+  /** Follows what the server holds; or a clause that says why this is not possible. */
   follow(server: FoundServer): Promise<FollowResult>;
   /** Calls `onRest` when the server takes nothing new although it answers, and with null when it does again; returns what ends that. */
   watch?: (link: ServerLink, onRest: (why: string | null) => void) => () => void;

@@ -48,7 +48,7 @@ export class PromptTokens {
     return cuts === undefined || cuts.length === 0 ? { prompt, promptTokens: this.#estimate(prompt), exact: false } : null;
   }
 
-  /** A prompt as text had so many tokens. */
+  /** Learns that a prompt of text had this number of tokens. */
   learn(prompt: string, promptTokens: number): void {
     if (promptTokens < MIN_LEARNT_TOKENS) return;
     const bytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, Buffer.byteLength(prompt) / promptTokens));
@@ -78,7 +78,7 @@ export class PromptTokens {
   }
 }
 
-/** As a caller is told it. */
+/** The number that callers get. */
 export function countedTokens(promptTokens: number, contextTokens: number): number {
   return Math.min(promptTokens, contextTokens + COUNTED_BEYOND_CONTEXT + 1);
 }

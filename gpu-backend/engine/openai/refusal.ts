@@ -23,7 +23,7 @@ export function refusalOf(opened: LinkAnswer | LinkFailure, request: EngineReque
     return { type: "refused", reason: "unknown_token", index, message: "the engine's server does not have it" };
   }
   if (CONTEXT.test(said) || status === 413) {
-    // More than its context, by an estimate; nobody has counted them.
+    // Longer than the context by an estimate; the tokens were not counted.
     return { type: "refused", reason: "context_length_exceeded", promptTokens: contextTokens + 1, exact: false, contextTokens, message };
   }
   if (grammar !== null) return { type: "refused", reason: "grammar", message: "the engine's server does not take it", place: null };

@@ -10,7 +10,7 @@ type Opening = LinkStream | LinkAnswer | LinkFailure;
 
 interface RunOptions {
   promptTokens: number;
-  /** Null: nobody follows what the server holds. */
+  /** Null: what the server holds is not followed. */
   blocks: PromptBlocks | null;
   /** Sends the request. */
   open(signal: AbortSignal): Promise<Opening>;
@@ -57,7 +57,7 @@ export class OpenAiRun {
     return this.#opening !== null;
   }
 
-  /** Its first token is here: nobody else can go on with it. */
+  /** The first token came: no other replica can take over. */
   get hasSpoken(): boolean {
     return this.#firstAtMs !== null;
   }
@@ -168,7 +168,7 @@ export class OpenAiRun {
       type: "finished",
       ...(this.#end ?? { reason: "error" }),
       promptTokens,
-      // What nobody has counted is not claimed.
+      // A number that was not counted is not reported.
       cachedTokens: Math.min(this.#usage?.cachedTokens ?? 0, Math.max(0, promptTokens - 1)),
       outputTokens: this.#usage?.outputTokens ?? this.#outputTokens,
       prefillMs: firstAtMs - this.#startedAtMs,

@@ -1,4 +1,4 @@
-/** What the adapter to another server is told by its environment. */
+/** The settings of the adapter to another server, from its environment. */
 import { z } from "zod";
 import { type Environment, type EnvironmentRead, readEnvironment } from "../../environment.ts";
 

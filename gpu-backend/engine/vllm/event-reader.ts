@@ -131,7 +131,7 @@ export class EventReader {
     if (further.length > 0) this.#do(further);
   }
 
-  /** Gives what is to be done at once where nobody can be asked. */
+  /** Returns the next step at once when no replay can be asked for. */
   #ask(from: number): FeedStep[] {
     this.#endReplay();
     const { zmq, source } = this.#options;

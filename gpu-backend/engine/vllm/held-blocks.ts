@@ -10,7 +10,7 @@ export interface TierChange {
 
 /** Beyond this, new blocks are not followed: 16 million tokens in blocks of 16. */
 const MAX_BLOCKS = 1 << 20;
-/** Engines have a few; more are nobody's. */
+/** Real engines have a few groups; more are a fault. */
 const MAX_GROUPS = 64;
 /** A lower tier names a block once for each piece of it that is stored. */
 const LOWER_TIERS = [TIER.host, TIER.disk, TIER.store] as const;

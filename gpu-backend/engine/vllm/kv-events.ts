@@ -14,7 +14,7 @@ export type BlockHash = string & { readonly __brand: "BlockHash" };
 export interface StoredBlocks {
   type: "stored";
   keys: BlockHash[];
-  /** Of the block before the first; null: the first begins the prompt, or nobody says. */
+  /** Hash of the block before the first; null: the first begins the prompt, or the engine does not say. */
   parent: BlockHash | null;
   /** Of all blocks, one behind the other. Null: only the keys are named, as by an offload connector that does not describe itself. */
   tokens: Uint32Array | null;

@@ -29,7 +29,7 @@ export class VllmResidency implements EngineKv {
   readonly names: BlockNames;
   readonly #blockTokens: number;
   readonly #held: HeldBlocks;
-  /** As its listener was told. */
+  /** Tier bits as last reported to the listener. */
   readonly #tierBits = new Map<EngineKey, number>();
   /** Held, and no prompt's here: what they follow on was never announced. */
   readonly #unnamed = new Set<BlockHash>();
@@ -42,7 +42,7 @@ export class VllmResidency implements EngineKv {
     this.#held = new HeldBlocks(most);
   }
 
-  /** Events come as soon as their socket is there: what they have said before somebody listens is told at once. */
+  /** Events come once their socket is open. What came before the first listener is reported to it at once. */
   onResidency(listener: (changes: BlockChange[]) => void): void {
     this.#listener = listener;
     this.#emitChanges(changesOf(this.#tierBits, true));

@@ -1,4 +1,4 @@
-/** What the adapter to vLLM is told by its environment, beyond what any server's is (openai/settings.ts). */
+/** The settings of the adapter to vLLM from its environment, beyond those of every server (openai/settings.ts). */
 import { z } from "zod";
 import { type Environment, type EnvironmentRead, readEnvironment } from "../../environment.ts";
 

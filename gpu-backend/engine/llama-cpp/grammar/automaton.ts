@@ -20,7 +20,7 @@ const mostStates = 2_000;
 const digits: Ranges = [[0x30, 0x39]];
 const oneUnit: Ranges = [[0, 0xffff]];
 
-/** Characters that no part of the language tells apart, as one each. */
+/** Classes of characters that the language treats alike, one member each. */
 function alphabet(language: Language): Ranges[] {
   const sets = new Map<string, Ranges>();
   const seen = new Set<Language>();

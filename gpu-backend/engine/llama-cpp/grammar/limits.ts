@@ -2,7 +2,7 @@
 export interface GrammarLimits {
   /** Characters of a string. */
   string: number;
-  /** Characters of a property name nobody chose. */
+  /** Most characters of a property name that the schema does not give. */
   key: number;
   /** Items of an array. */
   items: number;

@@ -41,7 +41,7 @@ export function boundedNumber(schema: Schema, named: NumberType, path: string, p
   return type === "integer" ? integersBetween(...wholeBounds(within)) : numbersBetween(within, fraction);
 }
 
-/** null: none. Where one side is open, it is as far as so many digits reach. */
+/** Null: no number fits. An open side reaches as far as this many digits do. */
 function boundsOf(schema: Schema, path: string, digits: number): NumberBounds | null {
   const given = (keyword: string): number | undefined => {
     const value = schema[keyword];

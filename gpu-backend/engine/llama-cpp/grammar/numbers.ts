@@ -127,12 +127,12 @@ function decimalsBetween({ least, openLeast, most, openMost }: NumberBounds): Pi
 
 const padded = (scaled: number, digits: number): string => String(scaled).padStart(digits + 1, "0");
 
-/** Any whole number of so many digits. */
+/** Any whole number with this number of digits. */
 export function anyInteger(count: number): Piece {
   return oneOf([literal("0"), sequence(repeat(literal("-"), 0, 1), digit(1, 9), repeat(digit(0, 9), 0, count - 1))]);
 }
 
-/** Any number of so many digits before and after the point. */
+/** Any number with these numbers of digits before and after the point. */
 export function anyNumber(count: number, fraction: number): Piece {
   const whole = oneOf([literal("0"), sequence(digit(1, 9), repeat(digit(0, 9), 0, count - 1))]);
   const part = repeat(sequence(literal("."), repeat(digit(0, 9), 1, fraction)), 0, 1);

@@ -69,7 +69,7 @@ export function sequence(...pieces: readonly Piece[]): Piece {
   };
 }
 
-/** `exclusive`: their first characters tell them apart before any of them branches. */
+/** `exclusive`: the alternatives differ in their first characters, before any of them branches. */
 export function oneOf(pieces: readonly Piece[], exclusive = false): Piece {
   const different = [...new Map(pieces.map((piece) => [piece.gbnf, piece])).values()];
   const [only] = different;
