@@ -6,7 +6,7 @@ import { endOf, type LaunchMessages } from "./launch-messages.ts";
 
 const RESTART_MS = 100;
 const RESTART_MOST_MS = 10_000;
-/** A port that was free is tried again for so long: a connection that goes out may have it for a moment. */
+/** A port that was free is tried again for this long: an outgoing connection may have it for a moment. */
 const PORT_PATIENCE_MS = 15_000;
 const PORT_RETRY_MS = 500;
 

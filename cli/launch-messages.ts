@@ -1,4 +1,4 @@
-/** What the launcher says while it starts, and when something that runs changes: a line each. Never a key, a prompt or an answer. */
+/** The launcher's lines while it starts and when something that runs changes. Never a key, a prompt or an answer. */
 import { type Outputs, Terminal, type Tone } from "./terminal.ts";
 
 /** Loading that takes no longer needs no bar. */
@@ -7,7 +7,7 @@ const SOON_MS = 800;
 export class LaunchMessages {
   readonly #outputs: Outputs;
   readonly #log: (line: string) => void;
-  /** Died, and not back yet. */
+  /** Names of processes that died and are not back yet. */
   readonly #away = new Set<string>();
   /** How much of its model each has that loads one, 0 to 1. */
   readonly #loaded = new Map<string, number>();
@@ -42,14 +42,14 @@ export class LaunchMessages {
     if (!this.#isReady) this.#progress(`  ${what}`);
   }
 
-  /** Bytes of `what` that have come, of about so many. */
+  /** Bytes of `what` that have come; `of`: about how many there are. */
   moved(what: string, bytes: number, of: number): void {
     if (this.#isReady) return;
     const megabytes = (count: number): string => (count / 1e6).toFixed(0);
     this.#outputs.bar(what, of > 0 ? Math.min(1, bytes / of) : 0, `${megabytes(Math.min(bytes, of))} of ${megabytes(of)} MB`);
   }
 
-  /** A replica has loaded so much of its model, 0 to 1. What is soon over is not shown. */
+  /** `part`: what a replica has loaded of its model, 0 to 1. A short load is not shown. */
   loading(name: string, part: number): void {
     if (this.#isReady) return;
     this.#loadingSinceMs ??= this.#nowMs();
@@ -77,7 +77,7 @@ export class LaunchMessages {
     this.#outputs.news(line, tone);
   }
 
-  /** Somebody else's line, as it is. */
+  /** A line of another process, unchanged. */
   quote(line: string): void {
     this.#outputs.progress(line);
   }

@@ -18,10 +18,10 @@ import { type Claim, logFile, problemOf, unusable } from "./state-directory.ts";
 import type { LaunchMessages } from "./launch-messages.ts";
 import { Watchdog } from "./watchdog-process.ts";
 
-/** Nothing was heard of a replica for so long: no progress, no joining. */
+/** A replica that neither loads nor joins for this long is reported. */
 const SILENCE_MS = 60_000;
 const LOOK_MS = 1_000;
-/** After the drain's time is up its replicas have so long to go; then the edge, to hand on the last bytes. */
+/** Time that replicas have to exit after the drain; then the edge has it, to send the last bytes. */
 const REPLICA_LEAVE_MS = 4_000;
 const EDGE_LEAVE_MS = 500;
 

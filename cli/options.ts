@@ -30,7 +30,7 @@ export interface StartOptions {
   sequences: number;
   /** Null: what the model was made for, as far as memory reaches. */
   contextTokens: number | null;
-  /** After SIGTERM, what runs has so long to end. */
+  /** Time that running requests have to end after SIGTERM. */
   drainSeconds: number;
   /** A line on the screen for each request. */
   logsRequests: boolean;

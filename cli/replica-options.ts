@@ -1,4 +1,4 @@
-/** What `warmpath replica` is told, and the environment that it makes of it for the replica. */
+/** The options of `warmpath replica`, and the environment of the replica that they make. */
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";

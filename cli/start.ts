@@ -27,7 +27,7 @@ function options(): StartOptions {
 
 const parent = process.ppid;
 
-/** When npm is killed its shell is not told, and neither are we: a new parent means that the old one died. */
+/** When npm is killed, neither its shell nor this process gets a signal: a new parent means that the old one died. */
 function watchParent(onGone: () => void): void {
   if (process.env.npm_lifecycle_event === undefined) return;
   setInterval(() => process.ppid !== parent && onGone(), 250).unref();
@@ -67,7 +67,7 @@ try {
   const launcher = new Launcher(chosen, secrets, claim, { messages, log });
   process.on("SIGTERM", () => (launcher.isDraining ? launcher.stop(null) : void launcher.drain()));
   for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => launcher.stop(null));
-  // npm was told to end, or was killed: what runs may still end whole.
+  // npm was asked to end, or was killed: running requests may still end whole.
   watchParent(() => (launcher.isDraining ? undefined : void launcher.drain()));
   await launcher.run(port).catch((error: unknown) => launcher.stop(problemOf(stateDirectory, error, "The start failed")));
 } catch (error) {

@@ -5,7 +5,7 @@ import { withoutOurs } from "../gpu-backend/environment.ts";
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
-/** Alive for so long, the next death is a new story. */
+/** After this time alive, the count of deaths begins anew. */
 const STEADY_MS = 10_000;
 
 export class Watchdog {

@@ -174,7 +174,7 @@ export class BlockCache {
     this.#usedBlocks -= this.blocksOf(segment);
   }
 
-  /** Takes blocks, evicting as needed; false, and nothing evicted, when there are not so many. */
+  /** Takes blocks, evicting as needed; false, and nothing evicted, when there are too few. */
   reserve(blocks: number): boolean {
     if (blocks > this.availableBlocks) return false;
     while (this.capacityBlocks - this.#usedBlocks < blocks) this.#evict();

@@ -18,7 +18,7 @@ export interface CellMetrics {
   hitShare: number;
   /** The same with one cache for all that never evicts: nobody can have more. */
   ceilingHitShare: number;
-  /** Requests that were told to come later. */
+  /** Requests that were refused with a retry time. */
   refused: number;
 }
 

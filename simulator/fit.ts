@@ -27,7 +27,7 @@ type FitOutcome =
 
 const LEAST_ROWS = 10;
 const ROUNDS = 8;
-/** A row further off than so many median errors counts no more than one that is so far off. */
+/** An error of a row counts at most this many median errors. */
 const CLAMP = 3;
 const UNKNOWN = 5;
 
@@ -111,7 +111,7 @@ function normalEquations(equations: readonly Equation[], weights: readonly numbe
   return eliminate(matrix).map((value, place) => value / (scales[place] ?? 1));
 }
 
-/** Gauss with pivots; what cannot be told apart is 0. */
+/** Gaussian elimination with pivots; a coefficient that the rows do not determine is 0. */
 function eliminate(matrix: number[][]): number[] {
   const size = matrix.length;
   for (let at = 0; at < size; at++) {

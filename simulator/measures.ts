@@ -2,7 +2,7 @@
 import { percentile } from "../src/explain/percentile.ts";
 import type { Plan } from "./plan.ts";
 
-/** Of the requests that arrive first, so many are not measured: the caches fill. */
+/** Share of requests, from the first on, that are not measured while caches fill. */
 export const WARM_UP_SHARE = 0.1;
 /** Both have to be kept for a request to count as good. */
 const GOOD_TTFT_MS = 2_000;

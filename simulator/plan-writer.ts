@@ -1,7 +1,7 @@
 import { type Draw, drawHash, exponential } from "./chance.ts";
 import { type Plan, type PlannedRequest, TreeBuilder } from "./plan.ts";
 
-/** Text is cut into segments of at most so many tokens; what someone says ends a segment. */
+/** Most tokens of a segment. The end of a message ends a segment too. */
 const SEGMENT_TOKENS = 256;
 
 /** A growing prompt. */

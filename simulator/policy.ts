@@ -1,12 +1,12 @@
 /**
- * What the simulator asks of a peer's policy. Every peer is told the same of every replica, and books nothing itself: the simulator
+ * What the simulator asks of a peer's policy. Every peer gets the same facts about each replica, and books nothing itself: the simulator
  * does it for all, in the same way. Warmpath is not asked through this: it is the product's own pool.
  */
 import type { Rule } from "../src/decision/policy.ts";
 import type { EngineConstants } from "./constants.ts";
 
-/** What the baselines that predict are told of a replica's engine model: the true constants, so that no peer loses by a bad fit. */
-interface KnownConstants extends Pick<
+/** The engine model that predicting baselines get: its true constants, so that no peer loses by a bad fit. */
+export interface KnownConstants extends Pick<
   EngineConstants,
   | "prefillMsPerToken"
   | "attentionMsPerPair"
@@ -26,7 +26,7 @@ interface KnownConstants extends Pick<
 }
 
 /**
- * What a policy is told of one replica when a request arrives: exact as of the last event that reached the router. Tokens are prompt or
+ * What a policy knows of one replica when a request arrives: exact as of the last event that reached the router. Tokens are prompt or
  * context tokens; counts of requests are as the router booked them, at the moment it chose.
  */
 export interface ReplicaSight extends KnownConstants {
@@ -36,7 +36,7 @@ export interface ReplicaSight extends KnownConstants {
 
   /**
    * Leading tokens of this prompt held without a gap on the device, or prompt of a request in flight there and so soon on it: some peers index
-   * what they route, others what was announced, and all are told both. Whole blocks.
+   * what they route, others what was announced, and every peer gets both. Whole blocks.
    */
   deviceTokens: number;
   /** The same, counting device and host: `deviceTokens` or more. */

@@ -24,7 +24,7 @@ const CONTEXT_TOKENS = 1 << 20;
 
 export interface ProductOptions {
   profile: Profile;
-  /** From so many uncached tokens on a request may be prefilled by a replica that does nothing else; null: never. Absent: the product's default. */
+  /** Least uncached tokens of a request that a prefill-only replica may prefill; null: no request. Absent: the product's default. */
   remotePrefillTokens?: number | null;
   /** Called with each decision as the pool keeps it; what came of it is filled in later. */
   decided?: ((record: ExplainRecord) => void) | undefined;

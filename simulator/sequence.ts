@@ -52,7 +52,7 @@ export class Sequence {
     return this.job.request.promptTokens + this.outputTokens;
   }
 
-  /** Blocks that so many more tokens need. */
+  /** Blocks that this many more tokens need. */
   growth(steps: number, blockTokens: number): number {
     return Math.max(0, Math.ceil((this.contextTokens + steps) / blockTokens) - this.#totalBlocks - this.ownGrowth);
   }
@@ -64,7 +64,7 @@ export class Sequence {
 
   #ownAtStart = 0;
 
-  /** Takes all the room its prompt needs, beside `spareBlocks` for those who decode. False: there is not so much now, and nothing changed. */
+  /** Takes all the room its prompt needs, beside `spareBlocks` for those who decode. False: there is too little room now, and nothing changed. */
   admit(cache: BlockCache, tree: SegmentTree, engine: EngineConstants, nowMs: number, spareBlocks: number): boolean {
     const { path, promptSegments } = this.job.request;
     const { blockTokens } = engine;

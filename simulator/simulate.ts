@@ -40,11 +40,11 @@ export interface SimulationOptions {
   /** To the decision and back. */
   bookingMs: number;
   rttMs: number;
-  /** A client without a first token gives up after so long; null: never. */
+  /** A client without a first token gives up after this many ms; null: never. */
   patienceMs: number | null;
   /** Clients say how often they want tokens, ms; null: they do not. Peers have no ear for it. */
   tpotMs: number | null;
-  /** Sessions begin when others end, so many at once; null: when their time comes. */
+  /** Number of sessions at once: the next begins when one ends. Null: each begins at its own time. */
   sessionsAtOnce: number | null;
   /** For the product: a pool in each region. Null: all is one region, as it always is for peers. */
   regions: Regions | null;

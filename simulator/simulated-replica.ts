@@ -36,7 +36,7 @@ export class SimulatedReplica {
     this.engine = new EngineModel(constants, tree, options, listener);
   }
 
-  /** When so many tokens, sent from here from now on, have arrived. */
+  /** When `tokens`, sent from this replica from now on, have arrived. */
   send(tokens: number, nowMs: number): number {
     const { transferFixedMs, transferMsPerToken } = this.constants;
     this.#linkFreeAtMs = Math.max(this.#linkFreeAtMs, nowMs) + tokens * transferMsPerToken;

@@ -4,7 +4,7 @@ import type { Plan, PlannedRequest } from "./plan.ts";
 const NOMINAL_TPOT_MS = 15;
 /** Sessions' lengths differ: by this quantile of them, as many end as begin. */
 const LENGTH_QUANTILE = 0.95;
-/** Of the time in which sessions begin, at most so much lies before the run. */
+/** The most of the time in which sessions begin that may lie before the run. */
 const MOST_BEFORE = 0.4;
 
 /**

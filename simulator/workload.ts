@@ -11,8 +11,8 @@ import { sharedPrefixPlan } from "./workload-shared-prefix.ts";
 export const WORKLOAD_NAMES = ["conversation", "agent", "reasoning", "burst", "shared-prefix", "mixed"] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-/** `requests`: at least so many; a session that has begun is finished. */
-type WorkloadMaker = (draw: Draw, requests: number) => Plan;
+/** `requests`: the least number; a session that has begun is finished. */
+export type WorkloadMaker = (draw: Draw, requests: number) => Plan;
 
 export const WORKLOADS: Readonly<Record<WorkloadName, WorkloadMaker>> = {
   conversation: conversationPlan,

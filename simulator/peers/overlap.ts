@@ -13,7 +13,7 @@ export function heldShare(request: RoutedRequest, sight: ReplicaSight): number {
   return heldTokens(request, sight) / Math.max(1, request.promptTokens);
 }
 
-/** Full blocks in so many tokens. */
+/** Number of full blocks in `tokens`. */
 export function fullBlocks(tokens: number, blockTokens: number): number {
   return Math.floor(tokens / blockTokens);
 }

@@ -15,7 +15,7 @@ export function isFromThisMachine(c: Context<AppEnv>): boolean {
   return ![...c.req.raw.headers.keys()].some((name) => FORWARDING.test(name));
 }
 
-/** Metrics tell how a deployment is loaded and what its pools are called: to who has a key, and to the programs of its own machine. */
+/** Metrics show how a deployment is loaded and what its pools are called. Only holders of a key and programs of the same machine may read them. */
 export const metricsReader = () => {
   const keyed = authenticate();
   return createMiddleware<AppEnv>(async (c, next) => (isFromThisMachine(c) ? next() : keyed(c, next)));

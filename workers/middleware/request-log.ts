@@ -4,10 +4,10 @@ import { REQUEST_LINE, type RefusedRequest } from "../../src/wire/request-line.t
 import type { AppEnv } from "../context.ts";
 
 const MOST_PATH = 128;
-/** Asked again and again by pages, probes and replicas: told only when it fails. */
+/** Paths that pages, probes and replicas poll: logged only when they fail. */
 const POLLED = /^\/(?:$|console\/|healthz?$|metrics$|announce\/|internal\/|v1\/(?:replicas|decisions))/;
 
-/** A line for each request that no replica answered, where WARMPATH_LOG asks for them. A replica tells of its own: it knows the tokens. */
+/** A line for each request that no replica answered, where WARMPATH_LOG asks for them. A replica logs its own requests: it knows the tokens. */
 export const requestLog = () =>
   createMiddleware<AppEnv>(async (c, next) => {
     const beganMs = Date.now();

@@ -7,7 +7,7 @@ import { type ExplainRecord, type RecordRow, rowOf } from "../../src/explain/rec
 import type { ExplainRing } from "../../src/explain/ring.ts";
 import type { RecordBatch } from "../../src/explain/record-batch.ts";
 
-/** So many rows are earned by a decision, and so many may be saved up. */
+/** Rows that each decision earns, and the most that may be saved up. */
 const ROWS_PER_DECISION = 0.02;
 const MOST_CREDIT = 4;
 /** Between two flushes: more where more is to be written, so that a flood's records are mostly given up before time is spent on them. */

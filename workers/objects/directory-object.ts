@@ -10,7 +10,7 @@ import { poolStub } from "../pool-stub.ts";
 import { steadyNowMs } from "../steady-clock.ts";
 
 const FRESH_MS = 1_000;
-/** An edge waits for a pool's first card at most so long. */
+/** The longest that an edge waits for a pool's first card. */
 const FIRST_MS = 1_000;
 /** A pool that does not answer is waited for again only after this. */
 const SILENT_MS = 10_000;

@@ -138,7 +138,7 @@ export class PoolObject extends DurableObject<Env> {
     return this.#decisions.told(id, tenant, this.ctx.id.name);
   }
 
-  /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. They are told at the edge: nobody's decision waits for it. */
+  /** A tenant's last decisions as they are kept, newest first, and where its reuse was lost. The edge writes them out, so that no decision waits for it. */
   decisionsOf(tenant: string, limit: number, mostBytes: number): { funnel: Funnel; records: RecordRow[] } {
     return { funnel: { ...this.#pool.state.funnels.of(tenant) }, records: this.#decisions.lastOf(tenant, limit, mostBytes) };
   }

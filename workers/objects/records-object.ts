@@ -20,7 +20,7 @@ const MOST_WAITING_BYTES = 64 * 1024 * 1024;
 const MOST_BYTES = 4 * 1024 ** 3;
 /** Of deleted records, after which an object without any is emptied. Their room in the file is used again, but only that gives it back. */
 const WIPED_BYTES = 1024 * 1024;
-/** A result of which the edge does not know within so long never comes. */
+/** A result that did not come within this time never comes. */
 export const RESULT_PATIENCE_MS = 3_600_000;
 
 /** Names → texts. */

@@ -19,7 +19,7 @@ import { replicaUrl, replicaUrlProblem } from "../replica-url.ts";
 import type { AdmissionKeys, EpochKey } from "./admission-keys.ts";
 
 const HELLO_PATIENCE_MS = 5_000;
-/** A replica's clock may be ahead of the edge's by so much: with an epoch far in the future a name would be taken for good. */
+/** The most that a replica's clock may be ahead of the edge's. An epoch far in the future would block its name for good. */
 const MOST_EPOCH_AHEAD_MS = 60_000;
 /** Characters of a hello: it names at most 2,048 running requests, of some 130 characters each. */
 const HELLO_LENGTH = 512 * 1024;
