@@ -18,7 +18,7 @@ import { type Claim, logFile, problemOf, unusable } from "./state-directory.ts";
 import type { LaunchMessages } from "./launch-messages.ts";
 import { Watchdog } from "./watchdog-process.ts";
 
-/** A replica that neither loads nor joins for this long is reported. */
+/** The launcher ends its start when no replica loads or joins for this long. */
 const SILENCE_MS = 60_000;
 const LOOK_MS = 1_000;
 /** Time that replicas have to exit after the drain; then the edge has it, to send the last bytes. */
