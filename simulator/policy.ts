@@ -6,7 +6,7 @@ import type { Rule } from "../src/decision/policy.ts";
 import type { EngineConstants } from "./constants.ts";
 
 /** The engine model that predicting baselines get: its true constants, so that no peer loses by a bad fit. */
-export interface KnownConstants extends Pick<
+interface KnownConstants extends Pick<
   EngineConstants,
   | "prefillMsPerToken"
   | "attentionMsPerPair"

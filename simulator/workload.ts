@@ -12,7 +12,7 @@ export const WORKLOAD_NAMES = ["conversation", "agent", "reasoning", "burst", "s
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
 /** `requests`: the least number; a session that has begun is finished. */
-export type WorkloadMaker = (draw: Draw, requests: number) => Plan;
+type WorkloadMaker = (draw: Draw, requests: number) => Plan;
 
 export const WORKLOADS: Readonly<Record<WorkloadName, WorkloadMaker>> = {
   conversation: conversationPlan,

@@ -164,7 +164,7 @@ const PATHS: Record<string, Json> = {
   "/internal/results/{id}": {
     put: {
       operationId: "storeResult",
-      summary: "A replica hands up the result of a stored response, once",
+      summary: "A replica stores the result of a response, once",
       security: [{ resultTicket: [] }],
       requestBody: { required: true, ...content(ref("Result")) },
       responses: { "204": { description: "It is stored." }, ...OPENAI_FAILS },

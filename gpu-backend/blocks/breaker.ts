@@ -1,5 +1,5 @@
 /** A circuit breaker: after a number of failures in a row, one try is made in each pause. */
-export interface BreakerOptions {
+interface BreakerOptions {
   failures: number;
   pauseMs: number;
   now: () => number;

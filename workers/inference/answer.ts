@@ -94,7 +94,7 @@ async function answerWhole(call: InferenceCall, attempts: Attempts, first: Promi
     }
     // Nobody reads this status; it is what the field's logs call a client that left.
     if (call.client.hasLeft) return new Response(null, { status: 499 });
-    // What was handed up is the answer: another replica would write a different one under the same id.
+    // What was stored by its replica is the answer: another replica would write a different one under the same id.
     const handedUp = await call.stored(attempts.chosen.id)?.read("response");
     if (typeof handedUp === "string") return new Response(handedUp, { headers: answerHeaders(call, attempts.chosen, placed) });
     attempts.lost(placed);
