@@ -3,6 +3,7 @@
  * has asked for them again. An append-only file of 48-byte records, rewritten at open with what is still held.
  *   record: 32 bytes key · u64 segment hash · u32 tokens · u32 CRC-32 of the 44 bytes before
  */
+import type { SegmentHash } from "../src/prefix/chain.ts";
 import { closeSync, constants, lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
@@ -42,7 +43,7 @@ export class AnchorLog {
   readonly #file: string;
   readonly #isHeld: (key: EngineKey) => boolean;
   /** key → hashes written for it. */
-  readonly #known = new Map<EngineKey, Map<bigint, number>>();
+  readonly #known = new Map<EngineKey, Map<SegmentHash, number>>();
   readonly #now: () => number;
   #appended = 0;
   /** The file lacks records, or ends in half of one: nothing may be appended before it is written again, then. */

@@ -3,11 +3,12 @@
  * What changed is kept in a bounded journal, so that a pool that missed something can have it again; what the journal no longer
  * covers is announced anew in full.
  */
+import type { ResidencyEntry } from "../src/pool/frames.ts";
 import { WebSocket } from "undici";
 import { type FromPool, type FromReplica, type Hello, parseFromPool, type ReplicaLoad, type Running } from "../src/wire/control.ts";
 import type { LeaseReport } from "../src/wire/lease-frame.ts";
 import { HEADER } from "../src/wire/headers.ts";
-import { encodeResidencyFrame, MAX_FRAME_ENTRIES, type ResidencyEntry } from "../src/wire/residency-frame.ts";
+import { encodeResidencyFrame, MAX_FRAME_ENTRIES } from "../src/wire/residency-frame.ts";
 import { HEARTBEAT_MS } from "../src/limits.ts";
 
 const JOURNAL_FRAMES = 1_024;

@@ -4,12 +4,13 @@
  * A segment is anchored to the block that holds its last token. Several blocks may anchor one segment (two prompts that part inside
  * the block); the segment is held where any of them is. Anchors live while a run needs them or their block is held anywhere.
  */
+import type { SegmentHash } from "../src/prefix/chain.ts";
+import type { ResidencyEntry } from "../src/pool/frames.ts";
 import type { EngineKey } from "./engine/engine.ts";
 import { TIER } from "../src/residency/tiers.ts";
-import type { ResidencyEntry } from "../src/wire/residency-frame.ts";
 
 export interface Anchor {
-  hash: bigint;
+  hash: SegmentHash;
   key: EngineKey;
   /** Tokens of the prompt up to the segment's end. */
   tokens: number;
@@ -20,7 +21,7 @@ interface Block {
   /** Runs that named this block and have not ended. */
   runs: number;
   /** Hash → tokens. */
-  segments: Map<bigint, number>;
+  segments: Map<SegmentHash, number>;
 }
 
 interface Segment {
@@ -35,7 +36,7 @@ const onDevice = (tierBits: number): number => ((tierBits & TIER.device) === 0 ?
 
 export class HeldSegments {
   readonly #blocks = new Map<EngineKey, Block>();
-  readonly #segments = new Map<bigint, Segment>();
+  readonly #segments = new Map<SegmentHash, Segment>();
   #deviceBlocks = 0;
   readonly #changed: (entry: ResidencyEntry) => void;
 
@@ -109,19 +110,19 @@ export class HeldSegments {
     if (block.tierBits === 0 && block.runs <= 0) this.#blocks.delete(key);
   }
 
-  #hold(hash: bigint, tokens: number, block: Block): void {
+  #hold(hash: SegmentHash, tokens: number, block: Block): void {
     let segment = this.#segments.get(hash);
     if (segment === undefined) this.#segments.set(hash, (segment = { tokens, blocks: new Set(), tierBits: 0 }));
     segment.blocks.add(block);
     this.#announce(hash, segment);
   }
 
-  #letGo(hash: bigint, block: Block): void {
+  #letGo(hash: SegmentHash, block: Block): void {
     const segment = this.#segments.get(hash);
     if (segment?.blocks.delete(block) === true) this.#announce(hash, segment);
   }
 
-  #announce(hash: bigint, segment: Segment): void {
+  #announce(hash: SegmentHash, segment: Segment): void {
     let tierBits = 0;
     for (const block of segment.blocks) tierBits |= block.tierBits;
     if (tierBits === segment.tierBits) return;

@@ -4,7 +4,7 @@
  */
 import { performance } from "node:perf_hooks";
 import type { Agent } from "undici";
-import type { TransferReport } from "../src/wire/lease-frame.ts";
+import type { TransferReport } from "../src/pool/frames.ts";
 import type { ApiName } from "../src/wire/inner.ts";
 import type { Source } from "../src/wire/ticket.ts";
 import type { OfferedBlock, TierStack, WantedBlock } from "./blocks/tier-stack.ts";

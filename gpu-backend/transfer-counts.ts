@@ -1,5 +1,5 @@
 /** How transfers to this replica went, by peer: for /metrics. */
-import type { TransferReport } from "../src/wire/lease-frame.ts";
+import type { TransferReport } from "../src/pool/frames.ts";
 
 /** A pool has at most 64 replicas, but they get other names over time. */
 const MAX_PEERS = 128;

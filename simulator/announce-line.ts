@@ -2,8 +2,9 @@
  * The line from a simulated replica to its pool: what a real one says over its socket, in order, with losses as the run wants it. Where events are late, it
  * hears of its cache late, as of an engine that publishes what it holds; its heartbeats name what it has sent, and nothing overtakes.
  */
+import type { ResidencyFrame } from "../src/pool/frames.ts";
 import type { LeaseKey } from "../src/pool/lease.ts";
-import type { Pool, PoolEffect, ResidencyUpdate } from "../src/router/pool.ts";
+import type { Pool, PoolEffect } from "../src/router/pool.ts";
 import type { RouterSetting } from "./simulated-router.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 import { HEARTBEAT_MS } from "../src/limits.ts";
@@ -12,7 +13,7 @@ import { HEARTBEAT_MS } from "../src/limits.ts";
 const JOURNAL_FRAMES = 1_024;
 const FRAME_ENTRIES = 4_096;
 
-type Entry = ResidencyUpdate["entries"][number];
+type Entry = ResidencyFrame["entries"][number];
 
 export class AnnounceLine {
   readonly replica: SimulatedReplica;
@@ -77,7 +78,7 @@ export class AnnounceLine {
     }
   }
 
-  #send(update: ResidencyUpdate): void {
+  #send(update: ResidencyFrame): void {
     this.#heard(this.#pool.residency(this.slot, update, this.#setting.timeline.nowMs));
   }
 
@@ -110,7 +111,7 @@ export class AnnounceLine {
     const { timeline } = this.#setting;
     timeline.after(HEARTBEAT_MS, () => {
       if (!this.#open) return;
-      const said = { seq: this.#seq, entries: this.#entries, running: this.#working() };
+      const said = { seq: this.#seq, entries: this.#entries, load: { usedKvTokens: 0 }, running: this.#working() };
       this.#heard(this.#pool.heartbeat(this.slot, this.replica.epoch, said, timeline.nowMs));
       this.#beat();
     });

@@ -1,5 +1,5 @@
 /** A peer's policy in the fleet: it gets what its router knows and chooses at once. The router's bookings are kept here, the same way for every peer. */
-import type { LeaseStep } from "../src/router/intake.ts";
+import type { LeaseReport } from "../src/pool/frames.ts";
 import type { SimulatedRouter, RouterSetting, Placement, Question } from "./simulated-router.ts";
 import { DEVICE_BIT } from "./block-cache.ts";
 import { type PlannedRequest, reusableTokens } from "./plan.ts";
@@ -66,7 +66,7 @@ export class PeerRouter implements SimulatedRouter {
     if (at >= 0) this.#known.splice(at, 1);
   }
 
-  lease(_replica: SimulatedReplica, step: LeaseStep): void {
+  lease(_replica: SimulatedReplica, step: LeaseReport): void {
     const id = Number(step.id);
     const booked = this.#booked.get(id);
     if (booked === undefined) return;

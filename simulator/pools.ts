@@ -3,6 +3,7 @@
  * Fluid queues in virtual time: an object decides so many requests a second, its replicas compute so many tokens a second, a pool's cache forgets what
  * was not used longest. Edges see what real ones do: cards a second old with sketches, and round trips measured now and then.
  */
+import { BoundedMap } from "../src/bounded-map.ts";
 import { DEFAULT_SCHEDULE } from "../src/prefix/segment.ts";
 import { buildSketch, Sketch } from "../src/residency/sketch.ts";
 import { choosePool, type PoolSight } from "../src/edge/rank-pools.ts";
@@ -70,7 +71,7 @@ interface Pool {
   decidedAtMs: number;
   prefilledAtMs: number;
   /** Segment → nothing; oldest use first. */
-  cache: Map<bigint, true>;
+  cache: BoundedMap<bigint, true>;
   requests: number;
   sketch: Sketch | null;
   queueMs: number;
@@ -104,7 +105,7 @@ class World {
       name: `pool-${index}`,
       decidedAtMs: 0,
       prefilledAtMs: 0,
-      cache: new Map(),
+      cache: new BoundedMap(options.cacheSegments),
       requests: 0,
       sketch: null,
       queueMs: 0,
@@ -198,7 +199,7 @@ class World {
 
   /** The request is decided, then prefilled; its time to the first token, that in line for the decision, and the segments found. */
   serve(pool: Pool, { hashes, segments }: Conversation, nowMs: number): { ttftMs: number; decisionMs: number; found: number } {
-    const { decisionsPerSecond, prefillMsPerToken, replicasPerPool, cacheSegments, rttMs } = this.#options;
+    const { decisionsPerSecond, prefillMsPerToken, replicasPerPool, rttMs } = this.#options;
     pool.requests++;
     pool.decidedThisSecond++;
     const decisionMs = Math.max(0, pool.decidedAtMs - nowMs) + 1_000 / decisionsPerSecond;
@@ -206,13 +207,7 @@ class World {
     let found = 0;
     while (found < segments && pool.cache.has(hashes[found] ?? 0n)) found++;
     for (let depth = 0; depth < segments; depth++) {
-      const hash = hashes[depth] ?? 0n;
-      pool.cache.delete(hash);
-      pool.cache.set(hash, true);
-    }
-    for (const oldest of pool.cache.keys()) {
-      if (pool.cache.size <= cacheSegments) break;
-      pool.cache.delete(oldest);
+      pool.cache.set(hashes[depth] ?? 0n, true);
     }
     const ownMs = (segments - found) * SEGMENT_TOKENS * prefillMsPerToken;
     const readyMs = pool.decidedAtMs;

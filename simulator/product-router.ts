@@ -2,11 +2,12 @@
  * The product in the fleet: its own pool. Simulated replicas tell it what real ones tell a pool object, in the same order, and it is asked as an edge
  * asks it. It learns the engines' rates from their reports; nothing of constants.ts is handed to it.
  */
+import type { LeaseReport } from "../src/pool/frames.ts";
 import type { LeaseKey } from "../src/pool/lease.ts";
 import { createSegmentIndex } from "../src/residency/typed-array-index.ts";
 import { DEFAULT_PROFILE } from "../src/decision/profiles.ts";
 import type { Profile } from "../src/decision/decision.ts";
-import { type DecideAnswer, type DecideRequest, type LeaseStep, Pool, type PoolEffect } from "../src/router/pool.ts";
+import { type DecideAnswer, type DecideRequest, Pool, type PoolEffect } from "../src/router/pool.ts";
 import type { ExplainRecord } from "../src/explain/record.ts";
 import type { PoolState } from "../src/router/state.ts";
 import { AnnounceLine } from "./announce-line.ts";
@@ -148,7 +149,7 @@ export class ProductRouter implements SimulatedRouter {
     this.#carryOut(this.#pool.parted(line.slot, connection, nowMs));
   }
 
-  lease(replica: SimulatedReplica, step: LeaseStep): void {
+  lease(replica: SimulatedReplica, step: LeaseReport): void {
     const { nowMs } = this.#setting.timeline;
     const line = this.#lines.get(replica);
     if (line === undefined) return;

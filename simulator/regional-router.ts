@@ -2,7 +2,7 @@
  * The product over several regions: a pool in each, edges that choose one by its card as the product does (src/edge/rank-pools.ts), or, to compare with, always
  * the nearest. Replicas are dealt to regions in equal runs of their numbers.
  */
-import type { LeaseStep } from "../src/router/intake.ts";
+import type { LeaseReport } from "../src/pool/frames.ts";
 import { type EdgeChoice, EdgeView, type PossiblePool } from "../src/edge/edge-view.ts";
 import type { SimulatedRouter, RouterSetting, Placement, Question } from "./simulated-router.ts";
 import { type Draw, seededDraw } from "./chance.ts";
@@ -25,7 +25,7 @@ export interface Regions {
 }
 
 /** After the first token, or without one, a prompt is no work that is still to come. */
-const ENDS_BOOKING: ReadonlySet<LeaseStep["event"]> = new Set(["decoding", "settled", "refused"]);
+const ENDS_BOOKING: ReadonlySet<LeaseReport["event"]> = new Set(["decoding", "settled", "refused"]);
 
 /** An edge asks for a card again when it has one so old. */
 const CARD_LIVES_MS = 1_000;
@@ -111,7 +111,7 @@ export class RegionalRouter implements SimulatedRouter {
     this.#routerOf(replica).left(replica);
   }
 
-  lease(replica: SimulatedReplica, step: LeaseStep): void {
+  lease(replica: SimulatedReplica, step: LeaseReport): void {
     this.#routerOf(replica).lease(replica, step);
     const booking = this.#booked.get(step.id);
     if (booking === undefined || !ENDS_BOOKING.has(step.event)) return;

@@ -1,5 +1,5 @@
 /** One request of a fleet between its arrival and its end, and how its attempts are named. */
-import type { TransferOutcome } from "../src/explain/record.ts";
+import type { TransferReport } from "../src/pool/frames.ts";
 import type { PlannedRequest } from "./plan.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
 
@@ -23,7 +23,7 @@ export interface RequestInFlight {
   failed: { replica: number; attempt: number }[];
   /** The attempt that runs now; null while the request waits for a decision. */
   at: { replica: SimulatedReplica; attempt: number; source: SimulatedReplica | null; loads: boolean } | null;
-  transfer: TransferOutcome | null;
+  transfer: TransferReport | null;
   hasFirstToken: boolean;
   /** Between its edge and its replica and back, ms. */
   rttMs: number;

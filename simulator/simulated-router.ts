@@ -1,5 +1,5 @@
 /** The interface between a fleet and what chooses its replicas: a peer's rule (peer-router.ts) or the product (product-router.ts). */
-import type { LeaseStep } from "../src/router/intake.ts";
+import type { LeaseReport } from "../src/pool/frames.ts";
 import type { Draw } from "./chance.ts";
 import type { PlannedRequest, SegmentTree } from "./plan.ts";
 import type { SimulatedReplica } from "./simulated-replica.ts";
@@ -38,7 +38,7 @@ export interface SimulatedRouter {
   /** Its connection is cut; what it held is gone. */
   left(replica: SimulatedReplica): void;
   /** A step of a request's life, as the replica reports it. */
-  lease(replica: SimulatedReplica, step: LeaseStep): void;
+  lease(replica: SimulatedReplica, step: LeaseReport): void;
   /** Tiers of these segments changed on it; read them with `replica.engine.cache.tierBits`. */
   changed(replica: SimulatedReplica, segments: readonly number[]): void;
 }

@@ -3,6 +3,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import type { DirectoryObject } from "./objects/directory-object.ts";
 import type { PoolObject } from "./objects/pool-object.ts";
 import type { RecordsObject } from "./objects/records-object.ts";
+import { BoundedMap } from "../src/bounded-map.ts";
 import type { WeightedName } from "../src/edge/rendezvous.ts";
 import { DEFAULT_REMOTE_PREFILL_TOKENS } from "../src/router/state.ts";
 import { joinTokenText } from "../src/tenancy/join-token.ts";
@@ -93,7 +94,7 @@ export function configOf(env: Env): Config {
   const parsed = Vars.safeParse(env);
   if (!parsed.success) throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
   const vars = parsed.data;
-  const salts = new Map<string, string>();
+  const salts = new BoundedMap<string, string>(MOST_REMEMBERED);
   const saltOf = (tenant: string): string => hmac(`salt:${tenant}`).digest("base64url").slice(0, 22);
   const hmac = (text: string) => createHmac("sha256", vars.WARMPATH_SECRET).update(text);
   const mac = (text: string): Uint8Array => hmac(text).digest();
@@ -119,11 +120,10 @@ export function configOf(env: Env): Config {
 }
 
 /** What a function says of a key, from `known` where it has said so before. */
-function remembered<K, V>(known: Map<K, V>, key: K, of: (key: K) => V): V {
+function remembered<K, V>(known: BoundedMap<K, V>, key: K, of: (key: K) => V): V {
   const before = known.get(key);
   if (before !== undefined) return before;
   const value = of(key);
-  if (known.size >= MOST_REMEMBERED) known.clear();
   known.set(key, value);
   return value;
 }

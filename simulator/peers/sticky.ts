@@ -3,14 +3,15 @@
  * replica is gone, goes to the fewest requests in flight, ties at random, and so does a request without a session. What a gateway's session
  * affinity does. Keeps: the newest sessions, bounded.
  */
+import { BoundedMap } from "../../src/bounded-map.ts";
 import { type PeerPolicy, inFlightRequests } from "../policy.ts";
 import { pickLowest } from "./pick.ts";
 
 const MAX_SESSIONS = 65_536;
 
 export function sticky(): PeerPolicy {
-  /** Session → slot; oldest use first. */
-  const slots = new Map<string, number>();
+  /** Session → slot. */
+  const slots = new BoundedMap<string, number>(MAX_SESSIONS);
   return {
     name: "sticky",
     choose(request, sights, draw) {
@@ -19,14 +20,7 @@ export function sticky(): PeerPolicy {
       const stuckTo = slot === undefined ? -1 : sights.findIndex((sight) => sight.replica === slot);
       const index = stuckTo >= 0 ? stuckTo : pickLowest(sights.map(inFlightRequests), draw);
       if (session === null) return index;
-      slots.delete(session);
       slots.set(session, sights[index]?.replica ?? -1);
-      if (slots.size > MAX_SESSIONS) {
-        for (const oldest of slots.keys()) {
-          slots.delete(oldest);
-          break;
-        }
-      }
       return index;
     },
   };

@@ -29,11 +29,11 @@ export class RecentlySent {
     else if (sent.length >= MOST_OF_A_HEAD) this.#drop(sent, 0);
     sent.push({ pool, hashes, atMs: nowMs });
     this.#segments += hashes.length;
-    while (this.#segments > MOST_SEGMENTS) {
-      const oldest = this.#byHead.keys().next();
-      if (oldest.done === true) return;
-      for (const { hashes: gone } of this.#byHead.get(oldest.value) ?? []) this.#segments -= gone.length;
-      this.#byHead.delete(oldest.value);
+    // Bounded by segments, not by heads: no map that counts its entries.
+    for (const [oldest, gone] of this.#byHead) {
+      if (this.#segments <= MOST_SEGMENTS) return;
+      for (const { hashes: old } of gone) this.#segments -= old.length;
+      this.#byHead.delete(oldest);
     }
   }
 

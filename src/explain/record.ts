@@ -1,3 +1,4 @@
+import type { TransferReport } from "../pool/frames.ts";
 import type { ResidencyClaim } from "../pool/residency-claim.ts";
 import { type CompactView, expandView } from "./compact-view.ts";
 import { decide } from "../decision/decide.ts";
@@ -40,27 +41,13 @@ export interface DecisionOutcome {
   loadedTokens: number | null;
   loadMs: number | null;
   /** How the transfer went that the decision planned; null until its replica says so. */
-  transfer: TransferOutcome | null;
+  transfer: TransferReport | null;
   /** How its lease ended; null while it lives. */
   ended: "settled" | "released" | "expired" | null;
 }
 
 /** What is needed of a request for as long as it runs. */
 export type RunningDecision = Pick<ExplainRecord, "id" | "attempt" | "tenant" | "decidedAtMs" | "request" | "seenTokens" | "outcome">;
-
-/** By the receiver's own word. */
-export interface TransferOutcome {
-  kind: "prefill" | "pull";
-  /** Name of the sender. */
-  replica: string;
-  /** fallback: it came to nothing, or not in time, and the receiver computed instead. */
-  outcome: "used" | "fallback";
-  why?: string | undefined;
-  bytes: number;
-  /** From asking to the last byte; of a prefill, the wait for it not counted. */
-  ms: number;
-  tokens: number;
-}
 
 interface DecisionContext {
   id: string;

@@ -5,6 +5,7 @@
  *
  * Example: replica 2 has a lease with the chain [a, b, c] and no first token yet; longest(2, [a, b, d], 0) is 2 segments.
  */
+import type { SegmentHash } from "../prefix/chain.ts";
 import type { Lease } from "./lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 
@@ -128,7 +129,7 @@ export class PredictedPaths {
    * shared beginning that was announced before the lease does not tell that the prompt's own end has come. What is given up there ends a path that
    * has its first token, too; one that is computed yet comes anew.
    */
-  announced(replica: number, hashes: Iterable<bigint>, givenUp: Iterable<bigint> = []): void {
+  announced(replica: number, hashes: Iterable<SegmentHash>, givenUp: Iterable<SegmentHash> = []): void {
     const shelf = this.#shelf(replica);
     shelf.announces = true;
     if (shelf.paths.length === 0) return;

@@ -9,9 +9,11 @@ import { type HashSpec, type SegmentSchedule, segmentEnds, specFingerprint } fro
 /** xxh64, handed in by the shell (`xxhash-wasm`'s h64Raw). */
 export type Hash64 = (bytes: Uint8Array, seed: bigint) => bigint;
 
-declare const segmentHashBrand: unique symbol;
-/** Not 0, below 2^64. */
-export type SegmentHash = bigint & { readonly [segmentHashBrand]: true };
+/**
+ * Not 0, below 2^64. A name and no brand: hashes lie in BigUint64Arrays, and every read of one would need a cast. What a hash could be mistaken for,
+ * an engine's key, is a branded string.
+ */
+export type SegmentHash = bigint;
 
 export interface Chain {
   /** Segment hashes, front first. */
@@ -31,7 +33,7 @@ export interface ChainScope {
 
 /** 0 → 1. */
 function toSegmentHash(hash: bigint): SegmentHash {
-  return (hash === 0n ? 1n : hash) as SegmentHash;
+  return hash === 0n ? 1n : hash;
 }
 
 /** h_0: xxh64, seed 0, of the UTF-8 JSON `["warmpath",fingerprint,model,adapter,salt]`. Depends on the tenant and the pool only: keep it. */
@@ -41,7 +43,7 @@ export function chainRoot(hash64: Hash64, scope: ChainScope): SegmentHash {
 }
 
 /** h_i = xxh64(segment i, seed h_{i-1}) for the full segments of `bytes`. A rest that fills no segment has no hash. */
-export function chainOf(hash64: Hash64, root: bigint, bytes: Uint8Array, schedule: SegmentSchedule): Chain {
+export function chainOf(hash64: Hash64, root: SegmentHash, bytes: Uint8Array, schedule: SegmentSchedule): Chain {
   const ends = Uint32Array.from(segmentEnds(schedule, bytes.length));
   const hashes = new BigUint64Array(ends.length);
   let hash = root;

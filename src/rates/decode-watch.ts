@@ -2,16 +2,10 @@
  * How fast running decodes go, from one heartbeat to the next: what is known of a replica's pace before the first of its answers ends, which takes minutes
  * where answers are long. When one ends its own report says it better.
  */
+import type { RunningRequest } from "../pool/frames.ts";
 import { type LoadReading, meansBetween } from "../pool/load.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import type { DecodeReport } from "./rate-reports.ts";
-
-/** A running request, as a heartbeat names it. */
-export interface RunningDecode {
-  id: string;
-  attempt: number;
-  outputTokens?: number;
-}
 
 interface Beat {
   reading: LoadReading;
@@ -31,7 +25,7 @@ export class DecodeWatch {
   }
 
   /** @param reading of the replica's load, now. Null: nothing to say. */
-  heard(slot: number, running: readonly RunningDecode[], reading: LoadReading): DecodeReport | null {
+  heard(slot: number, running: readonly RunningRequest[], reading: LoadReading): DecodeReport | null {
     const outputs = new Map<string, number>();
     for (const { id, attempt, outputTokens = 0 } of running) if (outputTokens > 0) outputs.set(`${attempt} ${id}`, outputTokens);
     const before = this.#beats[slot];

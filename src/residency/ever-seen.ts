@@ -1,4 +1,5 @@
 /** Which prompts ever came by, whether or not anyone still holds them: what a cache without bounds could have reused. */
+import type { SegmentHash } from "../prefix/chain.ts";
 import type { SegmentIndex } from "./segment-index.ts";
 
 /** MiB: about 200,000 segments, the least recently seen forgotten first. In memory only. */
@@ -32,7 +33,7 @@ export class EverSeen {
   }
 
   /** A replica gave it up. What replicas hold is not looked for here, so that it counts as seen just now. */
-  givenUp(hash: bigint): void {
+  givenUp(hash: SegmentHash): void {
     this.#index.set(hash, EVERYBODY, SOME_TIER, 0);
   }
 

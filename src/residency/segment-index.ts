@@ -7,6 +7,7 @@
  *   overlap([h0, h1, h2]) → segments[2] = 2, tokens[2] = 130; segments[5] = 0 (the first one is missing: a gap)
  */
 
+import type { SegmentHash } from "../prefix/chain.ts";
 import type { AgeState } from "./ages.ts";
 import type { ChangeLog } from "./change-log.ts";
 
@@ -28,7 +29,7 @@ export interface Overlap {
 
 /** What is held of one segment by one replica. */
 export interface ResidencyEntry {
-  hash: bigint;
+  hash: SegmentHash;
   tierBits: number;
   tokens: number;
 }
@@ -40,15 +41,15 @@ export interface ResidencyIndex {
    * `tokens`: token position of the segment's end, from the prompt's start, below 2^32. `tierBits` 0 removes. Hash 0 is never stored.
    * Throws RangeError for a slot or tier out of range. When full, others are evicted.
    */
-  set(hash: bigint, replica: number, tierBits: number, tokens: number): void;
+  set(hash: SegmentHash, replica: number, tierBits: number, tokens: number): void;
   /** True when there was such an entry. */
-  remove(hash: bigint, replica: number): boolean;
+  remove(hash: SegmentHash, replica: number): boolean;
   /** Removes all entries of a replica; how many there were. */
   forgetReplica(replica: number): number;
   /** At most 65,535 segments of the chain are looked at. Touches what it finds alive. */
   overlap(chain: BigUint64Array): Overlap;
   /** Tiers on which the pair lies; 0 when unknown. */
-  tiersOf(hash: bigint, replica: number): number;
+  tiersOf(hash: SegmentHash, replica: number): number;
   /** All entries of a replica, in no order. Do not change the index while iterating. */
   entries(replica: number): Iterable<ResidencyEntry>;
   readonly size: number;

@@ -1,3 +1,4 @@
+import type { SegmentHash } from "../prefix/chain.ts";
 import { MAX_REPLICAS, PAGES, type Overlap, type ResidencyEntry, type SegmentIndex, type StorableIndex } from "./segment-index.ts";
 import { ALL_TIERS } from "./tiers.ts";
 import { Ages, type AgeState } from "./ages.ts";
@@ -91,7 +92,7 @@ class TypedArrayIndex implements StorableIndex {
     this.#now = this.#ages.now;
   }
 
-  set(hash: bigint, replica: number, tierBits: number, tokens: number): void {
+  set(hash: SegmentHash, replica: number, tierBits: number, tokens: number): void {
     if (!(Number.isInteger(replica) && replica >= 0 && replica < MAX_REPLICAS))
       throw new RangeError(`replica slot ${replica} is not 0 … 63`);
     if (!(Number.isInteger(tierBits) && tierBits >= 0 && tierBits <= ALL_TIERS))
@@ -106,14 +107,14 @@ class TypedArrayIndex implements StorableIndex {
     if (this.#put(hi, lo, tokens, meta)) this.#log?.add(hi, lo, tokens, meta);
   }
 
-  remove(hash: bigint, replica: number): boolean {
+  remove(hash: SegmentHash, replica: number): boolean {
     const { hi, lo } = this.#split64(hash);
     const gone = this.#remove(hi, lo, replica);
     if (gone) this.#log?.add(hi, lo, 0, replica);
     return gone;
   }
 
-  tiersOf(hash: bigint, replica: number): number {
+  tiersOf(hash: SegmentHash, replica: number): number {
     const { hi, lo } = this.#split64(hash);
     const part = this.#directory.partOf(hi);
     const at = part.find(hi, lo, replica);

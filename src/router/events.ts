@@ -2,7 +2,8 @@
  * What happens in one pool, as it happens: for whoever counts it, keeps it or shows it. The pool's own thinking writes events and no
  * figures. Subscribers hear of each event at once and in order, and change nothing that the pool decides by.
  */
-import type { DecisionOutcome, ExplainRecord, TransferOutcome } from "../explain/record.ts";
+import type { DecisionOutcome, ExplainRecord } from "../explain/record.ts";
+import type { TransferReport } from "../pool/frames.ts";
 import type { ReuseInSight } from "../explain/funnel.ts";
 import type { LeaseKey } from "../pool/lease.ts";
 import type { Replica } from "../pool/replica.ts";
@@ -27,7 +28,7 @@ export type PoolEvent =
   /** Its replica reported the first token of a request whose record is known. */
   | { kind: "decoding"; key: LeaseKey; outcome: Partial<DecisionOutcome> }
   /** As its receiver reported it. */
-  | { kind: "transferred"; key: LeaseKey; transfer: TransferOutcome }
+  | { kind: "transferred"; key: LeaseKey; transfer: TransferReport }
   /** It ended with usage; of a request, not of a prefill for another replica. */
   | { kind: "settled"; key: LeaseKey; promptTokens: number; cachedTokens: number; outputTokens: number }
   /** A lease was given back by the edge, or refused by its replica. */

@@ -1,4 +1,5 @@
 /** What replicas say, turned into what the pool knows. Answers with what has to be said back. */
+import type { SegmentHash } from "../prefix/chain.ts";
 import {
   applyMembership,
   type MembershipEffect,
@@ -7,27 +8,24 @@ import {
   type MembershipState,
   restoreMembership,
 } from "../pool/membership.ts";
+import type {
+  DecodingReport,
+  Heartbeat,
+  LeaseReport,
+  ResidencyFrame,
+  RunningRequest,
+  SettledReport,
+  TransferReport,
+} from "../pool/frames.ts";
 import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
 import { type WayOutcome, WaysBack, type WayTry } from "../pool/way-back.ts";
 import { isPrefillLease, type Lease, type LeaseKey, prefillLease } from "../pool/lease.ts";
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { adopt } from "./adoption.ts";
-import { DecodeWatch, type RunningDecode } from "../rates/decode-watch.ts";
-import type { TransferOutcome } from "../explain/record.ts";
-import { believed, believedOutput, type DecodingStep, type HeartbeatReport, type LeaseStep, type SettledStep } from "./lease-report.ts";
+import { DecodeWatch } from "../rates/decode-watch.ts";
+import { believed, believedOutput } from "./lease-report.ts";
 import type { PoolState } from "./state.ts";
 import { type ResyncNeed, Resyncs } from "./sync.ts";
-
-export type { LeaseStep } from "./lease-report.ts";
-
-/** Shape of a residency frame; src/wire reads it off the socket. */
-export interface ResidencyUpdate {
-  kind: "delta" | "full";
-  first: boolean;
-  last: boolean;
-  seq: number;
-  entries: readonly { hash: bigint; tokens: number; tierBits: number }[];
-}
 
 export class AnnounceIntake {
   readonly #state: PoolState;
@@ -77,7 +75,7 @@ export class AnnounceIntake {
     return this.#resyncs.of(slot).seq;
   }
 
-  residency(slot: number, update: ResidencyUpdate, nowMs: number): ResyncNeed {
+  residency(slot: number, update: ResidencyFrame, nowMs: number): ResyncNeed {
     const sync = this.#resyncs.of(slot);
     const { index, seen } = this.#state;
     if (update.kind === "full") {
@@ -98,7 +96,7 @@ export class AnnounceIntake {
       index.set(hash, slot, tierBits, Math.min(tokens, MOST_CONTEXT_TOKENS));
       if (tierBits === 0) seen.givenUp(hash);
     }
-    const [held, givenUp] = [[], []] as [bigint[], bigint[]];
+    const [held, givenUp] = [[], []] as [SegmentHash[], SegmentHash[]];
     for (const { hash, tierBits } of update.entries) (tierBits === 0 ? givenUp : held).push(hash);
     this.#state.paths.announced(slot, held, givenUp);
     if (update.kind === "full" && update.last) sync.evicted = index.evicted;
@@ -110,7 +108,7 @@ export class AnnounceIntake {
   }
 
   /** `seq` and `entries`: as the replica counts them. A lost last frame shows here, and so does an index that differs. */
-  heartbeat(slot: number, epoch: number, said: HeartbeatReport, nowMs: number): { effects: MembershipEffect[]; need: ResyncNeed } {
+  heartbeat(slot: number, epoch: number, said: Heartbeat, nowMs: number): { effects: MembershipEffect[]; need: ResyncNeed } {
     const { leases, events, rates } = this.#state;
     const effects = this.membership({ kind: "heard", slot, epoch, seq: this.seqOf(slot) }, nowMs);
     const replica = this.#state.replica(slot);
@@ -119,9 +117,9 @@ export class AnnounceIntake {
     const running = this.#running(slot, said.running);
     for (const { id, attempt } of leases.heartbeat(slot, running, nowMs))
       events.emit({ kind: "expired", key: { id, attempt }, cause: "unnamed" });
-    leases.usedKv(slot, said.usedKvTokens ?? 0);
-    this.#state.fills.set(slot, epoch, said.tiers ?? []);
-    this.#state.claims.set(slot, epoch, said.residency ?? null);
+    leases.usedKv(slot, said.load.usedKvTokens);
+    this.#state.fills.set(slot, epoch, said.load.tiers ?? []);
+    this.#state.claims.set(slot, epoch, said.load.residency ?? null);
     const decoded = this.#decodes.heard(slot, running, leases.reading(slot, nowMs));
     if (decoded !== null) rates.reportDecode(slot, decoded);
     const sync = this.#resyncs.of(slot);
@@ -145,7 +143,7 @@ export class AnnounceIntake {
   }
 
   /** Of the replica's own leases; what it says of others changes nothing. */
-  lease(slot: number, said: LeaseStep, nowMs: number): void {
+  lease(slot: number, said: LeaseReport, nowMs: number): void {
     const { leases, events } = this.#state;
     const key: LeaseKey = { id: said.id, attempt: said.attempt };
     const lease = leases.get(key);
@@ -172,13 +170,13 @@ export class AnnounceIntake {
   }
 
   /** As named by a heartbeat, within what is possible. */
-  #running(slot: number, running: readonly RunningDecode[]): RunningDecode[] {
+  #running(slot: number, running: readonly RunningRequest[]): RunningRequest[] {
     const contextTokens = this.#state.replica(slot)?.capacity.contextTokens ?? 0;
     return running.map((each) => ({ ...each, outputTokens: believedOutput(each.outputTokens, contextTokens) }));
   }
 
   /** @param teaches its numbers were believed: one that had to be cut says nothing of the rest. */
-  #decoding(slot: number, step: DecodingStep, teaches: boolean, nowMs: number): void {
+  #decoding(slot: number, step: DecodingReport, teaches: boolean, nowMs: number): void {
     const { leases, rates, ring, paths, events } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, transfer, loadMs = null, loadedTokens = null } = step;
     leases.decoding(step, 1, nowMs);
@@ -211,7 +209,7 @@ export class AnnounceIntake {
     rates.reportFirstToken(replica, predicted.workMs, tookMs, nowMs);
   }
 
-  #transferred(slot: number, key: LeaseKey, transfer: TransferOutcome, nowMs: number): void {
+  #transferred(slot: number, key: LeaseKey, transfer: TransferReport, nowMs: number): void {
     const { leases, rates, events } = this.#state;
     events.emit({ kind: "transferred", key: { id: key.id, attempt: key.attempt }, transfer });
     if (transfer.outcome === "used") {
@@ -223,7 +221,7 @@ export class AnnounceIntake {
     leases.release(prefillLease(key), nowMs);
   }
 
-  #settled(slot: number, step: SettledStep, teaches: boolean, nowMs: number): void {
+  #settled(slot: number, step: SettledReport, teaches: boolean, nowMs: number): void {
     const { leases, rates, events } = this.#state;
     const { id, attempt, promptTokens, cachedTokens, outputTokens, decodeMs = 0 } = step;
     const besides = leases.besides(step, nowMs);

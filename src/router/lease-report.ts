@@ -3,52 +3,13 @@
  * begun. A time outside its range was not measured, and teaches nothing; tokens are cut to what is possible.
  */
 import { MOST_CONTEXT_TOKENS } from "../pool/capacity.ts";
-import type { LeaseKey } from "../pool/lease.ts";
-import type { ResidencyClaim } from "../pool/residency-claim.ts";
-import type { TierFill } from "../pool/tier-fill.ts";
-import type { RunningDecode } from "../rates/decode-watch.ts";
-import type { TransferOutcome } from "../explain/record.ts";
+import type { DecodingReport, LeaseReport } from "../pool/frames.ts";
 
 /** A measured time lies between these, or is 0, ms. */
 const LEAST_MEASURED_MS = 0.001;
 const MOST_MEASURED_MS = 3_600_000;
 /** Answers to one prompt, each as long as the context at most. */
 const MOST_CHOICES = 128;
-
-/** What a heartbeat says besides that its replica lives. */
-export interface HeartbeatReport {
-  /** Sequence number of the last residency frame, and how many entries the replica counts. */
-  seq: number;
-  entries: number;
-  usedKvTokens?: number;
-  tiers?: readonly TierFill[] | undefined;
-  residency?: ResidencyClaim | undefined;
-  running: readonly RunningDecode[];
-}
-
-export type LeaseStep = { event: "started" | "refused"; id: string; attempt: number } | DecodingStep | SettledStep;
-
-export interface SettledStep extends LeaseKey {
-  event: "settled";
-  promptTokens: number;
-  cachedTokens: number;
-  outputTokens: number;
-  /** From the first token to the last; absent: not measured. */
-  decodeMs?: number | undefined;
-}
-
-/** The first token is there. */
-export interface DecodingStep extends LeaseKey {
-  event: "decoding";
-  promptTokens: number;
-  /** What was not computed: on its device, loaded or fetched. */
-  cachedTokens: number;
-  /** From its start to the first token, loads and transfer included. */
-  prefillMs: number;
-  loadMs?: number | undefined;
-  loadedTokens?: number | undefined;
-  transfer?: TransferOutcome | undefined;
-}
 
 interface Believed<Step> {
   step: Step;
@@ -57,7 +18,7 @@ interface Believed<Step> {
 }
 
 /** @param contextTokens of its replica. */
-export function believed(step: LeaseStep, contextTokens = MOST_CONTEXT_TOKENS): Believed<LeaseStep> {
+export function believed(step: LeaseReport, contextTokens = MOST_CONTEXT_TOKENS): Believed<LeaseReport> {
   if (step.event !== "decoding" && step.event !== "settled") return { step, cut: false };
   const within = new Range();
   const promptTokens = within.tokens(step.promptTokens, contextTokens);
@@ -68,7 +29,7 @@ export function believed(step: LeaseStep, contextTokens = MOST_CONTEXT_TOKENS): 
     return { step: settled, cut: within.cut };
   }
   const { transfer, loadedTokens, loadMs, ...rest } = step;
-  const decoding: DecodingStep = { ...rest, ...usage, prefillMs: within.time(step.prefillMs) };
+  const decoding: DecodingReport = { ...rest, ...usage, prefillMs: within.time(step.prefillMs) };
   if (loadedTokens !== undefined && loadMs !== undefined) {
     decoding.loadedTokens = within.tokens(loadedTokens, promptTokens);
     decoding.loadMs = within.time(loadMs);

@@ -15,8 +15,8 @@ import type { SegmentIndex } from "../residency/segment-index.ts";
 import type { PoolCard } from "./card.ts";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import type { PoolListener } from "./events.ts";
-import { AnnounceIntake, type ResidencyUpdate } from "./intake.ts";
-import type { HeartbeatReport, LeaseStep } from "./lease-report.ts";
+import { AnnounceIntake } from "./intake.ts";
+import type { Heartbeat, LeaseReport, ResidencyFrame } from "../pool/frames.ts";
 import { poolMetrics } from "./metrics.ts";
 import type { Answered, AnswerTo, DecideAnswer, DecideRequest } from "./question.ts";
 import { type PoolRoster, rosterOf } from "./roster.ts";
@@ -25,8 +25,6 @@ import type { ResyncNeed } from "./sync.ts";
 
 export type { PoolCard } from "./card.ts";
 export type { PoolEvent } from "./events.ts";
-export type { ResidencyUpdate } from "./intake.ts";
-export type { LeaseStep } from "./lease-report.ts";
 export { onPoolClock } from "./question.ts";
 export type * from "./question.ts";
 export type { PoolRoster } from "./roster.ts";
@@ -113,17 +111,17 @@ export class Pool {
   }
 
   /** A residency frame. */
-  residency(slot: number, update: ResidencyUpdate, nowMs: number): PoolEffect[] {
+  residency(slot: number, update: ResidencyFrame, nowMs: number): PoolEffect[] {
     return this.#then(resync(slot, this.#intake.residency(slot, update, nowMs)), nowMs);
   }
 
-  heartbeat(slot: number, epoch: number, said: HeartbeatReport, nowMs: number): PoolEffect[] {
+  heartbeat(slot: number, epoch: number, said: Heartbeat, nowMs: number): PoolEffect[] {
     const { effects, need } = this.#intake.heartbeat(slot, epoch, said, nowMs);
     return this.#then([...resync(slot, need), ...effects.flatMap(effectsOf), ...this.#waysDue(nowMs)], nowMs);
   }
 
   /** What a replica reports of its own leases, first thing first; what it says of others changes nothing. */
-  leaseReports(slot: number, reports: readonly LeaseStep[], nowMs: number): PoolEffect[] {
+  leaseReports(slot: number, reports: readonly LeaseReport[], nowMs: number): PoolEffect[] {
     for (const report of reports) this.#intake.lease(slot, report, nowMs);
     return this.#then([], nowMs);
   }

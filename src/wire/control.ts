@@ -3,6 +3,9 @@
  * docs/protocol.md). Everything a replica says is parsed here before the pool believes it, and the other way round.
  */
 import { z } from "zod";
+import type { Heartbeat, HelloFrame, RunningRequest } from "../pool/frames.ts";
+import type { Capacity } from "../pool/replica.ts";
+import { TEMPLATE_ORDERS } from "../prefix/segment.ts";
 import { attempt, count, leaseId, name, why } from "./frame-fields.ts";
 import { LeaseFrame, leaseFrameOf } from "./lease-frame.ts";
 
@@ -25,18 +28,18 @@ const HashSpecShape = z.object({
     )
     .min(1)
     .max(8),
-  order: z.enum(["tools-first", "system-then-tools", "tools-in-last-user"]),
-});
+  order: z.enum(TEMPLATE_ORDERS),
+}) satisfies z.ZodType<HelloFrame["hashSpec"]>;
 
 const Running = z.object({
   id: leaseId,
   attempt,
   state: z.enum(["started", "decoding"]),
   outputTokens: count,
-});
+}) satisfies z.ZodType<RunningRequest>;
 export type Running = z.infer<typeof Running>;
 
-const Capacity = z.object({
+const CapacityShape = z.object({
   sequences: count.min(1),
   kvTokens: count.min(1),
   blockTokens: count.min(1),
@@ -46,7 +49,7 @@ const Capacity = z.object({
   stepTokens: count.min(1).optional(),
   /** Bytes of text that its vocabulary's longest token stands for. Absent: not known, or its template may leave texts out. */
   longestTokenBytes: count.min(1).optional(),
-});
+}) satisfies z.ZodType<Capacity>;
 
 const Load = z.object({
   running: count,
@@ -59,39 +62,44 @@ const Load = z.object({
     .optional(),
   /** How sure it is of what it announces (src/pool/residency-claim.ts). Absent: it does not say. */
   residency: z.object({ state: z.enum(["exact", "degraded", "predicted"]), why: why.optional() }).optional(),
-});
+}) satisfies z.ZodType<Heartbeat["load"]>;
 export type ReplicaLoad = z.infer<typeof Load>;
 
-const FromReplica = z.discriminatedUnion("type", [
-  z.object({
-    type: z.literal("hello"),
-    protocol: z.number().int(),
-    pool: name,
-    replica: name,
-    /** Start of this life of the replica, ms since 1970: the newest wins. */
-    epoch: z.number().int().positive(),
-    url: z.url({ protocol: /^https?$/ }).max(512),
-    roles: z.array(z.enum(["prefill", "decode"])).min(1),
-    /** It sends blocks to other replicas and fetches theirs. Absent: only if it has a single role, which it could not live by otherwise. */
-    transfers: z.boolean().optional(),
-    /** Replicas that name the same machine share its processors: what runs on one slows the others. Absent: it shares with none. */
-    machine: name.optional(),
-    model: z.string().min(1).max(128),
-    hashSpec: HashSpecShape,
-    /** "exact": residency is announced. "predicted": the engine's truth cannot be anchored. */
-    anchors: z.enum(["exact", "predicted"]),
-    capacity: Capacity,
-    token: z.string().max(128),
-    /** Number of the last residency frame of this epoch. */
-    seq: count,
-    running: z.array(Running).max(4096),
-  }),
-  z.object({ type: z.literal("heartbeat"), seq: count, entries: count, load: Load, running: z.array(Running).max(4096) }),
-  LeaseFrame,
-  z.object({ type: z.literal("drain") }),
-]);
+const HelloShape = z.object({
+  type: z.literal("hello"),
+  protocol: z.number().int(),
+  pool: name,
+  replica: name,
+  /** Start of this life of the replica, ms since 1970: the newest wins. */
+  epoch: z.number().int().positive(),
+  url: z.url({ protocol: /^https?$/ }).max(512),
+  roles: z.array(z.enum(["prefill", "decode"])).min(1),
+  /** It sends blocks to other replicas and fetches theirs. Absent: only if it has a single role, which it could not live by otherwise. */
+  transfers: z.boolean().optional(),
+  /** Replicas that name the same machine share its processors: what runs on one slows the others. Absent: it shares with none. */
+  machine: name.optional(),
+  model: z.string().min(1).max(128),
+  hashSpec: HashSpecShape,
+  /** "exact": residency is announced. "predicted": the engine's truth cannot be anchored. */
+  anchors: z.enum(["exact", "predicted"]),
+  capacity: CapacityShape,
+  token: z.string().max(128),
+  /** Number of the last residency frame of this epoch. */
+  seq: count,
+  running: z.array(Running).max(4096),
+}) satisfies z.ZodType<HelloFrame>;
+export type Hello = z.infer<typeof HelloShape>;
+
+const HeartbeatShape = z.object({
+  type: z.literal("heartbeat"),
+  seq: count,
+  entries: count,
+  load: Load,
+  running: z.array(Running).max(4096),
+}) satisfies z.ZodType<Heartbeat>;
+
+const FromReplica = z.discriminatedUnion("type", [HelloShape, HeartbeatShape, LeaseFrame, z.object({ type: z.literal("drain") })]);
 export type FromReplica = z.infer<typeof FromReplica>;
-export type Hello = Extract<FromReplica, { type: "hello" }>;
 
 /** Why a pool refuses a replica, one word each; docs/glossary.md says what each means. */
 export const REFUSAL_REASONS = [

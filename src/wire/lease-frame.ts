@@ -3,6 +3,7 @@
  * The schema decides about all others and words the refusal. A test compares the two on mutated frames.
  */
 import { z } from "zod";
+import type { LeaseReport as PoolLeaseReport, TransferReport } from "../pool/frames.ts";
 import { MOST_ATTEMPTS } from "./admission.ts";
 import { isObject, type Json } from "./check.ts";
 import { attempt, count, leaseId, millis, MOST_COUNT, MOST_LEASE_ID, MOST_WHY, NAME, name, why } from "./frame-fields.ts";
@@ -26,11 +27,10 @@ const Transfer = z.object({
   ms: millis,
   /** Tokens whose blocks came. */
   tokens: count,
-});
-export type TransferReport = z.infer<typeof Transfer>;
+}) satisfies z.ZodType<TransferReport>;
 
 /** One step in a lease's life as its replica saw it. */
-const LeaseReport = z.discriminatedUnion("event", [
+const LeaseReportShape = z.discriminatedUnion("event", [
   z.object({ event: z.literal("started"), id: leaseId, attempt }),
   z.object({
     event: z.literal("decoding"),
@@ -58,10 +58,10 @@ const LeaseReport = z.discriminatedUnion("event", [
     decodeMs: millis,
   }),
   z.object({ event: z.literal("refused"), id: leaseId, attempt }),
-]);
-export type LeaseReport = z.infer<typeof LeaseReport>;
+]) satisfies z.ZodType<PoolLeaseReport>;
+export type LeaseReport = z.infer<typeof LeaseReportShape>;
 
-export const LeaseFrame = z.object({ type: z.literal("leases"), reports: z.array(LeaseReport).max(MOST_REPORTS) });
+export const LeaseFrame = z.object({ type: z.literal("leases"), reports: z.array(LeaseReportShape).max(MOST_REPORTS) });
 export type LeaseFrame = z.infer<typeof LeaseFrame>;
 
 /** The frame as the schema reads it, unknown fields left out; null for every value that the schema refuses. */

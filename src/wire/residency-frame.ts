@@ -5,22 +5,8 @@
  * A delta's seq is one more than that of the frame before. A full resync is one or more frames of kind 2 with the same seq,
  * the first and the last marked; entries not named in it are no longer held.
  */
+import type { ResidencyEntry, ResidencyFrame } from "../pool/frames.ts";
 import { ALL_TIERS } from "../residency/tiers.ts";
-
-export interface ResidencyEntry {
-  hash: bigint;
-  tokens: number;
-  /** As src/residency/tiers.ts has them; 0: gone. */
-  tierBits: number;
-}
-
-interface ResidencyFrame {
-  kind: "delta" | "full";
-  first: boolean;
-  last: boolean;
-  seq: number;
-  entries: ResidencyEntry[];
-}
 
 const HEAD_BYTES = 16;
 const ENTRY_BYTES = 16;

@@ -1,8 +1,8 @@
+import type { ResidencyEntry } from "../../src/pool/frames.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { EngineKey } from "../../gpu-backend/engine/engine.ts";
 import { type Anchor, HeldSegments } from "../../gpu-backend/held-segments.ts";
-import type { ResidencyEntry } from "../../src/wire/residency-frame.ts";
 
 const keyOf = (name: number): EngineKey => String(name) as EngineKey;
 

@@ -1,10 +1,11 @@
 /** A replica that speaks the announce protocol by hand: it sends when told to, keeps what the pool says, and its link may drop, delay and reorder. */
+import type { ResidencyEntry } from "../../src/pool/frames.ts";
+import type { LeaseReport } from "../../src/wire/lease-frame.ts";
 import { env } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
 import { DEFAULT_SCHEDULE } from "../../src/prefix/segment.ts";
 import { type FromPool, type FromReplica, type Hello, parseFromPool, PROTOCOL_VERSION, type Running } from "../../src/wire/control.ts";
-import type { LeaseReport } from "../../src/wire/lease-frame.ts";
-import { encodeResidencyFrame, type ResidencyEntry } from "../../src/wire/residency-frame.ts";
+import { encodeResidencyFrame } from "../../src/wire/residency-frame.ts";
 import type { Mac } from "../../src/wire/sealed.ts";
 import { nonceOf, signNonce } from "../../src/wire/way-back.ts";
 import { configOf } from "../../workers/env.ts";

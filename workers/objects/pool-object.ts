@@ -198,7 +198,7 @@ export class PoolObject extends DurableObject<Env> {
     switch (frame.type) {
       case "heartbeat": {
         say(socket, { type: "time", poolNowMs: nowMs });
-        return this.#carryOut(this.#pool.heartbeat(slot, at.epoch, { ...frame.load, ...frame }, nowMs));
+        return this.#carryOut(this.#pool.heartbeat(slot, at.epoch, frame, nowMs));
       }
       case "leases":
         this.#carryOut(this.#pool.leaseReports(slot, frame.reports, nowMs));

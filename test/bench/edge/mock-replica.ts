@@ -1,10 +1,10 @@
 /** Replicas that answer at once. They speak the announce protocol and report every lease; one process plays any number of them. */
+import type { ResidencyEntry } from "../../../src/pool/frames.ts";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { AdmissionGate } from "../../../gpu-backend/admission-gate.ts";
 import { announce, type Announcer } from "../../../gpu-backend/announce.ts";
 import { edgeOrigin as originOf } from "../../../gpu-backend/store-response.ts";
-import type { ResidencyEntry } from "../../../src/wire/residency-frame.ts";
 import type { AnswerEvent } from "../../../src/wire/answer-event.ts";
 import { chatCompletion, ChatStream } from "../../../src/wire/chat-answer.ts";
 import { nonceOf } from "../../../src/wire/way-back.ts";

@@ -1,5 +1,5 @@
+import type { ResidencyEntry } from "../../../src/pool/frames.ts";
 /** What a mock replica holds: its device's KV cache as segments, least recently used out first, and an archive on its disk that nobody asks for. */
-import type { ResidencyEntry } from "../../../src/wire/residency-frame.ts";
 
 const DEVICE = 1;
 const DISK = 4;

@@ -1,22 +1,22 @@
 /** What a replica says of what it holds, as gpu-backend/announce.ts says it: deltas by number, kept for a while, and all of it when asked. */
-import type { ResidencyUpdate } from "../../../src/router/intake.ts";
+import type { ResidencyFrame } from "../../../src/pool/frames.ts";
 import type { Holdings } from "./holdings.ts";
 
 const JOURNAL_FRAMES = 1_024;
 const FRAME_ENTRIES = 4_096;
 
-type Entries = ResidencyUpdate["entries"];
+type Entries = ResidencyFrame["entries"];
 
 export class AnnounceJournal {
   seq = 0;
   /** So many of the next frames are lost. */
   loses = 0;
   readonly #held: Holdings;
-  readonly #send: (update: ResidencyUpdate) => void;
+  readonly #send: (update: ResidencyFrame) => void;
   readonly #pending = new Set<bigint>();
   #frames: { seq: number; entries: Entries }[] = [];
 
-  constructor(held: Holdings, send: (update: ResidencyUpdate) => void) {
+  constructor(held: Holdings, send: (update: ResidencyFrame) => void) {
     this.#held = held;
     this.#send = send;
   }
@@ -66,7 +66,7 @@ export class AnnounceJournal {
     }
   }
 
-  #post(update: ResidencyUpdate): void {
+  #post(update: ResidencyFrame): void {
     if (this.loses > 0) this.loses--;
     else this.#send(update);
   }

@@ -1,17 +1,10 @@
 /** The pool as a pool object holds it; what the shell adds is done here in memory. */
+import type { LeaseReport, ResidencyFrame } from "../../../src/pool/frames.ts";
 import type { LeaseKey } from "../../../src/pool/lease.ts";
 import { PoolClock } from "../../../src/pool/pool-clock.ts";
 import type { ReplicaHello } from "../../../src/pool/replica.ts";
 import { createStorableIndex } from "../../../src/residency/typed-array-index.ts";
-import {
-  type AnswerTo,
-  type DecideAnswer,
-  type DecideRequest,
-  type LeaseStep,
-  Pool,
-  type PoolEffect,
-  type ResidencyUpdate,
-} from "../../../src/router/pool.ts";
+import { type AnswerTo, type DecideAnswer, type DecideRequest, Pool, type PoolEffect } from "../../../src/router/pool.ts";
 import type { PoolState } from "../../../src/router/state.ts";
 import type { ResyncNeed } from "../../../src/router/sync.ts";
 import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
@@ -116,18 +109,17 @@ export class CorePool {
     return { cancelled: effects.flatMap((effect) => (effect.kind === "cancel" ? [effect.key] : [])), need: needOf(effects) };
   }
 
-  residency(slot: number, update: ResidencyUpdate): ResyncNeed {
+  residency(slot: number, update: ResidencyFrame): ResyncNeed {
     this.events++;
     return needOf(this.#answer(this.#pool.residency(slot, update, this.nowMs())));
   }
 
   heartbeat(slot: number, epoch: number, beat: Beat): ResyncNeed {
     this.events++;
-    const said = { ...beat, usedKvTokens: beat.load.usedKvTokens };
-    return needOf(this.#answer(this.#pool.heartbeat(slot, epoch, said, this.nowMs())));
+    return needOf(this.#answer(this.#pool.heartbeat(slot, epoch, beat, this.nowMs())));
   }
 
-  lease(slot: number, step: LeaseStep): void {
+  lease(slot: number, step: LeaseReport): void {
     this.events++;
     this.#answer(this.#pool.leaseReports(slot, [step], this.nowMs()));
   }

@@ -2,8 +2,8 @@
  * What happens to one pool, as plain data. Every step stands for itself: without any of the others it still means something, so that a
  * history can be shrunk by leaving steps out, printed as code and pasted into a test.
  */
+import type { LeaseReport } from "../../../src/pool/frames.ts";
 import type { Role } from "../../../src/pool/replica.ts";
-import type { LeaseStep } from "../../../src/router/intake.ts";
 
 /** Tokens of one segment of a prompt. */
 export const SEGMENT_TOKENS = 64;
@@ -102,7 +102,7 @@ export type Step =
   /** A prompt comes by that consists of such entries. */
   | { do: "use"; id: number; replica: number; from: number; count: number }
   /** A report of a hostile replica, of a lease of its own, of another's, or of one that is nobody's. */
-  | { do: "report"; replica: number; of: "own" | "other" | "nobody"; times?: number; report: Untitled<LeaseStep> }
+  | { do: "report"; replica: number; of: "own" | "other" | "nobody"; times?: number; report: Untitled<LeaseReport> }
   /** A hostile replica says hello again, with so many requests that nobody gave it, or beats with such numbers. */
   | { do: "hello"; replica: number; running: number; sequences?: number }
   | { do: "beat"; replica: number; outputTokens: number; entries: number; usedKvTokens: number }

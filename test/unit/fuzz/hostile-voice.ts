@@ -1,6 +1,6 @@
 /** Frames that are valid and untrue. Whatever the wire refuses does not get as far as the core. */
+import type { LeaseReport } from "../../../src/pool/frames.ts";
 import type { LeaseKey } from "../../../src/pool/lease.ts";
-import type { LeaseStep } from "../../../src/router/intake.ts";
 import { parseFromReplica } from "../../../src/wire/control.ts";
 import type { Step } from "./history.ts";
 import type { Replica } from "./replica.ts";
@@ -35,7 +35,7 @@ export class HostileVoice {
   #report(replica: Replica, { of, report, times = 1 }: Extract<Said, { do: "report" }>): void {
     const key = of === "nobody" ? this.#nobodiesLeases(1)[0] : this.#leaseOf(replica, of === "own");
     if (key === undefined) return;
-    const step = { ...report, id: key.id, attempt: key.attempt } as LeaseStep;
+    const step = { ...report, id: key.id, attempt: key.attempt } as LeaseReport;
     // What only the frame has besides.
     const framed = step.event === "settled" ? { reason: "stop", prefillMs: 1, decodeMs: 1, ...step } : step;
     if (!parseFromReplica(JSON.stringify({ type: "leases", reports: [framed] })).ok) return;

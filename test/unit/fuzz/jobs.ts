@@ -1,7 +1,7 @@
 /** What runs on a replica: prefills one after the other, decodes side by side, as many as it has sequences; others wait in its own queue. */
 import { type LeaseKey, prefillLease } from "../../../src/pool/lease.ts";
 import type { ReplicaAnswer } from "../../../src/router/dispatcher.ts";
-import type { TransferOutcome } from "../../../src/explain/record.ts";
+import type { TransferReport } from "../../../src/pool/frames.ts";
 import type { Beat } from "./core-pool.ts";
 import { type Ask, SEGMENT_TOKENS } from "./history.ts";
 import { mix, type Prompt } from "./prompts.ts";
@@ -35,7 +35,7 @@ interface Part {
   ms: number;
   loadedTokens?: number;
   loadMs?: number;
-  transfer?: TransferOutcome;
+  transfer?: TransferReport;
 }
 
 export class JobQueue {

@@ -1,6 +1,6 @@
 /** A replica that behaves like a real one: it computes, holds, evicts, announces, beats, dies. It may be told to be odd. */
+import type { LeaseReport, ResidencyFrame } from "../../../src/pool/frames.ts";
 import type { LeaseKey } from "../../../src/pool/lease.ts";
-import type { LeaseStep, ResidencyUpdate } from "../../../src/router/intake.ts";
 import { AnnounceJournal } from "./announce-journal.ts";
 import type { Beat } from "./core-pool.ts";
 import type { ReplicaSetup, Setup } from "./history.ts";
@@ -159,7 +159,7 @@ export class Replica {
     if (this.isHeard) this.world.pool.drain(this.slot, this.epoch);
   }
 
-  #frame(update: ResidencyUpdate): void {
+  #frame(update: ResidencyFrame): void {
     if (!this.isHeard || this.setup.silent === true) return;
     this.world.tell("framing", this, update);
     const need = this.world.pool.residency(this.slot, update);
@@ -168,7 +168,7 @@ export class Replica {
   }
 
   /** What its socket carries; nothing while that is closed. */
-  report(step: LeaseStep): void {
+  report(step: LeaseReport): void {
     if (!this.isHeard) return;
     this.world.tell("reporting", this, step);
     this.world.pool.lease(this.slot, step);

@@ -1,6 +1,6 @@
 /** What invariants look at: each hook is called when its thing has happened. A violation is a value; the history goes on or ends as the player wants. */
+import type { LeaseReport, ResidencyFrame } from "../../../src/pool/frames.ts";
 import type { DecideAnswer, ReplicaAnswer } from "../../../src/router/dispatcher.ts";
-import type { LeaseStep, ResidencyUpdate } from "../../../src/router/intake.ts";
 import type { ResyncNeed } from "../../../src/router/sync.ts";
 import type { Beat } from "./core-pool.ts";
 import type { Request } from "./edge.ts";
@@ -15,10 +15,10 @@ export interface Watch {
   /** A call was answered, at once or from the line; null: it waits. `lineBefore`: how many waited when it called. */
   answered?(request: Request, answer: DecideAnswer | null, lineBefore: number): void;
   placed?(request: Request, replica: Replica, answer: ReplicaAnswer): void;
-  reporting?(replica: Replica, step: LeaseStep): void;
-  reported?(replica: Replica, step: LeaseStep): void;
-  framing?(replica: Replica, update: ResidencyUpdate): void;
-  framed?(replica: Replica, update: ResidencyUpdate, need: ResyncNeed): void;
+  reporting?(replica: Replica, step: LeaseReport): void;
+  reported?(replica: Replica, step: LeaseReport): void;
+  framing?(replica: Replica, update: ResidencyFrame): void;
+  framed?(replica: Replica, update: ResidencyFrame, need: ResyncNeed): void;
   beaten?(replica: Replica, beat: Beat, need: ResyncNeed): void;
   joined?(replica: Replica, need: ResyncNeed): void;
   /** Its pool's memory of it is gone: it was silent for too long, or has begun a new life. */

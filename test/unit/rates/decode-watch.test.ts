@@ -1,12 +1,13 @@
+import type { RunningRequest } from "../../../src/pool/frames.ts";
 import { describe, expect, it } from "vitest";
 import type { LoadReading } from "../../../src/pool/load.ts";
-import { DecodeWatch, type RunningDecode } from "../../../src/rates/decode-watch.ts";
+import { DecodeWatch } from "../../../src/rates/decode-watch.ts";
 
 const SLOT = 3;
 
 /** Two sequences of 500 tokens each, all the time, and `prefilledMs` of prefills so far. */
 const reading = (atMs: number, prefilledMs = 0): LoadReading => ({ atMs, sequenceMs: 2 * atMs, contextMs: 1_000 * atMs, prefilledMs });
-const running = (...outputs: number[]): RunningDecode[] => outputs.map((outputTokens, at) => ({ id: `r${at}`, attempt: 1, outputTokens }));
+const running = (...outputs: number[]): RunningRequest[] => outputs.map((outputTokens, at) => ({ id: `r${at}`, attempt: 1, outputTokens }));
 
 describe("running decodes", () => {
   it("show their pace from one heartbeat to the next, as the median of those that ran all the time", () => {

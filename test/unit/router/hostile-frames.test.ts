@@ -1,7 +1,7 @@
 /** Whatever one replica says, within the protocol, the others serve as they would without it. */
+import type { LeaseReport } from "../../../src/pool/frames.ts";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { LeaseStep } from "../../../src/router/intake.ts";
 import { type Job, ModelPool, type ModelReplica } from "./model-pool.ts";
 
 const model = (name: string, prefillMsPerToken = 0.2): ModelReplica => ({ name, prefillMsPerToken, decodeMsPerToken: 2 });
@@ -46,7 +46,7 @@ function hear(made: ModelPool, { kind, whose: n, numbers = [], moved }: Frame): 
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = numbers;
   const transfer = { kind: "pull", replica: "r0", outcome: "used", bytes: 1, ms: e, tokens: f } as const;
   const usage = { promptTokens: a, cachedTokens: b };
-  const steps: Record<string, LeaseStep> = {
+  const steps: Record<string, LeaseReport> = {
     started: { event: "started", id, attempt },
     refused: { event: "refused", id, attempt },
     decoding: {
@@ -64,7 +64,7 @@ function hear(made: ModelPool, { kind, whose: n, numbers = [], moved }: Frame): 
   const step = steps[kind];
   if (step !== undefined) made.carryOut(pool.leaseReports(slot, [step], nowMs));
   const running = Array.from({ length: 500 }, (_, m) => ({ id: `j${n + m}`, attempt: 1, outputTokens: a }));
-  const beat = { seq: Math.floor(b), entries: Math.floor(c), running };
+  const beat = { seq: Math.floor(b), entries: Math.floor(c), load: { usedKvTokens: 0 }, running };
   if (kind === "heartbeat") made.carryOut(pool.heartbeat(slot, epoch, beat, nowMs));
   const hello = { ...liar, model: "m", specFingerprint: "v1" };
   if (kind === "hello") made.carryOut(pool.hello({ hello, connection: connection ?? -1, admitted: true, running, seq: 0 }, nowMs));

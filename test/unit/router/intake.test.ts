@@ -1,12 +1,13 @@
+import type { ResidencyFrame } from "../../../src/pool/frames.ts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type ResidencyUpdate } from "../../../src/router/intake.ts";
+import { AnnounceIntake } from "../../../src/router/intake.ts";
 import { PoolState } from "../../../src/router/state.ts";
 import { hashes } from "../residency/hashes.ts";
 
 const SLOT = 0;
-type Entry = ResidencyUpdate["entries"][number];
+type Entry = ResidencyFrame["entries"][number];
 
 function joined(): { state: PoolState; intake: AnnounceIntake } {
   const state = new PoolState(createSegmentIndex({}));
@@ -18,8 +19,8 @@ function joined(): { state: PoolState; intake: AnnounceIntake } {
 }
 
 const entry = (hash: number, tierBits = 1): Entry => ({ hash: BigInt(hash), tokens: hash * 64, tierBits });
-const delta = (seq: number, ...entries: Entry[]): ResidencyUpdate => ({ kind: "delta", first: true, last: true, seq, entries });
-const part = (seq: number, ends: "first" | "last" | "middle", ...entries: Entry[]): ResidencyUpdate => ({
+const delta = (seq: number, ...entries: Entry[]): ResidencyFrame => ({ kind: "delta", first: true, last: true, seq, entries });
+const part = (seq: number, ends: "first" | "last" | "middle", ...entries: Entry[]): ResidencyFrame => ({
   kind: "full",
   first: ends === "first",
   last: ends === "last",
@@ -27,7 +28,7 @@ const part = (seq: number, ends: "first" | "last" | "middle", ...entries: Entry[
   entries,
 });
 const heldBy = (state: PoolState) => [...state.index.entries(SLOT)].map(({ hash }) => Number(hash)).toSorted((a, b) => a - b);
-const said = (seq: number, entries: number) => ({ seq, entries, running: [] });
+const said = (seq: number, entries: number) => ({ seq, entries, load: { usedKvTokens: 0 }, running: [] });
 
 describe("residency", () => {
   it("applies frames in turn, ignores repeats and asks once a second for what is missing", () => {
@@ -192,7 +193,7 @@ describe("what a lease's reports teach", () => {
     const { state, intake } = joined();
     for (const id of ["decodes", "prefills"]) state.leases.reserve({ ...claim, id });
     intake.lease(SLOT, { ...decoding, id: "decodes", cachedTokens: 0 }, 100);
-    const running = (outputTokens: number) => ({ seq: 0, entries: 0, running: [{ id: "decodes", attempt: 1, outputTokens }] });
+    const running = (outputTokens: number) => ({ ...said(0, 0), running: [{ id: "decodes", attempt: 1, outputTokens }] });
     intake.heartbeat(SLOT, 1, running(50), 600);
     const known = state.rates.of(SLOT);
     intake.tick(3_700);
@@ -244,8 +245,8 @@ describe("a link that loses, repeats and reorders", () => {
         (events, kept, size) => {
           const { state, intake } = joined();
           const truth = new Map<bigint, Entry>();
-          const journal: ResidencyUpdate[] = [];
-          const wire: ResidencyUpdate[] = [];
+          const journal: ResidencyFrame[] = [];
+          const wire: ResidencyFrame[] = [];
           let seq = 0;
           let nowMs = 0;
           const answer = (need: { afterSeq: number | null } | null): void => {

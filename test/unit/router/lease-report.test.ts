@@ -1,9 +1,10 @@
+import type { LeaseReport } from "../../../src/pool/frames.ts";
 import { describe, expect, it } from "vitest";
 import { MOST_QUEUED, MOST_SEQUENCES } from "../../../src/pool/capacity.ts";
 import { MAX_LEASES } from "../../../src/pool/lease-book.ts";
 import { prefillLease } from "../../../src/pool/lease.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import { AnnounceIntake, type LeaseStep } from "../../../src/router/intake.ts";
+import { AnnounceIntake } from "../../../src/router/intake.ts";
 import { PoolState } from "../../../src/router/state.ts";
 
 const CAPACITY = { sequences: 2, kvTokens: 10_000, blockTokens: 16, contextTokens: 4_000, queueLimit: 1 };
@@ -24,7 +25,7 @@ function leased(state: PoolState, id: string, replica = 0): void {
   expect(state.leases.reserve({ ...claim, id, attempt: 1, replica }).kind).toBe("reserved");
 }
 
-const first = (id: string, more: object = {}): LeaseStep => ({
+const first = (id: string, more: object = {}): LeaseReport => ({
   event: "decoding",
   id,
   attempt: 1,
@@ -33,7 +34,7 @@ const first = (id: string, more: object = {}): LeaseStep => ({
   prefillMs: 100,
   ...more,
 });
-const settled = (id: string, more: object = {}): LeaseStep => ({
+const settled = (id: string, more: object = {}): LeaseReport => ({
   event: "settled",
   id,
   attempt: 1,
@@ -44,7 +45,8 @@ const settled = (id: string, more: object = {}): LeaseStep => ({
   ...more,
 });
 const beats = (intake: AnnounceIntake, slot: number, fromMs: number, untilMs: number): void => {
-  for (let nowMs = fromMs; nowMs <= untilMs; nowMs += 1_000) intake.heartbeat(slot, 1, { seq: 0, entries: 0, running: [] }, nowMs);
+  for (let nowMs = fromMs; nowMs <= untilMs; nowMs += 1_000)
+    intake.heartbeat(slot, 1, { seq: 0, entries: 0, load: { usedKvTokens: 0 }, running: [] }, nowMs);
 };
 
 describe("a lease that no heartbeat names", () => {
@@ -69,7 +71,7 @@ describe("a lease that no heartbeat names", () => {
 });
 
 describe("what a replica says of another's lease", () => {
-  const steps: LeaseStep[] = [
+  const steps: LeaseReport[] = [
     { event: "started", id: "a", attempt: 1 },
     { event: "refused", id: "a", attempt: 1 },
     first("a", { prefillMs: 3_600_000 }),
@@ -133,7 +135,7 @@ describe("numbers that can't be", () => {
 
   it.each([Infinity, 1.7e308, 5e-324, 3_600_001, -1, Number.NaN])("a time of %d ms is none, whichever it is, as a first report", (ms) => {
     const transfer = { kind: "pull", replica: "r1", outcome: "used", bytes: 1, tokens: 400 } as const;
-    const wild: LeaseStep[] = [
+    const wild: LeaseReport[] = [
       first("a", { prefillMs: ms }),
       first("a", { loadMs: ms, loadedTokens: 10 }),
       first("a", { transfer: { ...transfer, ms } }),
@@ -169,7 +171,7 @@ describe("numbers that can't be", () => {
     const { state, intake } = joined();
     leased(state, "a");
     intake.lease(0, first("a"), 10);
-    intake.heartbeat(0, 1, { seq: 0, entries: 0, running: [{ id: "a", attempt: 1, outputTokens: 4e9 }] }, 1_000);
+    intake.heartbeat(0, 1, { seq: 0, entries: 0, load: { usedKvTokens: 0 }, running: [{ id: "a", attempt: 1, outputTokens: 4e9 }] }, 1_000);
     expect(state.leases.load(0).outputTokens).toBe(128 * 4_000);
   });
 });

@@ -1,14 +1,8 @@
 /** A pool with replicas that compute in virtual time: prefills one after the other, decodes side by side, events as real replicas send them. */
+import type { LeaseReport } from "../../../src/pool/frames.ts";
 import type { Role } from "../../../src/pool/replica.ts";
 import { createSegmentIndex } from "../../../src/residency/typed-array-index.ts";
-import {
-  type DecideAnswer,
-  type DecideRequest,
-  type LeaseStep,
-  Pool,
-  type PoolEffect,
-  type ReplicaAnswer,
-} from "../../../src/router/pool.ts";
+import { type DecideAnswer, type DecideRequest, Pool, type PoolEffect, type ReplicaAnswer } from "../../../src/router/pool.ts";
 import type { PoolState } from "../../../src/router/state.ts";
 import { CACHE_AWARE } from "../../../src/decision/profiles.ts";
 
@@ -177,7 +171,7 @@ export class ModelPool {
           const replica = this.state.replica(slot);
           if (!alive || replica === undefined) continue;
           const running = [...this.state.leases.leasesOf(slot)].map(({ id, attempt }) => ({ id, attempt, state: "started" as const }));
-          this.carryOut(this.pool.heartbeat(slot, replica.epoch, { seq: 0, entries: 0, running }, this.nowMs));
+          this.carryOut(this.pool.heartbeat(slot, replica.epoch, { seq: 0, entries: 0, load: { usedKvTokens: 0 }, running }, this.nowMs));
         }
         this.carryOut(this.pool.tick(this.nowMs));
       }
@@ -208,7 +202,7 @@ export class ModelPool {
     });
   }
 
-  #report(slot: number, step: LeaseStep): void {
+  #report(slot: number, step: LeaseReport): void {
     this.carryOut(this.pool.leaseReports(slot, [step], this.nowMs));
   }
 }

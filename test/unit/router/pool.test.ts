@@ -112,7 +112,7 @@ describe("a hello", () => {
   it("has its way back tried after the first heartbeat, and the replica gets a frame that it is reached", () => {
     const { pool } = made();
     greet(pool, "r0", { admitted: false });
-    const asked = pool.heartbeat(0, EPOCH, { seq: 0, entries: 0, running: [] }, 10);
+    const asked = pool.heartbeat(0, EPOCH, { seq: 0, entries: 0, load: { usedKvTokens: 0 }, running: [] }, 10);
     const [tried] = asked.filter((effect) => effect.kind === "tryWay");
     if (tried === undefined) throw new Error("no way is tried");
     expect(pool.wayTried(tried.way, { reached: true }, 20)).toEqual([{ kind: "reached", slot: 0 }]);

@@ -32,13 +32,13 @@ describe("the roster of a pool", () => {
       ],
     });
     const residency = { state: "degraded", why: "its KV events do not come" } as const;
-    intake.heartbeat(0, 1, { seq: 0, entries: 0, running: [], tiers, residency }, 100);
+    intake.heartbeat(0, 1, { seq: 0, entries: 0, load: { usedKvTokens: 0, tiers, residency }, running: [] }, 100);
     expect(rosterOf(state, 100).replicas.map((replica) => replica.tiers)).toEqual([tiers, []]);
     expect(rosterOf(state, 100).replicas.map((replica) => replica.residency)).toEqual([residency, null]);
     // Of the life before, and late: the new life's engine is empty.
     intake.membership({ kind: "hello", hello: helloOf("a", 2), connection: 3, admitted: true }, 200);
     expect(rosterOf(state, 200).replicas[0]).toMatchObject({ tiers: [], residency: null });
-    intake.heartbeat(0, 1, { seq: 0, entries: 0, running: [], tiers }, 300);
+    intake.heartbeat(0, 1, { seq: 0, entries: 0, load: { usedKvTokens: 0, tiers }, running: [] }, 300);
     expect(rosterOf(state, 300).replicas[0]?.tiers).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 /** What reports teach stays near what replicas really are. */
+import type { LeaseReport } from "../../../../src/pool/frames.ts";
 import { COLD_PREFILL_MS_PER_TOKEN, COLD_TRANSFER_MS_PER_TOKEN } from "../../../../src/rates/rate-book.ts";
-import type { LeaseStep } from "../../../../src/router/intake.ts";
 import { score } from "../../../../src/decision/cost.ts";
 import type { CandidateView } from "../../../../src/decision/decision.ts";
 import { CACHE_AWARE } from "../../../../src/decision/profiles.ts";
@@ -28,7 +28,7 @@ const CONSTANT_TOKENS = 32;
 const LONGEST_ASKED = 4_096;
 const SHORTEST_ASKED = 12;
 
-type Decoding = Extract<LeaseStep, { event: "decoding" }>;
+type Decoding = Extract<LeaseReport, { event: "decoding" }>;
 
 interface Predicted {
   /** What computing the prompt is believed to take, without what every prefill takes: that is left out of a price. */
@@ -100,7 +100,7 @@ class Reports {
     this.#told.delete(replica);
   }
 
-  reporting(replica: Replica, step: LeaseStep): void {
+  reporting(replica: Replica, step: LeaseReport): void {
     const lease = this.#world.pool.state.leases.get(step);
     this.#counts =
       lease !== undefined &&
@@ -111,7 +111,7 @@ class Reports {
   }
 
   /** Null: it says nothing of how long an honest replica computes. */
-  reported(replica: Replica, step: LeaseStep): HonestReports | null {
+  reported(replica: Replica, step: LeaseReport): HonestReports | null {
     if (step.event !== "decoding" || (step.transfer?.kind === "prefill" && step.transfer.outcome === "used")) return null;
     const job = replica.job(step);
     if (replica.setup.hostile === true || job === undefined || job.ask.takes?.prefillMs !== undefined) {

@@ -1,6 +1,6 @@
 /** Leases: bounded, whose they are, and gone when nobody runs them. */
+import type { LeaseReport } from "../../../../src/pool/frames.ts";
 import type { Lease } from "../../../../src/pool/lease.ts";
-import type { LeaseStep } from "../../../../src/router/intake.ts";
 import { keyText } from "../jobs.ts";
 import type { Replica } from "../replica.ts";
 import type { Invariant } from "../watch.ts";
@@ -126,7 +126,7 @@ const cached: Invariant = {
   name: "cached at most all",
   says: "nobody is believed to have reused more than there was",
   watch: (world, fail) => ({
-    reported: (replica, step: LeaseStep) => {
+    reported: (replica, step: LeaseReport) => {
       if (step.event !== "decoding" && step.event !== "settled") return;
       const { counters, ring } = world.pool.state;
       if (counters.reportedCachedTokens > counters.promptTokens)
