@@ -137,7 +137,7 @@ export class Replica {
       hello: () => helloOf(this.config, this.#engine, this.prompts, url, this.#epoch),
       running: () => [...[...this.#live.values()].map(({ running }) => running), ...this.sender.running()],
       load: () => ({
-        ...this.#engine.load(),
+        usedKvTokens: this.#engine.load().usedKvTokens,
         tiers: tierFills(this.#engine, this.#held.deviceBlocks, this.#tiers?.tiers ?? []),
         residency: residencyOf(this.#engine),
       }),

@@ -52,8 +52,6 @@ const CapacityShape = z.object({
 }) satisfies z.ZodType<Capacity>;
 
 const Load = z.object({
-  running: count,
-  queued: count,
   usedKvTokens: count,
   /** What each of its tiers holds and has room for, tokens. Absent: its engine does not say. */
   tiers: z

@@ -70,7 +70,7 @@ export async function startScriptedReplica(edge: SoakEdge): Promise<ScriptedRepl
       token: edge.secrets.joinToken(POOL),
     }),
     running: () => [...running.values()],
-    load: () => ({ running: 0, queued: 0, usedKvTokens: 0 }),
+    load: () => ({ usedKvTokens: 0 }),
     entries: () => [],
     entryCount: () => 0,
     onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, Date.now()),

@@ -31,7 +31,7 @@ async function joining(): Promise<{ life: { epoch: number }; keys: string[]; tim
       token: "t",
     }),
     running: () => [],
-    load: () => ({ running: 0, queued: 0, usedKvTokens: 0 }),
+    load: () => ({ usedKvTokens: 0 }),
     entries: () => [],
     entryCount: () => 0,
     onWelcome: ({ admissionKey }) => keys.push(admissionKey),

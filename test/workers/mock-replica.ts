@@ -155,7 +155,7 @@ export class MockReplica {
   }
 
   heartbeat(): void {
-    const load = { running: this.running.length, queued: 0, usedKvTokens: 0 };
+    const load = { usedKvTokens: 0 };
     this.say({ type: "heartbeat", seq: this.seq, entries: this.held.size, load, running: this.running });
   }
 

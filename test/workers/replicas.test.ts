@@ -33,7 +33,7 @@ it("lists every pool's replicas, with what they do and what their tiers hold", a
     { tier: "device" as const, usedTokens: 4_096, roomTokens: 100_000 },
     { tier: "disk" as const, usedTokens: 0, roomTokens: 1_000_000 },
   ];
-  replica.say({ type: "heartbeat", seq: 0, entries: 0, load: { running: 0, queued: 0, usedKvTokens: 0, tiers }, running: [] });
+  replica.say({ type: "heartbeat", seq: 0, entries: 0, load: { usedKvTokens: 0, tiers }, running: [] });
   await pool.place("one", chainOf(3, 2));
   const { sequences, queueLimit } = capacity;
   const said = { name: "r0", state: "ready", leftOut: false, roles: ["prefill", "decode"], sequences, queueLimit };

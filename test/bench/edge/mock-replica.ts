@@ -162,7 +162,7 @@ function join(command: Extract<MockCommand, { type: "join" }>, index: number): A
       token: command.token,
     }),
     running: () => [],
-    load: () => ({ running: 0, queued: 0, usedKvTokens: 0 }),
+    load: () => ({ usedKvTokens: 0 }),
     entries: () => entries,
     entryCount: () => entries.length,
     onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, poolNowMs),

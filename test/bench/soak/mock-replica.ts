@@ -194,7 +194,7 @@ async function join({ join: address, token, pool, name, seed, truth }: Extract<M
       token,
     }),
     running: () => [...live.values()].map(({ running }) => running),
-    load: () => engine?.load() ?? { running: 0, queued: 0, usedKvTokens: 0 },
+    load: () => engine?.load() ?? { usedKvTokens: 0 },
     entries: () => cache.entries(),
     entryCount: () => cache.size,
     onWelcome: ({ admissionKey, poolNowMs }) => gate.welcome(admissionKey, poolNowMs, steadyNowMs()),

@@ -17,7 +17,7 @@ const INDEX_PARTS = 1;
 export interface Beat {
   seq: number;
   entries: number;
-  load: { running: number; queued: number; usedKvTokens: number };
+  load: { usedKvTokens: number };
   running: readonly (LeaseKey & { state: "started" | "decoding"; outputTokens: number })[];
 }
 

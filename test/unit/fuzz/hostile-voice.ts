@@ -25,7 +25,7 @@ export class HostileVoice {
         return replica.hello(this.#nobodiesLeases(said.running), said.sequences ?? replica.setup.sequences);
       case "beat": {
         const { entries, usedKvTokens, outputTokens } = said;
-        return replica.beat({ entries, outputTokens, load: { running: 0, queued: 0, usedKvTokens } });
+        return replica.beat({ entries, outputTokens, load: { usedKvTokens } });
       }
       case "report":
         return this.#report(replica, said);

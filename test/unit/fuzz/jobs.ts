@@ -79,10 +79,8 @@ export class JobQueue {
 
   load(): Beat["load"] {
     const { nowMs } = this.#replica.world;
-    const load = { running: 0, queued: 0, usedKvTokens: this.#replica.held.pinnedSegments * SEGMENT_TOKENS };
+    const load = { usedKvTokens: this.#replica.held.pinnedSegments * SEGMENT_TOKENS };
     for (const job of this.#jobs.values()) {
-      if (job.state === "queued") load.queued++;
-      else load.running++;
       if (job.state === "decoding") load.usedKvTokens += (job.prompt.tokens % SEGMENT_TOKENS) + this.#written(job, nowMs);
     }
     return load;
