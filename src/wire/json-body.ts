@@ -87,6 +87,7 @@ function isEscaped(bytes: Uint8Array, quote: number, from: number): boolean {
   return (quote - 1 - before) % 2 === 1;
 }
 
+/** A hint for people and nothing more: the platform says where a text is no JSON in its message alone. */
 function jsonErrorPlace(message: string): string {
   if (message.startsWith("Unexpected end") || message.startsWith("Unterminated")) return ": it ends too early";
   const position = / at position (\d+)(?: \(line \d+ column \d+\))?$/.exec(message)?.[1];

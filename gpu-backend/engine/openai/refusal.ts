@@ -3,7 +3,7 @@ import type { EngineRefusal, EngineRequest } from "../engine.ts";
 import { problemOf } from "./run.ts";
 import type { LinkAnswer, LinkFailure } from "./server-link.ts";
 
-/** What in the server's own message shows which of a request's parts it refuses; no word of it is passed on. */
+/** What in the server's own message shows which of a request's parts it refuses; no word of it is passed on. Such servers share no codes. */
 const CONTEXT = /context|too long|max_model_len|input_tokens/i;
 const TOKEN = /vocab|token id|invalid token/i;
 const MAX_MESSAGE = 10_000;
