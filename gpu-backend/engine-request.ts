@@ -1,9 +1,10 @@
 /** An inner request as the engine's own. */
+import { API_FACTS } from "../src/wire/api-table.ts";
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { Tool } from "../src/prefix/prompt.ts";
 import { refuse } from "../src/wire/check.ts";
 import { contextLengthError } from "../src/wire/context-length.ts";
-import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
 import type { EngineRefusal, EngineRequest } from "./engine/engine.ts";
 import type { FormatGrammar, Grammar, GrammarPlace } from "./engine/grammar.ts";
 import { CALL_CLOSE } from "./tool-call-parser.ts";
@@ -80,13 +81,6 @@ export function choiceRequest(first: EngineRequest, choice: number): EngineReque
   return choice === 0 ? first : { ...first, id: `${first.id}/${choice}`, seed: (first.seed + choice * 0x9e37_79b1) % 2 ** 31 };
 }
 
-const FORMAT_PARAM: Record<ApiName, string> = {
-  chat: "response_format.json_schema.schema",
-  completions: "response_format",
-  responses: "text.format.schema",
-  messages: "output_config.format.schema",
-};
-
 export function refusalError(request: InnerRequest, refusal: EngineRefusal, grammar: Grammar | null): ApiError {
   if (refusal.reason === "unknown_token") {
     const param = `prompt[${refusal.index}]`;
@@ -103,7 +97,7 @@ export function refusalError(request: InnerRequest, refusal: EngineRefusal, gram
 
 /** The caller's own path to the schema, and on to the place inside it. */
 function grammarParam(request: InnerRequest, place: GrammarPlace | null, grammar: Grammar | null): string {
-  const formatParam = request.formatPath ?? FORMAT_PARAM[request.api];
+  const formatParam = request.formatPath ?? API_FACTS[request.api].formatParam;
   if (place === null) return grammar?.type === "tool_calls" ? "tools" : formatParam;
   const name = place.tool === null || grammar?.type !== "tool_calls" ? null : grammar.tools[place.tool]?.name;
   const schema = name === null ? formatParam : (request.schemaPaths.get(name ?? "") ?? "tools");

@@ -2,7 +2,7 @@
 import { setImmediate as others } from "node:timers/promises";
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { ChatMessage } from "../src/prefix/prompt.ts";
-import { parserOf } from "../src/wire/envelope.ts";
+import { APIS } from "../src/wire/apis.ts";
 import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
 import { decodeJsonBody } from "../src/wire/json-body.ts";
 
@@ -32,5 +32,5 @@ export async function parseBody(body: Uint8Array, { api, historyBytes, headers, 
     history = decoded.value as ChatMessage[];
   }
   const json = await decodeJsonBody(body.subarray(historyBytes), decoder, others);
-  return json.ok ? parserOf(api)(json.value, { headers, history, counts }) : json;
+  return json.ok ? APIS[api].parse(json.value, { headers, history, counts }) : json;
 }

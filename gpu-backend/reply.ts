@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import { apiError } from "../src/errors.ts";
 import type { AnswerHead } from "../src/wire/answer-event.ts";
-import { answerBody, answerStream } from "../src/wire/answer-writer.ts";
+import { APIS } from "../src/wire/apis.ts";
 import type { InnerRequest } from "../src/wire/inner.ts";
 import { WholeAnswer } from "../src/wire/whole-answer.ts";
 import { type AnswerStep, answerSteps } from "./answer.ts";
@@ -73,11 +73,11 @@ async function whole({ request, run, head, response, keep, steps, keepAlive }: G
   }
   await keep(answer);
   keepAlive.end();
-  response.end(JSON.stringify(answerBody(head, request, answer)));
+  response.end(JSON.stringify(APIS[request.api].whole(head, request, answer)));
 }
 
 async function stream({ request, run, head, response, keep, steps, keepAlive }: Given): Promise<void> {
-  const writer = answerStream(head, request);
+  const writer = APIS[request.api].stream(head, request);
   const answer = new WholeAnswer();
   let first = true;
   for await (const step of steps) {

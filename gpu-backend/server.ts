@@ -1,7 +1,8 @@
 /** The replica's HTTP side: every API's answers and token counts for the edge, and a health page. */
+import { apiRowOf } from "../src/wire/api-table.ts";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type ApiError, apiError } from "../src/errors.ts";
-import { apiOfPath, errorBody, errorStatus, retryHeaders } from "../src/wire/envelope.ts";
+import { errorBody, errorStatus, retryHeaders } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { Admission } from "../src/wire/admission.ts";
 import type { ApiName } from "../src/wire/inner.ts";
@@ -19,11 +20,6 @@ import { RequestWatch, type ServedRequest } from "./served-request.ts";
 import { steadyNowMs } from "./steady-clock.ts";
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
-const COUNTS: ReadonlyMap<string, { api: ApiName; body: (tokens: number) => object }> = new Map([
-  ["/v1/messages/count_tokens", { api: "messages", body: (tokens) => ({ input_tokens: tokens }) }],
-  ["/v1/responses/input_tokens", { api: "responses", body: (tokens) => ({ object: "response.input_tokens", input_tokens: tokens }) }],
-]);
-
 /** A body that nobody wants may still come to its end within so long: cut off while it sends, an edge may see a reset and no answer. */
 const UNREAD_MS = 1_000;
 
@@ -87,11 +83,8 @@ async function handle(
 }
 
 function routeOf(path: string): Route | null {
-  const counts = COUNTS.get(path);
-  if (counts !== undefined) return { path, api: counts.api, work: "count" };
-  if (path === "/v1/prewarm") return { path, api: "chat", work: "prewarm" };
-  const api = apiOfPath(path);
-  return api === null ? null : { path, api, work: "generate" };
+  const row = apiRowOf(path);
+  return row === null ? null : { path, api: row.api, work: row.work };
 }
 
 async function infer(replica: Replica, request: IncomingMessage, response: ServerResponse, route: Watched): Promise<void> {
@@ -169,8 +162,7 @@ async function answer(
   watch.model = model;
   if (work === "count") {
     const counted = await replica.count(parsed.request);
-    const bodyOf = COUNTS.get(path)?.body ?? ((tokens: number) => ({ input_tokens: tokens }));
-    return counted.ok ? send(200, bodyOf(counted.tokens)) : refuse(counted.error);
+    return counted.ok ? send(200, apiRowOf(path)?.count?.(counted.tokens) ?? {}) : refuse(counted.error);
   }
   const order = orderOf(request, api, admitted);
   const asked = work === "prewarm" ? { ...parsed.request, maxTokens: 1, stream: false, n: 1 } : parsed.request;

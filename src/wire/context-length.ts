@@ -1,12 +1,11 @@
 /** A prompt that the model's context does not hold: the edge says so where its bytes alone show it, else the replica that tokenized it. */
 import { type ApiError, apiError } from "../errors.ts";
-import type { ApiName, InnerRequest } from "./inner.ts";
-
-const PROMPT_PARAM: Record<ApiName, string> = { chat: "messages", completions: "prompt", responses: "input", messages: "messages" };
+import { API_FACTS } from "./api-table.ts";
+import type { InnerRequest } from "./inner.ts";
 
 /** Where the prompt stands in the caller's body. */
 export function promptParam({ api }: Pick<InnerRequest, "api">): string {
-  return PROMPT_PARAM[api];
+  return API_FACTS[api].promptParam;
 }
 
 export interface PromptExcess {

@@ -1,41 +1,9 @@
-/** What differs by API alone: which path is whose, who parses it, and the shape of its errors. Edge and replica share it. */
+/** The shape of errors, by API. Edge and replica share it. */
 import { type ApiError, apiError, type ErrorCode, ERRORS } from "../errors.ts";
-import type { ChatMessage } from "../prefix/prompt.ts";
-import { apiRowOf } from "./api-table.ts";
+import { API_FACTS, apiRowOf } from "./api-table.ts";
 import { isObject } from "./check.ts";
-import { parseCompletionRequest } from "./completions.ts";
-import type { ApiName, ParsedRequest } from "./inner.ts";
-import { parseCountTokensRequest, parseMessagesRequest } from "./messages.ts";
-import { type OpenaiErrorBody, openaiErrorBody, parseChatRequest, type ParseOptions } from "./openai.ts";
-import { parseResponsesRequest } from "./responses.ts";
-import type { HeaderReader } from "./session.ts";
-
-interface ParseContext {
-  headers: HeaderReader;
-  /** What `previous_response_id` stands for; empty without one. */
-  history: readonly ChatMessage[];
-  /** The engine takes images, sound and files. */
-  media?: boolean;
-  /** Only the prompt's tokens are asked for: messages then need no `max_tokens`. */
-  counts?: boolean;
-}
-
-type Parser = (body: unknown, context: ParseContext) => ParsedRequest;
-
-const PARSERS: Record<ApiName, Parser> = {
-  chat: (body, context) => parseChatRequest(body, context.headers, mediaOf(context)),
-  completions: (body, context) => parseCompletionRequest(body, context.headers),
-  responses: (body, context) => parseResponsesRequest(body, context.history, context.headers, mediaOf(context)),
-  messages: (body, context) => (context.counts ? parseCountTokensRequest : parseMessagesRequest)(body, context.headers, mediaOf(context)),
-};
-
-export function parserOf(api: ApiName): Parser {
-  return PARSERS[api];
-}
-
-function mediaOf(context: ParseContext): ParseOptions {
-  return { media: context.media ?? false };
-}
+import type { ApiName } from "./inner.ts";
+import { type OpenaiErrorBody, openaiErrorBody } from "./openai.ts";
 
 /** Of a URL's path, as it stands, when an answer is written there. */
 export function apiOfPath(path: string): ApiName | null {
@@ -87,7 +55,7 @@ export function anthropicStatus({ code, status }: Pick<ApiError, "code" | "statu
 export type ErrorApi = ApiName | "anthropic-models";
 
 function isAnthropic(api: ErrorApi): boolean {
-  return api === "messages" || api === "anthropic-models";
+  return api === "anthropic-models" || API_FACTS[api].errors === "anthropic";
 }
 
 export function errorBody(api: ErrorApi, error: ApiError, requestId: string): OpenaiErrorBody | AnthropicErrorBody {

@@ -2,10 +2,9 @@
  * A conversation whose last message is the assistant's. The answer continues that message (the template leaves it open); what can't be
  * continued is refused. It is no error where nothing is written: a prompt may be counted or prefilled up to there.
  */
+import { API_FACTS } from "./api-table.ts";
 import { isObject, type Json, type Problem, refuse } from "./check.ts";
 import type { ApiName, InnerRequest } from "./inner.ts";
-
-const LIST: Record<ApiName, string> = { chat: "messages", messages: "messages", responses: "input", completions: "prompt" };
 
 /** `body`: what the request was parsed from. */
 export function openTurnProblem(request: InnerRequest, body: unknown): Problem {
@@ -21,6 +20,7 @@ export function openTurnProblem(request: InnerRequest, body: unknown): Problem {
 }
 
 function lastPlace(api: ApiName, body: Json): string {
-  const list = body[LIST[api]];
-  return Array.isArray(list) && list.length > 0 ? `${LIST[api]}[${list.length - 1}]` : LIST[api];
+  const { promptParam } = API_FACTS[api];
+  const list = body[promptParam];
+  return Array.isArray(list) && list.length > 0 ? `${promptParam}[${list.length - 1}]` : promptParam;
 }

@@ -15,7 +15,8 @@ import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { PromptEncoder } from "../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../src/prefix/segment.ts";
 import { encodeAdmission, forwardedDigest } from "../../src/wire/admission.ts";
-import { apiOfPath, parserOf } from "../../src/wire/envelope.ts";
+import { APIS } from "../../src/wire/apis.ts";
+import { apiOfPath } from "../../src/wire/envelope.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import { parseVerdict, VERDICT_FOLLOWS } from "../../src/wire/verdict.ts";
 
@@ -100,7 +101,7 @@ export async function startAnswerServer(engine: Engine): Promise<AnswerServer> {
   const admitted = (url: string, body: string): { headers: Record<string, string>; body: Buffer } => {
     const { pathname } = new URL(url);
     const path = pathname.replace(/\/(count|input)_tokens$/, "");
-    const parse = parserOf(apiOfPath(path) ?? "chat");
+    const { parse } = APIS[apiOfPath(path) ?? "chat"];
     const parsed = parse(JSON.parse(body), { headers: () => undefined, history: context.history, counts: path !== pathname });
     const root = chainRoot(hash64, { spec: SPEC, model: engine.card.model, adapter: null, salt: "s" });
     const chain = parsed.ok ? chainOf(hash64, root, encoder.encode(parsed.request.prompt, SPEC.order), SPEC.schedule) : null;

@@ -2,7 +2,7 @@
 import { type ApiError, apiError } from "../../src/errors.ts";
 import type { ChatMessage } from "../../src/prefix/prompt.ts";
 import { apiRowOf } from "../../src/wire/api-table.ts";
-import { parserOf } from "../../src/wire/envelope.ts";
+import { APIS } from "../../src/wire/apis.ts";
 import { HEADER } from "../../src/wire/headers.ts";
 import { openTurnProblem } from "../../src/wire/open-turn.ts";
 import { parsePin, pinOfMessages } from "../../src/wire/pin.ts";
@@ -47,7 +47,7 @@ export async function askedOf(env: Env, { tenant, path, header, read }: Received
   if (!urgent.ok) return urgent.error;
   const history = api === "responses" ? await historyOf(env, tenant, read.value) : NO_HISTORY;
   if ("code" in history) return history;
-  const parsed = parserOf(api)(read.value, { headers: header, history: history.messages, counts: work === "count" });
+  const parsed = APIS[api].parse(read.value, { headers: header, history: history.messages, counts: work === "count" });
   if (!parsed.ok) return parsed.error;
   const { request } = parsed;
   const openTurn = work === "generate" ? openTurnProblem(request, read.value) : null;

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { chainOf, chainRoot } from "../../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec, TEMPLATE_ORDERS } from "../../../src/prefix/segment.ts";
-import { parserOf } from "../../../src/wire/envelope.ts";
+import { APIS } from "../../../src/wire/apis.ts";
 import type { ApiName, InnerRequest, ParsedRequest } from "../../../src/wire/inner.ts";
 import { parseMessagesRequest } from "../../../src/wire/messages.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
@@ -208,7 +208,7 @@ test("each API has its parser", () => {
   };
   for (const api of ["chat", "completions", "responses", "messages"] as const) {
     const headers = (name: string): string | null => (name === "x-session-id" ? "s" : null);
-    const request = taken(parserOf(api)(bodies[api], { headers, history: [] }));
+    const request = taken(APIS[api].parse(bodies[api], { headers, history: [] }));
     expect(request).toMatchObject({ api, session: "s", stream: api === "messages" });
   }
 });
@@ -216,6 +216,6 @@ test("each API has its parser", () => {
 test("a count of messages needs no max_tokens", () => {
   const body = { model: "m", messages: [{ role: "user", content: "hi" }] };
   const context = { headers: () => null, history: [] };
-  expect(parserOf("messages")(body, { ...context, counts: true }).ok).toBe(true);
-  expect(parserOf("messages")(body, context)).toMatchObject({ ok: false, error: { param: "max_tokens" } });
+  expect(APIS.messages.parse(body, { ...context, counts: true }).ok).toBe(true);
+  expect(APIS.messages.parse(body, context)).toMatchObject({ ok: false, error: { param: "max_tokens" } });
 });
