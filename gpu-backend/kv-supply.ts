@@ -2,10 +2,10 @@
  * Where a request's KV comes from besides its own engine: lower tiers of this replica, a peer that holds it, or a replica that computes
  * it. Whatever fails, the engine computes the rest itself, and the report says so.
  */
+import type { ApiName } from "../src/wire/api-table.ts";
 import { performance } from "node:perf_hooks";
 import type { Agent } from "undici";
 import type { TransferReport } from "../src/pool/frames.ts";
-import type { ApiName } from "../src/wire/inner.ts";
 import type { Source } from "../src/wire/ticket.ts";
 import type { OfferedBlock, TierStack, WantedBlock } from "./blocks/tier-stack.ts";
 import { PINNED_SHARE } from "./blocks/tier.ts";

@@ -3,7 +3,8 @@ import { setImmediate as others } from "node:timers/promises";
 import { type ApiError, apiError } from "../src/errors.ts";
 import type { ChatMessage } from "../src/prefix/prompt.ts";
 import { APIS } from "../src/wire/apis.ts";
-import type { ApiName, InnerRequest } from "../src/wire/inner.ts";
+import type { InnerRequest } from "../src/wire/inner.ts";
+import type { ApiName } from "../src/wire/api-table.ts";
 import { decodeJsonBody } from "../src/wire/json-body.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true });

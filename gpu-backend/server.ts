@@ -1,11 +1,10 @@
 /** The replica's HTTP side: every API's answers and token counts for the edge, and a health page. */
-import { apiRowOf } from "../src/wire/api-table.ts";
+import { apiRowOf, type ApiName } from "../src/wire/api-table.ts";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type ApiError, apiError } from "../src/errors.ts";
 import { errorBody, errorStatus, retryHeaders } from "../src/wire/envelope.ts";
 import { HEADER } from "../src/wire/headers.ts";
 import type { Admission } from "../src/wire/admission.ts";
-import type { ApiName } from "../src/wire/inner.ts";
 import { PROMETHEUS_TYPE } from "../src/prometheus.ts";
 import { parseSource } from "../src/wire/ticket.ts";
 import { nonceOf } from "../src/wire/way-back.ts";

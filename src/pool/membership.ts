@@ -1,6 +1,6 @@
 import { MAX_REPLICAS } from "../residency/segment-index.ts";
 import { boundedCapacity } from "./capacity.ts";
-import type { Replica, ReplicaHello } from "./replica.ts";
+import { type Replica, type ReplicaHello, traitsOf } from "./replica.ts";
 import { EXPIRED_AFTER_MS, FORGOTTEN_AFTER_CLOSE_MS, SUSPECT_AFTER_MS } from "../limits.ts";
 
 /** Plain data, so that it can be stored with the index's checkpoint: slots must mean the same after a restart. */
@@ -143,9 +143,7 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
       ...known,
       url,
       capacity,
-      roles: hello.roles,
-      transfers: hello.transfers,
-      machine: hello.machine,
+      ...traitsOf(hello),
       connection,
       closedAtMs: null,
       lastHeardMs: nowMs,
@@ -156,9 +154,9 @@ function applyHello(state: MembershipState, hello: ReplicaHello, connection: num
   }
   const slot = known?.slot ?? freeSlot(fitting);
   if (slot === null) return refuse(state, hello, "pool_full", `the pool is full: ${MAX_REPLICAS} replicas are here already`);
-  const { name, epoch, url, roles, transfers, machine } = hello;
+  const { name, epoch, url } = hello;
   const capacity = boundedCapacity(hello.capacity);
-  const identity = { slot, name, epoch, url, roles, capacity, transfers, machine };
+  const identity = { slot, name, epoch, url, capacity, ...traitsOf(hello) };
   const fresh = settled({
     ...identity,
     state: "joining",

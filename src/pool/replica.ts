@@ -22,33 +22,38 @@ export interface Capacity {
   longestTokenBytes?: number | undefined;
 }
 
-/** What a replica says of itself when it joins. */
-export interface ReplicaHello {
-  name: string;
-  /** When this life of the replica began, ms; a later one of the same name wins. */
-  epoch: number;
-  url: string;
+/** What a replica says of itself at each hello, and its pool keeps as it was said. Another such field stands here and in its schema (wire/control.ts). */
+interface ReplicaTraits {
   roles: readonly Role[];
-  model: string;
-  /** Fingerprint of its hash spec. */
-  specFingerprint: string;
-  capacity: Capacity;
   /** It sends blocks to other replicas and fetches theirs; absent: it does not. */
   transfers?: boolean | undefined;
   /** Replicas that name the same one share its processors; absent: shares with none. */
   machine?: string | undefined;
 }
 
-export interface Replica {
+export function traitsOf({ roles, transfers, machine }: ReplicaTraits): ReplicaTraits {
+  return { roles, transfers, machine };
+}
+
+/** What a replica says of itself when it joins. */
+export interface ReplicaHello extends ReplicaTraits {
+  name: string;
+  /** When this life of the replica began, ms; a later one of the same name wins. */
+  epoch: number;
+  url: string;
+  model: string;
+  /** Fingerprint of its hash spec. */
+  specFingerprint: string;
+  capacity: Capacity;
+}
+
+export interface Replica extends ReplicaTraits {
   /** 0 … 63, its number in the index and in leases while it is known. */
   slot: number;
   name: string;
   epoch: number;
   url: string;
-  roles: readonly Role[];
   capacity: Capacity;
-  transfers?: boolean | undefined;
-  machine?: string | undefined;
   state: ReplicaState;
   /** The shell's number for the socket it speaks through; null while there is none. */
   connection: number | null;

@@ -5,7 +5,6 @@
  * @example
  * { path: "/v1/messages", api: "messages", work: "generate", operationId: "createMessage", summary: "Anthropic messages", schema: "MessagesRequest" }
  */
-import type { ApiName } from "./inner.ts";
 
 /** generate: an answer is written. count: only the prompt's tokens are counted. prewarm: the prompt is prefilled and kept for who comes next. */
 export type Work = "generate" | "count" | "prewarm";
@@ -34,12 +33,14 @@ interface ApiFacts {
   formatParam: string;
 }
 
-export const API_FACTS: Readonly<Record<ApiName, ApiFacts>> = {
+export const API_FACTS = {
   chat: { errors: "openai", promptParam: "messages", formatParam: "response_format.json_schema.schema" },
   completions: { errors: "openai", promptParam: "prompt", formatParam: "response_format" },
   responses: { errors: "openai", promptParam: "input", formatParam: "text.format.schema" },
   messages: { errors: "anthropic", promptParam: "messages", formatParam: "output_config.format.schema" },
-};
+} as const satisfies Readonly<Record<string, ApiFacts>>;
+
+export type ApiName = keyof typeof API_FACTS;
 
 const row = (
   path: ApiRow["path"],

@@ -1,8 +1,7 @@
 /** The shape of errors, by API. Edge and replica share it. */
 import { type ApiError, apiError, type ErrorCode, ERRORS } from "../errors.ts";
-import { API_FACTS, apiRowOf } from "./api-table.ts";
+import { API_FACTS, apiRowOf, type ApiName } from "./api-table.ts";
 import { isObject } from "./check.ts";
-import type { ApiName } from "./inner.ts";
 import { type OpenaiErrorBody, openaiErrorBody } from "./openai.ts";
 
 /** Of a URL's path, as it stands, when an answer is written there. */

@@ -1,8 +1,7 @@
 /** The inner request: one shape for what a replica runs, whichever API the client spoke. Each API's file makes one out of its own body. */
 import type { ApiError } from "../errors.ts";
 import type { ChatPrompt, TextPrompt, Tool } from "../prefix/prompt.ts";
-
-export type ApiName = "chat" | "completions" | "responses" | "messages";
+import type { ApiName } from "./api-table.ts";
 
 export type ToolChoice = "none" | "auto" | "required" | { name: string };
 

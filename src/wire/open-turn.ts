@@ -2,9 +2,9 @@
  * A conversation whose last message is the assistant's. The answer continues that message (the template leaves it open); what can't be
  * continued is refused. It is no error where nothing is written: a prompt may be counted or prefilled up to there.
  */
-import { API_FACTS } from "./api-table.ts";
+import { API_FACTS, type ApiName } from "./api-table.ts";
 import { isObject, type Json, type Problem, refuse } from "./check.ts";
-import type { ApiName, InnerRequest } from "./inner.ts";
+import type { InnerRequest } from "./inner.ts";
 
 /** `body`: what the request was parsed from. */
 export function openTurnProblem(request: InnerRequest, body: unknown): Problem {

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import type { ChatPrompt, TextPrompt, Tool } from "../prefix/prompt.ts";
 import { clip, isObject, type Json, mustBe, quoted, Refused, refuse, wantObject, wantString } from "./check.ts";
-import type { ApiName, InnerRequest, ReasoningEffort, ResponseFormat, ToolChoice } from "./inner.ts";
+import type { InnerRequest, ReasoningEffort, ResponseFormat, ToolChoice } from "./inner.ts";
+import type { ApiName } from "./api-table.ts";
 
 const MAX_BIASES = 1_024;
 const NAME = /^[\w.-]{1,64}$/;

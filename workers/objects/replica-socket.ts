@@ -1,6 +1,6 @@
 /** One replica's socket as the pool object handles it: what is written on it, what is said over it, and what a hello must bring. */
 import { type FrameBudgets, kindOfText } from "../../src/pool/frame-budget.ts";
-import type { Replica } from "../../src/pool/replica.ts";
+import { type Replica, traitsOf } from "../../src/pool/replica.ts";
 import { RETRY_MS } from "../../src/pool/way-back.ts";
 import { HASH_SPEC_VERSIONS, type HashSpec, scheduleProblem, specFingerprint } from "../../src/prefix/segment.ts";
 import type { Introduction, PoolEffect } from "../../src/router/pool.ts";
@@ -125,9 +125,9 @@ function intervalMs(sockets: number): number {
 
 /** A hello as the pool takes it. */
 export function introductionOf(hello: Hello): Omit<Introduction, "connection" | "admitted"> {
-  const { replica: name, epoch, url, roles, model, capacity, transfers, machine, running, seq } = hello;
+  const { replica: name, epoch, url, model, capacity, running, seq } = hello;
   const hashSpec: HashSpec = { ...hello.hashSpec, version: 1 };
-  const identity = { name, epoch, url: replicaUrl(url), roles, model, capacity, transfers, machine };
+  const identity = { name, epoch, url: replicaUrl(url), model, capacity, ...traitsOf(hello) };
   return { hello: { ...identity, specFingerprint: specFingerprint(hashSpec) }, hashSpec, running, seq };
 }
 

@@ -1,5 +1,5 @@
 /** What stands between the load and the mock replicas: nothing, a plain passthrough worker, the edge, SMG. */
-import type { ApiName } from "../../../src/wire/inner.ts";
+import type { ApiName } from "../../../src/wire/api-table.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -1,7 +1,7 @@
 /** Sends requests in a closed loop and times them. A process of its own, so that its work is nobody else's. */
+import type { ApiName } from "../../../src/wire/api-table.ts";
 import { Pool } from "undici";
 import { serveCommands } from "./child.ts";
-import type { ApiName } from "../../../src/wire/inner.ts";
 import { bodyTemplate, type BodyTemplate, MARK_LENGTH } from "./prompts.ts";
 
 export interface LoadCommand {

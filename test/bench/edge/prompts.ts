@@ -1,9 +1,9 @@
 /** Requests of a wanted size: one shared prefix a size, the last tenth unique to each request. Text of our own, made from a fixed seed. */
+import type { ApiName } from "../../../src/wire/api-table.ts";
 import xxhash from "xxhash-wasm";
 import { chainOf, chainRoot, type Hash64 } from "../../../src/prefix/chain.ts";
 import { PromptEncoder } from "../../../src/prefix/prompt-encoder.ts";
 import { DEFAULT_SCHEDULE, type HashSpec } from "../../../src/prefix/segment.ts";
-import type { ApiName } from "../../../src/wire/inner.ts";
 import { parseChatRequest } from "../../../src/wire/openai.ts";
 
 export const MODEL = "bench-model";

@@ -1,6 +1,7 @@
 /** Answers and requests for the writers' tests. */
 import type { AnswerEvent, AnswerHead, AnswerStream } from "../../../src/wire/answer-event.ts";
-import type { ApiName, InnerRequest } from "../../../src/wire/inner.ts";
+import type { InnerRequest } from "../../../src/wire/inner.ts";
+import type { ApiName } from "../../../src/wire/api-table.ts";
 import { plainRequest } from "../../../src/wire/settings.ts";
 import { WholeAnswer } from "../../../src/wire/whole-answer.ts";
 
